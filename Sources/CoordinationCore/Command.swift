@@ -1,0 +1,141 @@
+// Commands: what the log carries, and the bytes in which it carries them.
+//
+// Format of an entry's payload, all integers little-endian or LEB128:
+//   format u8 = 1 · origin node u64 · request id u64 · kind u8 · body
+// The origin and its request id let the node that a client talks to find the caller when it applies the entry; they
+// mean nothing to the state. A kind, once released, keeps its number and its body for ever: old logs are read by new
+// versions.
+
+package enum Command: Sendable {
+  case put(PutRequest)
+  case delete(DeleteRequest)
+  case transaction(TransactionRequest)
+  case compact(Revision)
+  case leaseGrant(LeaseID, ttlMilliseconds: Int64)
+  case leaseRevoke(LeaseID)
+  case leaseRenew(LeaseID)
+  case leaseExpire(ExpiryCandidate)
+  case acquire(AcquireRequest)
+  case release(scope: Key, number: Revision)
+  case cancelWait(scope: Key, ticket: Ticket)
+  case registerKey(TokenKey)
+}
+
+/// A command with the address to which its outcome goes.
+package struct Envelope: Sendable {
+  package let origin: UInt64
+  package let request: UInt64
+  package let command: Command
+
+  package init(origin: UInt64, request: UInt64, command: Command) {
+    self.origin = origin
+    self.request = request
+    self.command = command
+  }
+
+  static var format: UInt8 { 1 }
+
+  package func encoded() -> Bytes {
+    var out = ByteWriter(capacity: 64 + command.weight)
+    out.byte(Self.format)
+    out.fixed(origin)
+    out.fixed(request)
+    command.encode(into: &out)
+    return out.bytes
+  }
+
+  /// Reads a payload back.
+  /// - Throws: `RequestError.malformedCommand`, which a node takes for a damaged log.
+  package static func decode(_ payload: Bytes) throws(RequestError) -> Envelope {
+    try payload.withBytes { (input: inout ByteReader) throws(RequestError) -> Envelope in
+      let format = try input.byte()
+      guard format == Self.format else { throw .malformedCommand("format \(format), this version reads 1") }
+      let origin = try input.fixed()
+      let request = try input.fixed()
+      let command = try Command.decode(from: &input)
+      guard input.isAtEnd else { throw .malformedCommand("\(input.left) bytes after the command") }
+      return Envelope(origin: origin, request: request, command: command)
+    }
+  }
+
+  /// The address alone, for an entry whose command need not be read.
+  package static func address(of payload: Bytes) throws(RequestError) -> (origin: UInt64, request: UInt64) {
+    try payload.withBytes { (input: inout ByteReader) throws(RequestError) in
+      _ = try input.byte()
+      return (try input.fixed(), try input.fixed())
+    }
+  }
+}
+
+extension Command {
+  private enum Kind: UInt8 {
+    case put = 1, delete, transaction, compact
+    case leaseGrant = 16, leaseRevoke, leaseRenew, leaseExpire
+    case acquire = 32, release, cancelWait
+    case registerKey = 48
+  }
+
+  /// Roughly the bytes that the body takes, so that one allocation holds it.
+  var weight: Int {
+    if case .put(let request) = self { return request.key.bytes.count + request.value.count }
+    return 128
+  }
+
+  func encode(into out: inout ByteWriter) {
+    switch self {
+    case .put(let request): out.byte(Kind.put.rawValue); out.put(request)
+    case .delete(let request): out.byte(Kind.delete.rawValue); out.delete(request)
+    case .transaction(let request): out.byte(Kind.transaction.rawValue); out.transaction(request)
+    case .compact(let revision): out.byte(Kind.compact.rawValue); out.signed(revision)
+    case .leaseGrant(let id, let ttl): out.byte(Kind.leaseGrant.rawValue); out.signed(id); out.signed(ttl)
+    case .leaseRevoke(let id): out.byte(Kind.leaseRevoke.rawValue); out.signed(id)
+    case .leaseRenew(let id): out.byte(Kind.leaseRenew.rawValue); out.signed(id)
+    case .leaseExpire(let candidate):
+      out.byte(Kind.leaseExpire.rawValue)
+      out.signed(candidate.lease)
+      out.number(candidate.generation)
+    case .acquire(let request):
+      out.byte(Kind.acquire.rawValue)
+      out.data(request.scope.bytes)
+      out.data(Bytes(request.holder.utf8))
+      out.signed(request.lease)
+      out.signed(request.ttlMilliseconds)
+      out.flags(request.waits)
+    case .release(let scope, let number):
+      out.byte(Kind.release.rawValue); out.data(scope.bytes); out.signed(number)
+    case .cancelWait(let scope, let ticket):
+      out.byte(Kind.cancelWait.rawValue); out.data(scope.bytes); out.number(ticket)
+    case .registerKey(let key):
+      out.byte(Kind.registerKey.rawValue)
+      out.number(key.node)
+      out.data(Bytes(key.keyID.utf8))
+      out.data(key.publicKey)
+    }
+  }
+
+  static func decode(from input: inout ByteReader) throws(RequestError) -> Command {
+    let number = try input.byte()
+    guard let kind = Kind(rawValue: number) else { throw .malformedCommand("unknown kind \(number)") }
+    switch kind {
+    case .put: return .put(try input.put())
+    case .delete: return .delete(try input.delete())
+    case .transaction: return .transaction(try input.transaction(depth: 0))
+    case .compact: return .compact(try input.signed())
+    case .leaseGrant: return .leaseGrant(try input.signed(), ttlMilliseconds: try input.signed())
+    case .leaseRevoke: return .leaseRevoke(try input.signed())
+    case .leaseRenew: return .leaseRenew(try input.signed())
+    case .leaseExpire:
+      return .leaseExpire(ExpiryCandidate(lease: try input.signed(), generation: try input.number()))
+    case .acquire:
+      return .acquire(
+        AcquireRequest(
+          scope: Key(try input.data()), holder: try input.text(), lease: try input.signed(),
+          ttlMilliseconds: try input.signed(), waits: try input.flags().0))
+    case .release: return .release(scope: Key(try input.data()), number: try input.signed())
+    case .cancelWait: return .cancelWait(scope: Key(try input.data()), ticket: try input.number())
+    case .registerKey:
+      return .registerKey(
+        TokenKey(node: try input.number(), keyID: try input.text(), publicKey: try input.data()))
+    }
+  }
+}

@@ -1,0 +1,162 @@
+// The replicated state and the one way to change it: `apply`, called with each committed entry in the order of the
+// log. It uses nothing but the state, the command and the entry's index and clock, so every node that has applied the
+// same entries has the same state.
+
+package struct Coordination: Sendable {
+  package internal(set) var store = KeyStore()
+  package internal(set) var leases = LeaseTable()
+  package internal(set) var scopes = GrantTable()
+  /// Public keys that verify tokens, by key id, ready to be served.
+  package internal(set) var tokenKeys: [TokenKey] = []
+
+  /// Set by a grant: the command takes a revision of its own though it may have changed no key.
+  var takesRevision = false
+
+  package init() {}
+
+  package var revision: Revision { store.revision }
+}
+
+/// A node's public key, as the log carries it.
+package struct TokenKey: Sendable, Equatable {
+  package let node: UInt64
+  package let keyID: String
+  package let publicKey: Bytes
+
+  package init(node: UInt64, keyID: String, publicKey: Bytes) {
+    self.node = node
+    self.keyID = keyID
+    self.publicKey = publicKey
+  }
+}
+
+package enum Outcome: Sendable {
+  case put(previous: KeyVersion?)
+  case deleted(count: Int, previous: [KeyVersion])
+  case transaction(TransactionResult)
+  case compacted
+  case leaseGranted(LeaseID, ttlMilliseconds: Int64)
+  case leaseEnded(LeaseID)
+  case leaseRenewed(LeaseID, ttlMilliseconds: Int64)
+  case granted(GrantRecord)
+  case queued(Ticket)
+  case released(GrantRecord)
+  case waitEnded(holder: GrantRecord?)
+  case refused(GrantRefusal)
+  case keyRegistered
+  case failed(RequestError)
+}
+
+package struct Applied: Sendable {
+  package let outcome: Outcome
+  package let notices: [Notice]
+}
+
+extension Coordination {
+  /// Applies a committed command.
+  /// - Parameters:
+  ///   - index: the entry's index, which serves as the ticket of a waiter.
+  ///   - clockMilliseconds: the entry's stamp on the cluster clock.
+  package mutating func apply(_ command: Command, index: UInt64, clockMilliseconds: UInt64) -> Applied {
+    var notices: [Notice] = []
+    takesRevision = false
+    let outcome: Outcome
+    do {
+      outcome = try run(command, index: index, clock: clockMilliseconds, notices: &notices)
+    } catch {
+      precondition(!store.hasPendingChanges && !takesRevision, "a refused command must not have changed anything")
+      return Applied(outcome: .failed(error), notices: [])
+    }
+    store.commitPending(force: takesRevision)
+    return Applied(outcome: outcome, notices: notices)
+  }
+
+  private mutating func run(
+    _ command: Command, index: UInt64, clock: UInt64, notices: inout [Notice]
+  ) throws(RequestError) -> Outcome {
+    switch command {
+    case .put(let request):
+      try check(request)
+      let previous = put(request)
+      return .put(previous: request.wantsPrevious ? previous : nil)
+    case .delete(let request):
+      let deleted = delete(request.range)
+      return .deleted(count: deleted.count, previous: request.wantsPrevious ? deleted : [])
+    case .transaction(let request):
+      return .transaction(try transact(request))
+    case .compact(let revision):
+      try store.compact(at: revision)
+      return .compacted
+    case .leaseGrant(let id, let ttlMilliseconds):
+      try leases.grant(id, ttlMilliseconds: ttlMilliseconds, clock: clock)
+      return .leaseGranted(id, ttlMilliseconds: ttlMilliseconds)
+    case .leaseRevoke(let id):
+      guard leases[id] != nil else { throw .leaseNotFound(id) }
+      end(id, notices: &notices)
+      return .leaseEnded(id)
+    case .leaseRenew(let id):
+      try leases.renew(id, clock: clock)
+      return .leaseRenewed(id, ttlMilliseconds: leases[id]?.ttlMilliseconds ?? 0)
+    case .leaseExpire(let candidate):
+      return expire(candidate, clock: clock, notices: &notices)
+    case .acquire(let request):
+      return try acquire(request, ticket: index, clock: clock)
+    case .release(let scope, let number):
+      return release(scope, number: number, notices: &notices)
+    case .cancelWait(let scope, let ticket):
+      return cancelWait(scope, ticket: ticket, notices: &notices)
+    case .registerKey(let key):
+      tokenKeys.removeAll { $0.keyID == key.keyID }
+      tokenKeys.append(key)
+      return .keyRegistered
+    }
+  }
+
+  /// A renewal that was ordered first has raised the generation or moved the deadline: then the lease lives on.
+  private mutating func expire(_ candidate: ExpiryCandidate, clock: UInt64, notices: inout [Notice]) -> Outcome {
+    guard let lease = leases[candidate.lease], lease.generation == candidate.generation,
+      lease.deadlineMilliseconds <= clock
+    else { return .failed(.leaseNotFound(candidate.lease)) }
+    end(lease.id, notices: &notices)
+    return .leaseEnded(lease.id)
+  }
+
+  private mutating func end(_ id: LeaseID, notices: inout [Notice]) {
+    guard let lease = leases.remove(id) else { return }
+    for key in lease.attachedKeys { _ = store.delete(KeyRange(start: key, end: .single)) }
+    endAuthority(of: lease, notices: &notices)
+  }
+}
+
+// MARK: - Keys
+
+extension Coordination {
+  /// What a put needs to be there before anything changes.
+  func check(_ request: PutRequest) throws(RequestError) {
+    if request.ignoresValue || request.ignoresLease, store.current(request.key) == nil { throw .keyNotFound }
+    if request.lease != 0, leases[request.lease] == nil { throw .leaseNotFound(request.lease) }
+  }
+
+  /// Puts a key that has passed `check`, and moves it from the lease that it had to the one that it has now.
+  mutating func put(_ request: PutRequest) -> KeyVersion? {
+    let current = request.ignoresValue || request.ignoresLease ? store.current(request.key) : nil
+    let value = request.ignoresValue ? current?.value ?? [] : request.value
+    let lease = request.ignoresLease ? current?.lease ?? 0 : request.lease
+    let previous = store.put(request.key, value: value, lease: lease)
+    if let previous, previous.lease != lease {
+      leases.update(previous.lease) { $0.keys.removeValue(forKey: request.key) }
+    }
+    if lease != 0, previous?.lease != lease {
+      leases.update(lease) { $0.keys.updateValue((), forKey: request.key) }
+    }
+    return previous
+  }
+
+  mutating func delete(_ range: KeyRange) -> [KeyVersion] {
+    let deleted = store.delete(range)
+    for version in deleted where version.lease != 0 {
+      leases.update(version.lease) { $0.keys.removeValue(forKey: version.key) }
+    }
+    return deleted
+  }
+}

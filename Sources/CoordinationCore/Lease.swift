@@ -1,0 +1,104 @@
+// Leases: what they keep alive, and when they may end.
+//
+// A lease ends only through the log: by revocation, or by an expiry command that names the generation which its
+// proposer saw. Renewal goes through the log as well and raises the generation, so of a renewal and an expiry that race
+// the one that is ordered first wins. Deadlines are on the cluster clock (ClusterClock.swift).
+
+package struct Lease: Sendable {
+  package let id: LeaseID
+  package let ttlMilliseconds: Int64
+  /// Raised by each renewal.
+  package internal(set) var generation: UInt64 = 0
+  /// On the cluster clock. The lease may be expired from this instant on, and never before.
+  package internal(set) var deadlineMilliseconds: UInt64
+  /// Keys that are deleted with the lease.
+  var keys = OrderedTree<Key, Void>()
+  /// Scopes whose grant ends with the lease.
+  var scopes = OrderedTree<Key, Void>()
+  /// Places in the queue of a scope that end with the lease.
+  var waits = OrderedTree<WaitKey, Void>()
+
+  package func remainingMilliseconds(at clockMilliseconds: UInt64) -> Int64 {
+    Int64(deadlineMilliseconds) - Int64(clockMilliseconds)
+  }
+
+  package var attachedKeys: [Key] {
+    var all: [Key] = []
+    keys.forEach { key, _ in all.append(key); return true }
+    return all
+  }
+}
+
+struct DeadlineKey: Comparable, Sendable {
+  let deadlineMilliseconds: UInt64
+  let lease: LeaseID
+
+  static func < (left: DeadlineKey, right: DeadlineKey) -> Bool {
+    (left.deadlineMilliseconds, left.lease) < (right.deadlineMilliseconds, right.lease)
+  }
+}
+
+package struct ExpiryCandidate: Sendable, Equatable {
+  package let lease: LeaseID
+  package let generation: UInt64
+}
+
+package struct LeaseTable: Sendable {
+  private var leases = OrderedTree<LeaseID, Lease>()
+  private var deadlines = OrderedTree<DeadlineKey, Void>()
+
+  package var count: Int { leases.count }
+
+  package subscript(id: LeaseID) -> Lease? { leases[id] }
+
+  package var ids: [LeaseID] {
+    var all: [LeaseID] = []
+    leases.forEach { id, _ in all.append(id); return true }
+    return all
+  }
+
+  /// Leases whose time is over on the cluster clock, the longest overdue first.
+  package func expired(at clockMilliseconds: UInt64, limit: Int) -> [ExpiryCandidate] {
+    var found: [ExpiryCandidate] = []
+    deadlines.forEach { entry, _ in
+      guard entry.deadlineMilliseconds <= clockMilliseconds, found.count < limit else { return false }
+      if let lease = leases[entry.lease] {
+        found.append(ExpiryCandidate(lease: lease.id, generation: lease.generation))
+      }
+      return true
+    }
+    return found
+  }
+
+  /// The earliest deadline on the cluster clock.
+  package var nextDeadlineMilliseconds: UInt64? { deadlines.first?.key.deadlineMilliseconds }
+
+  mutating func grant(_ id: LeaseID, ttlMilliseconds: Int64, clock: UInt64) throws(RequestError) {
+    guard leases[id] == nil else { throw .leaseExists(id) }
+    let lease = Lease(id: id, ttlMilliseconds: ttlMilliseconds, deadlineMilliseconds: clock + UInt64(ttlMilliseconds))
+    leases.updateValue(lease, forKey: id)
+    deadlines.updateValue((), forKey: DeadlineKey(deadlineMilliseconds: lease.deadlineMilliseconds, lease: id))
+  }
+
+  mutating func renew(_ id: LeaseID, clock: UInt64) throws(RequestError) {
+    guard var lease = leases[id] else { throw .leaseNotFound(id) }
+    deadlines.removeValue(forKey: DeadlineKey(deadlineMilliseconds: lease.deadlineMilliseconds, lease: id))
+    lease.generation += 1
+    lease.deadlineMilliseconds = clock + UInt64(lease.ttlMilliseconds)
+    deadlines.updateValue((), forKey: DeadlineKey(deadlineMilliseconds: lease.deadlineMilliseconds, lease: id))
+    leases.updateValue(lease, forKey: id)
+  }
+
+  mutating func remove(_ id: LeaseID) -> Lease? {
+    guard let lease = leases.removeValue(forKey: id) else { return nil }
+    deadlines.removeValue(forKey: DeadlineKey(deadlineMilliseconds: lease.deadlineMilliseconds, lease: id))
+    return lease
+  }
+
+  /// Changes what a lease keeps alive; nothing happens when it is gone.
+  mutating func update(_ id: LeaseID, _ change: (inout Lease) -> Void) {
+    guard id != 0, var lease = leases[id] else { return }
+    change(&lease)
+    leases.updateValue(lease, forKey: id)
+  }
+}

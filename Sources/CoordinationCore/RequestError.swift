@@ -1,0 +1,16 @@
+// Why the state refused a request. The services translate these into etcd's codes and texts.
+
+package enum RequestError: Error, Equatable, Sendable {
+  case keyNotProvided
+  case keyNotFound
+  case valueProvided
+  case leaseProvided
+  case leaseNotFound(LeaseID)
+  case leaseExists(LeaseID)
+  case duplicateKey
+  case tooManyOperations(limit: Int)
+  case compacted(asked: Revision, compacted: Revision)
+  case futureRevision(asked: Revision, current: Revision)
+  /// The bytes of a command in the log do not follow the format: this node cannot go on.
+  case malformedCommand(String)
+}
