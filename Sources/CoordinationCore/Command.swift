@@ -19,6 +19,9 @@ package enum Command: Sendable {
   case release(scope: Key, number: Revision)
   case cancelWait(scope: Key, ticket: Ticket)
   case registerKey(TokenKey)
+  /// Changes nothing: its entry carries the cluster clock into the log of an idle cluster, so that a restart of every
+  /// node does not give leases more than the time since the last mark.
+  case markClock
 }
 
 /// A command with the address to which its outcome goes.
@@ -72,7 +75,7 @@ extension Command {
     case put = 1, delete, transaction, compact
     case leaseGrant = 16, leaseRevoke, leaseRenew, leaseExpire
     case acquire = 32, release, cancelWait
-    case registerKey = 48
+    case registerKey = 48, markClock
   }
 
   /// Roughly the bytes that the body takes, so that one allocation holds it.
@@ -110,6 +113,7 @@ extension Command {
       out.number(key.node)
       out.data(Bytes(key.keyID.utf8))
       out.data(key.publicKey)
+    case .markClock: out.byte(Kind.markClock.rawValue)
     }
   }
 
@@ -136,6 +140,7 @@ extension Command {
     case .registerKey:
       return .registerKey(
         TokenKey(node: try input.number(), keyID: try input.text(), publicKey: try input.data()))
+    case .markClock: return .markClock
     }
   }
 }

@@ -44,6 +44,7 @@ package enum Outcome: Sendable {
   case waitEnded(holder: GrantRecord?)
   case refused(GrantRefusal)
   case keyRegistered
+  case clockMarked
   case failed(RequestError)
 }
 
@@ -109,6 +110,8 @@ extension Coordination {
       tokenKeys.removeAll { $0.keyID == key.keyID }
       tokenKeys.append(key)
       return .keyRegistered
+    case .markClock:
+      return .clockMarked
     }
   }
 

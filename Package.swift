@@ -1,0 +1,153 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// One target is one room of the design (ARCHITECTURE.md draws them). The arrows between rooms are the
+// `dependencies` below and nothing else; `scripts/check` fails when a pure room imports what it may not.
+
+let strict: [SwiftSetting] = [
+  .enableUpcomingFeature("ExistentialAny"),
+  .enableUpcomingFeature("InternalImportsByDefault"),
+  .treatAllWarnings(as: .error),
+]
+
+// Pure rooms: value types only, no NIO, no Foundation, no file, clock, randomness, lock or `async`.
+let pureRooms: [Target] = [
+  .target(
+    name: "RaftCore",
+    dependencies: [.product(name: "DequeModule", package: "swift-collections")]),
+  .target(name: "CoordinationCore"),
+  .target(name: "FencingCore"),
+  .target(
+    name: "Measurement",
+    dependencies: [.product(name: "Histogram", package: "hdrhistogram-swift")]),
+  .target(name: "Simulation", dependencies: ["RaftCore", "CoordinationCore", "FencingCore"]),
+]
+
+let storageRooms: [Target] = [
+  .systemLibrary(name: "CLMDB", providers: [.apt(["liblmdb-dev"])]),
+  .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
+  .target(name: "LogStorage", dependencies: ["RaftCore", "CLMDB"]),
+  .target(name: "DiskProbe", dependencies: ["Measurement", "LogStorage", "RaftCore"]),
+]
+
+let networkRooms: [Target] = [
+  .target(
+    name: "Protocol",
+    dependencies: [.product(name: "SwiftProtobuf", package: "swift-protobuf")],
+    exclude: ["Definitions"]),
+  .target(
+    name: "Wire",
+    dependencies: [
+      "Protocol",
+      .product(name: "NIOCore", package: "swift-nio"),
+      .product(name: "NIOPosix", package: "swift-nio"),
+      .product(name: "NIOHTTP1", package: "swift-nio"),
+      .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
+      .product(name: "NIOHTTP2", package: "swift-nio-http2"),
+      .product(name: "NIOHPACK", package: "swift-nio-http2"),
+      .product(name: "SwiftProtobuf", package: "swift-protobuf"),
+      .product(name: "Logging", package: "swift-log"),
+    ]),
+  .target(
+    name: "Tokens",
+    dependencies: ["FencingCore", .product(name: "Crypto", package: "swift-crypto")]),
+]
+
+let serverRooms: [Target] = [
+  .target(
+    name: "CoreNode",
+    dependencies: [
+      "RaftCore", "CoordinationCore", "FencingCore", "LogStorage", "Protocol", "Wire", "Tokens",
+      .product(name: "NIOCore", package: "swift-nio"),
+      .product(name: "NIOPosix", package: "swift-nio"),
+      .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
+      .product(name: "Crypto", package: "swift-crypto"),
+      .product(name: "SwiftProtobuf", package: "swift-protobuf"),
+      .product(name: "Logging", package: "swift-log"),
+    ]),
+  .target(
+    name: "Client",
+    dependencies: [
+      "Wire", "Protocol", "FencingCore", "Tokens",
+      .product(name: "NIOCore", package: "swift-nio"),
+      .product(name: "NIOPosix", package: "swift-nio"),
+      .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
+      .product(name: "SwiftProtobuf", package: "swift-protobuf"),
+      .product(name: "NIOFoundationCompat", package: "swift-nio"),
+      .product(name: "NIOHTTP1", package: "swift-nio"),
+      .product(name: "AsyncHTTPClient", package: "async-http-client"),
+    ]),
+  .target(
+    name: "Gateway",
+    dependencies: [
+      "FencingCore", "CSQLite", "Client", "Tokens",
+      .product(name: "Hummingbird", package: "hummingbird"),
+      .product(name: "Logging", package: "swift-log"),
+    ]),
+]
+
+let measuringRooms: [Target] = [
+  .target(
+    name: "Workloads",
+    dependencies: [
+      "Measurement", "Client", "Wire", "Protocol",
+      .product(name: "NIOCore", package: "swift-nio"),
+      .product(name: "NIOPosix", package: "swift-nio"),
+      .product(name: "SwiftProtobuf", package: "swift-protobuf"),
+    ]),
+  .target(
+    name: "Reporting",
+    dependencies: ["Measurement", .product(name: "Mustache", package: "swift-mustache")]),
+]
+
+/// What the commands do, apart from reading their arguments.
+let commands: Target = .target(
+  name: "Commands",
+  dependencies: [
+    "CoreNode", "Gateway", "Client", "Tokens",
+    .product(name: "Logging", package: "swift-log"),
+  ])
+
+let executable: Target = .executableTarget(
+  name: "portcullis",
+  dependencies: [
+    "Commands", "Client", "CoreNode", "Gateway", "Workloads", "Reporting", "Measurement", "DiskProbe", "LogStorage",
+    "Simulation",
+    .product(name: "ArgumentParser", package: "swift-argument-parser"),
+    .product(name: "Logging", package: "swift-log"),
+  ])
+
+/// Test targets mirror Sources: `Tests/<Room>Tests` tests `<Room>`.
+func tests(of room: String, with others: [Target.Dependency] = []) -> Target {
+  .testTarget(name: "\(room)Tests", dependencies: [.target(name: room)] + others)
+}
+
+let testTargets: [Target] = [
+  tests(of: "RaftCore"),
+]
+
+let package = Package(
+  name: "portcullis",
+  products: [
+    .executable(name: "portcullis", targets: ["portcullis"]),
+    .library(name: "Client", targets: ["Client"]),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser.git", exact: "1.8.2"),
+    .package(url: "https://github.com/apple/swift-collections.git", exact: "1.6.0"),
+    .package(url: "https://github.com/apple/swift-crypto.git", exact: "4.5.2"),
+    .package(url: "https://github.com/apple/swift-log.git", exact: "1.16.2"),
+    .package(url: "https://github.com/apple/swift-nio.git", exact: "2.101.2"),
+    .package(url: "https://github.com/apple/swift-nio-http2.git", exact: "1.46.0"),
+    .package(url: "https://github.com/apple/swift-protobuf.git", exact: "1.39.0"),
+    .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift.git", exact: "0.2.0"),
+    .package(url: "https://github.com/hummingbird-project/hummingbird.git", exact: "2.28.1", traits: []),
+    .package(url: "https://github.com/hummingbird-project/swift-mustache.git", exact: "2.1.1"),
+    .package(url: "https://github.com/swift-server/async-http-client.git", exact: "1.37.0"),
+  ],
+  targets: pureRooms + storageRooms + networkRooms + serverRooms + measuringRooms + [commands, executable] + testTargets
+)
+
+for target in package.targets where target.type != .system {
+  target.swiftSettings = (target.swiftSettings ?? []) + strict
+}

@@ -1,0 +1,3 @@
+#pragma once
+#include <lmdb.h>
+#include "crc32c.h"

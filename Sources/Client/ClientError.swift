@@ -1,0 +1,45 @@
+// Why the client could not do what it was asked: what was tried, what was seen, what to do.
+
+package import Wire
+
+public struct ClientError: Error, Sendable, CustomStringConvertible {
+  /// What kind of failure it is. More may be added: handle the ones that you know, and treat others as `failed`.
+  public struct Code: Sendable, Hashable {
+    private let name: String
+
+    /// An endpoint or an option makes no sense.
+    public static let invalidArgument = Code(name: "invalid argument")
+    /// No endpoint could be reached, or none has a leader.
+    public static let unavailable = Code(name: "unavailable")
+    /// The scope is held by somebody else.
+    public static let held = Code(name: "held")
+    /// The session ended: its deadline passed, or the cluster said so.
+    public static let sessionLost = Code(name: "session lost")
+    /// The gateway refused the token.
+    public static let refused = Code(name: "refused")
+    /// Anything else that the server said.
+    public static let failed = Code(name: "failed")
+  }
+
+  public let code: Code
+  public let description: String
+  /// The gRPC status behind it, where there was one.
+  package let status: RPCStatus?
+
+  package init(_ code: Code, _ description: String, status: RPCStatus? = nil) {
+    self.code = code
+    self.description = description
+    self.status = status
+  }
+
+  init(_ status: RPCStatus, during what: String) {
+    let code: Code =
+      switch status.code {
+      case .unavailable, .deadlineExceeded: .unavailable
+      case .invalidArgument: .invalidArgument
+      case .notFound: .sessionLost
+      default: .failed
+      }
+    self.init(code, "\(what): \(status.message.isEmpty ? "\(status.code)" : status.message)", status: status)
+  }
+}

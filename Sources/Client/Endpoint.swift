@@ -1,0 +1,59 @@
+// How the address of a server is written: `host:port`, `http://host:port`, `[::1]:port`, with a default port when none
+// is given, as etcd's own tools take it.
+
+public struct Endpoint: Sendable, Hashable, CustomStringConvertible {
+  /// etcd's client port.
+  public static let defaultPort = 2379
+
+  public let host: String
+  public let port: Int
+
+  public var description: String { host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)" }
+
+  public init(host: String, port: Int) {
+    self.host = host
+    self.port = port
+  }
+
+  /// Reads an endpoint.
+  /// - Throws: `ClientError` with code `invalidArgument`, which says what is wrong with the text.
+  public init(parsing text: String, defaultPort: Int = Self.defaultPort) throws(ClientError) {
+    func refusal(_ why: String) -> ClientError {
+      ClientError(.invalidArgument, "\"\(text)\" is no endpoint: \(why). Write host:port, such as 127.0.0.1:2379.")
+    }
+    var rest = Substring(text)
+    if rest.hasPrefix("https://") { throw refusal("TLS is not spoken here; use http:// or leave the scheme out") }
+    if rest.hasPrefix("http://") { rest = rest.dropFirst("http://".count) }
+    if rest.hasSuffix("/") { rest = rest.dropLast() }
+    let (host, port) = Self.split(rest)
+    guard !host.isEmpty else { throw refusal("it names no host") }
+    guard !host.contains(where: { $0 == "/" || $0.isWhitespace }) else { throw refusal("a host has no such characters") }
+    guard let port else {
+      self.init(host: String(host), port: defaultPort)
+      return
+    }
+    guard let number = Int(port), (0...65_535).contains(number) else {
+      throw refusal("its port is \"\(port)\", and a port is between 0 and 65535")
+    }
+    self.init(host: String(host), port: number)
+  }
+
+  /// Reads a list with commas.
+  public static func list(parsing text: String) throws(ClientError) -> [Endpoint] {
+    var endpoints: [Endpoint] = []
+    for part in text.split(separator: ",") { endpoints.append(try Endpoint(parsing: String(part))) }
+    guard !endpoints.isEmpty else { throw ClientError(.invalidArgument, "no endpoint was given; one is needed") }
+    return endpoints
+  }
+
+  /// An IPv6 address stands in brackets when a port follows it, and may stand without them when none does.
+  private static func split(_ text: Substring) -> (host: Substring, port: Substring?) {
+    if text.hasPrefix("["), let end = text.firstIndex(of: "]") {
+      let host = text[text.index(after: text.startIndex)..<end]
+      let after = text[text.index(after: end)...]
+      return (host, after.isEmpty ? nil : after.hasPrefix(":") ? after.dropFirst() : after)
+    }
+    guard let colon = text.lastIndex(of: ":"), text.firstIndex(of: ":") == colon else { return (text, nil) }
+    return (text[..<colon], text[text.index(after: colon)...])
+  }
+}

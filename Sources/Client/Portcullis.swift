@@ -1,0 +1,108 @@
+// A connection to a cluster: calls go to one endpoint and move on to the next when it cannot be reached.
+
+import NIOConcurrencyHelpers
+import NIOCore
+import NIOPosix
+package import SwiftProtobuf
+package import Wire
+
+/// A client of a Portcullis (or etcd) cluster. Safe to share between tasks; `close` ends it.
+public final class Portcullis: Sendable {
+  private struct State {
+    var connection: WireConnection?
+    var next = 0
+    var isClosed = false
+  }
+
+  public let endpoints: [Endpoint]
+  private let eventLoop: any EventLoop
+  private let state = NIOLockedValueBox(State())
+
+  /// Nothing is connected before the first call.
+  public init(endpoints: [Endpoint]) {
+    precondition(!endpoints.isEmpty, "a client needs an endpoint")
+    self.endpoints = endpoints
+    self.eventLoop = MultiThreadedEventLoopGroup.singleton.next()
+  }
+
+  public func close() {
+    let connection = state.withLockedValue { state in
+      defer {
+        state.connection = nil
+        state.isClosed = true
+      }
+      return state.connection
+    }
+    connection?.close()
+  }
+
+  /// Calls and waits for the answer.
+  ///
+  /// An endpoint that cannot be reached is skipped, since nothing was sent to it. A call that was sent and failed with
+  /// UNAVAILABLE is sent again to the next endpoint only if `isRepeatable`: otherwise it may have been carried out.
+  package func call<Request: Message, Response: Message & Sendable>(
+    _ path: String, _ request: Request, as type: Response.Type, isRepeatable: Bool, timeout: Duration = .seconds(10)
+  ) async throws(RPCStatus) -> Response {
+    let deadline = NIODeadline.now() + .nanoseconds(timeout.nanoseconds)
+    var last = RPCStatus(.unavailable, "no endpoint was tried in time")
+    var attempts = 0
+    while NIODeadline.now() < deadline, !Task.isCancelled {
+      do throws(RPCStatus) {
+        let connection = try await connection()
+        do throws(RPCStatus) {
+          return try await connection.unary(path, request, as: type, deadline: deadline)
+        } catch {
+          // A node without a leader, or one that stops, says so before anything was done.
+          let wasNotDone = error.message.hasSuffix("no leader") || error.message.hasSuffix("server stopped")
+          guard error.code == .unavailable, isRepeatable || wasNotDone else { throw error }
+          last = error
+          drop(connection)
+        }
+      } catch {
+        guard error.code == .unavailable else { throw error }
+        last = error
+        if !isRepeatable, !error.message.hasPrefix(Self.unreachable), !error.message.hasSuffix("no leader") { throw error }
+      }
+      attempts += 1
+      if attempts % endpoints.count == 0 { try? await Task.sleep(for: .milliseconds(50)) }
+    }
+    throw last
+  }
+
+  private static let unreachable = "no connection to "
+
+  private func connection() async throws(RPCStatus) -> WireConnection {
+    let (held, endpoint, isClosed) = state.withLockedValue { state -> (WireConnection?, Endpoint, Bool) in
+      (state.connection, endpoints[state.next % endpoints.count], state.isClosed)
+    }
+    if isClosed { throw RPCStatus(.cancelled, "the client was closed") }
+    if let held { return held }
+    do {
+      let made = try await WireConnection.connect(host: endpoint.host, port: endpoint.port, on: eventLoop).get()
+      made.closeFuture.whenComplete { [weak self] _ in self?.drop(made) }
+      state.withLockedValue { state in
+        if !state.isClosed { state.connection = made }
+      }
+      return made
+    } catch {
+      state.withLockedValue { $0.next += 1 }
+      let why = (error as? RPCStatus)?.message ?? "\(error)"
+      throw RPCStatus(.unavailable, "\(Self.unreachable)\(endpoint): \(why)")
+    }
+  }
+
+  /// Forgets a connection, so that the next call goes elsewhere.
+  private func drop(_ connection: WireConnection) {
+    let wasCurrent = state.withLockedValue { state -> Bool in
+      guard state.connection === connection else { return false }
+      state.connection = nil
+      state.next += 1
+      return true
+    }
+    if wasCurrent { connection.close() }
+  }
+}
+
+extension Duration {
+  var nanoseconds: Int64 { components.seconds * 1_000_000_000 + components.attoseconds / 1_000_000_000 }
+}

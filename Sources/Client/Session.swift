@@ -1,0 +1,142 @@
+// A session: a lease that is kept alive, with a deadline of the client's own.
+//
+// The deadline is counted from the *sending* of the last renewal that was answered, on a clock that goes on while the
+// machine is suspended, and ends a margin before the server's. So a client that looks at its deadline stops before
+// anybody else can be granted what it holds; what it does after a pause in which it could not look is what the fence is
+// for.
+
+import NIOConcurrencyHelpers
+import Protocol
+import Wire
+
+public final class Session: Sendable {
+  private struct State {
+    var deadline: ContinuousClock.Instant
+    var isOver = false
+    var waiters: [CheckedContinuation<Void, Never>] = []
+    var renewal: Task<Void, Never>?
+  }
+
+  /// The etcd lease that carries the session.
+  public let lease: Int64
+  /// What the server granted, which may be more than was asked for.
+  public let timeToLive: Duration
+
+  let portcullis: Portcullis
+  private let state: NIOLockedValueBox<State>
+
+  private init(client: Portcullis, lease: Int64, timeToLive: Duration, sent: ContinuousClock.Instant) {
+    self.portcullis = client
+    self.lease = lease
+    self.timeToLive = timeToLive
+    self.state = NIOLockedValueBox(State(deadline: Self.deadline(sent: sent, timeToLive: timeToLive)))
+  }
+
+  /// Opens a session and keeps it alive until `close`, or until it is lost.
+  /// - Parameter timeToLive: rounded up to whole seconds; the server has a minimum (2 s by default).
+  public static func open(on client: Portcullis, timeToLive: Duration) async throws(ClientError) -> Session {
+    var request = Etcdserverpb_LeaseGrantRequest()
+    request.ttl = max(1, (timeToLive.nanoseconds + 999_999_999) / 1_000_000_000)
+    let sent = ContinuousClock.now
+    let response: Etcdserverpb_LeaseGrantResponse
+    do {
+      // A grant that was made and not answered ends by itself.
+      response = try await client.call(
+        RPCPath.Lease.leaseGrant, request, as: Etcdserverpb_LeaseGrantResponse.self, isRepeatable: true)
+    } catch {
+      throw ClientError(error, during: "opening a session")
+    }
+    let session = Session(client: client, lease: response.id, timeToLive: .seconds(response.ttl), sent: sent)
+    session.startRenewing()
+    return session
+  }
+
+  /// From this instant on the session must be taken for lost.
+  public var deadline: ContinuousClock.Instant { state.withLockedValue { $0.deadline } }
+
+  /// Whether the session may still be relied on.
+  public var isAlive: Bool { state.withLockedValue { !$0.isOver && ContinuousClock.now < $0.deadline } }
+
+  /// Returns when the session is over: closed, lost at its deadline, or ended by the cluster.
+  public func waitUntilOver() async {
+    await withCheckedContinuation { continuation in
+      let isOver = state.withLockedValue { state in
+        if !state.isOver { state.waiters.append(continuation) }
+        return state.isOver
+      }
+      if isOver { continuation.resume() }
+    }
+  }
+
+  /// Gives up everything that the session holds. Errors are of no consequence: what is not revoked ends by itself.
+  public func close() async {
+    end()
+    var request = Etcdserverpb_LeaseRevokeRequest()
+    request.id = lease
+    _ = try? await portcullis.call(
+      RPCPath.Lease.leaseRevoke, request, as: Etcdserverpb_LeaseRevokeResponse.self, isRepeatable: true,
+      timeout: .seconds(2))
+  }
+
+  private static func deadline(sent: ContinuousClock.Instant, timeToLive: Duration) -> ContinuousClock.Instant {
+    sent + timeToLive - margin(of: timeToLive)
+  }
+
+  /// What two clocks may differ by over one time to live, at a hundredth, and the time to act on it.
+  private static func margin(of timeToLive: Duration) -> Duration { timeToLive / 100 + .milliseconds(50) }
+
+  private func startRenewing() {
+    let task = Task { await renewUntilOver() }
+    state.withLockedValue { $0.renewal = task }
+  }
+
+  private func renewUntilOver() async {
+    var pause = timeToLive / 3
+    while !Task.isCancelled {
+      // Sleeping past the deadline would tell of the loss late.
+      let wake = min(ContinuousClock.now + pause, deadline)
+      try? await Task.sleep(until: wake, clock: .continuous)
+      if Task.isCancelled || ContinuousClock.now >= deadline { break }
+      let sent = ContinuousClock.now
+      switch await renew() {
+      case .renewed:
+        state.withLockedValue { $0.deadline = Self.deadline(sent: sent, timeToLive: timeToLive) }
+        pause = timeToLive / 3
+      case .lost:
+        return end()
+      case .unanswered:
+        pause = .milliseconds(100)
+      }
+    }
+    end()
+  }
+
+  private enum Renewal { case renewed, lost, unanswered }
+
+  /// A keepalive stream with one request is on the wire what a call with one request is.
+  private func renew() async -> Renewal {
+    var request = Etcdserverpb_LeaseKeepAliveRequest()
+    request.id = lease
+    do {
+      let response = try await portcullis.call(
+        RPCPath.Lease.leaseKeepAlive, request, as: Etcdserverpb_LeaseKeepAliveResponse.self, isRepeatable: true,
+        timeout: timeToLive / 3)
+      return response.ttl > 0 ? .renewed : .lost
+    } catch {
+      return error.code == .notFound ? .lost : .unanswered
+    }
+  }
+
+  private func end() {
+    let (waiters, renewal) = state.withLockedValue { state -> ([CheckedContinuation<Void, Never>], Task<Void, Never>?) in
+      defer {
+        state.isOver = true
+        state.waiters = []
+        state.renewal = nil
+      }
+      return (state.waiters, state.renewal)
+    }
+    renewal?.cancel()
+    for waiter in waiters { waiter.resume() }
+  }
+}

@@ -1,0 +1,65 @@
+// Signals as events: Ctrl-C and SIGTERM end a command in order.
+
+import Dispatch
+import Glibc
+import Synchronization
+
+/// Takes over signals: their default action is off for as long as the process lives.
+package final class Signals: Sendable {
+  private struct State {
+    var arrived: Int32?
+    var nextWaiter = 0
+    var waiters: [Int: CheckedContinuation<Int32?, Never>] = [:]
+  }
+
+  private let state = Mutex(State())
+  private let sources: [Source]
+
+  /// `@unchecked Sendable`: a dispatch source may be used from any thread; Dispatch does not say so in its types.
+  private struct Source: @unchecked Sendable {
+    let signal: any DispatchSourceSignal
+  }
+
+  package init(_ numbers: [Int32] = [SIGINT, SIGTERM]) {
+    sources = numbers.map { Source(signal: DispatchSource.makeSignalSource(signal: $0, queue: .global())) }
+    for (number, source) in zip(numbers, sources) {
+      signal(number, SIG_IGN)
+      source.signal.setEventHandler { [weak self] in self?.arrive(number) }
+      source.signal.resume()
+    }
+  }
+
+  deinit {
+    for source in sources { source.signal.cancel() }
+  }
+
+  /// Returns with the first signal that ever arrived, or nil when the task is cancelled before one does.
+  package func first() async -> Int32? {
+    let waiter = state.withLock { state -> Int in
+      state.nextWaiter += 1
+      return state.nextWaiter
+    }
+    return await withTaskCancellationHandler {
+      await withCheckedContinuation { continuation in
+        let known = state.withLock { state -> Int32?? in
+          if let arrived = state.arrived { return arrived }
+          if Task.isCancelled { return .some(nil) }
+          state.waiters[waiter] = continuation
+          return nil
+        }
+        if let known { continuation.resume(returning: known) }
+      }
+    } onCancel: {
+      state.withLock { $0.waiters.removeValue(forKey: waiter) }?.resume(returning: nil)
+    }
+  }
+
+  private func arrive(_ number: Int32) {
+    let waiting = state.withLock { state -> [CheckedContinuation<Int32?, Never>] in
+      if state.arrived == nil { state.arrived = number }
+      defer { state.waiters = [:] }
+      return Array(state.waiters.values)
+    }
+    for waiter in waiting { waiter.resume(returning: number) }
+  }
+}

@@ -1,0 +1,87 @@
+// What the services need of a node: a way to propose, a way to read, and the facts for headers and tokens.
+
+import CoordinationCore
+import Logging
+import NIOConcurrencyHelpers
+import NIOCore
+import Protocol
+import RaftCore
+import Wire
+
+final class CoreAccess: Sendable {
+  let configuration: NodeConfiguration
+  let cluster: ClusterMap
+  let incarnation: UInt64
+  let publication: Publication
+  let watches: WatchHub
+  let issuer: TokenIssuer
+  private let inbox: Inbox<CoreLoop.Work>
+  private let nextRequest: NIOLockedValueBox<UInt64>
+
+  init(
+    configuration: NodeConfiguration, cluster: ClusterMap, incarnation: UInt64, loop: CoreLoop, watches: WatchHub,
+    issuer: TokenIssuer
+  ) {
+    self.configuration = configuration
+    self.cluster = cluster
+    self.incarnation = incarnation
+    self.publication = loop.publication
+    self.watches = watches
+    self.issuer = issuer
+    self.inbox = loop.inbox
+    // Numbers of an earlier run may still be in the log: they must not find a caller of this one.
+    self.nextRequest = NIOLockedValueBox(UInt64.random(in: 1...(1 << 62)))
+  }
+
+  /// Proposes a command; `body` runs on `eventLoop` when it was applied here, or refused, or took too long.
+  /// - Returns: the request's number, by which a waiting acquire can be cancelled.
+  @discardableResult
+  func submit(
+    _ command: Command, on eventLoop: any EventLoop, _ body: @escaping @Sendable (Answer) -> Void
+  ) -> UInt64 {
+    let id = nextRequest.withLockedValue { next in
+      next += 1
+      return next
+    }
+    let payload = Envelope(origin: cluster.localID.rawValue, request: id, command: command).encoded()
+    inbox.append(.command(id: id, payload: payload, Completion(eventLoop: eventLoop, body: body)))
+    return id
+  }
+
+  func cancelWait(_ request: UInt64, _ end: WaitEnd) { inbox.append(.cancelWait(request: request, end)) }
+
+  /// Gives a snapshot that shows everything acknowledged before the call.
+  func readLinearizably(
+    on eventLoop: any EventLoop, _ body: @escaping @Sendable (Result<Snapshot, ReadFailure>) -> Void
+  ) {
+    let snapshot = publication.snapshot
+    if snapshot.isAuthoritative {
+      body(.success(snapshot))
+    } else {
+      inbox.append(.read(ReadCompletion(eventLoop: eventLoop, body: body)))
+    }
+  }
+
+  /// Whether the node can serve: it knows a leader, and tokens that it signs can be verified from the state.
+  var isReady: Bool {
+    let snapshot = publication.snapshot
+    return snapshot.leader != nil && snapshot.state.tokenKeys.contains(issuer.publicKey(of: cluster.localID.rawValue))
+  }
+
+  var clientURL: String {
+    configuration.advertisedClientURL ?? "http://\(configuration.clientHost):\(configuration.clientPort)"
+  }
+
+  func header(revision: Revision, term: Term) -> Etcdserverpb_ResponseHeader {
+    var header = Etcdserverpb_ResponseHeader()
+    header.clusterID = cluster.clusterID
+    header.memberID = cluster.localID.rawValue
+    header.revision = revision
+    header.raftTerm = term.rawValue
+    return header
+  }
+
+  func header(_ snapshot: Snapshot) -> Etcdserverpb_ResponseHeader {
+    header(revision: snapshot.state.revision, term: snapshot.term)
+  }
+}

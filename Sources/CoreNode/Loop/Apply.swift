@@ -1,0 +1,90 @@
+// Applying: what is committed becomes state, and whoever waits for it here is answered.
+
+import CoordinationCore
+import LogStorage
+import RaftCore
+
+extension CoreLoop {
+  func applyCommitted(localMilliseconds: UInt64) {
+    guard applied < committed else { return }
+    let last = min(committed, applied.advanced(by: parts.configuration.limits.maxEntriesPerApply))
+    if let cached = raft.cachedEntries(after: applied, through: last) {
+      apply(cached, localMilliseconds: localMilliseconds)
+    } else {
+      do {
+        let read = try parts.storage.entries(after: applied, through: last, maxBytes: 8 << 20)
+        apply(read[...], localMilliseconds: localMilliseconds)
+      } catch {
+        parts.onFatal("the log could not be read: \(error)")
+      }
+    }
+    changedSincePublication = true
+  }
+
+  private func apply(_ entries: ArraySlice<Entry>, localMilliseconds: UInt64) {
+    for entry in entries {
+      precondition(entry.index == applied.next, "entries are applied in order and once")
+      applied = entry.index
+      lastAppliedTerm = entry.term
+      clock.observe(stampMilliseconds: entry.clockMilliseconds, localMilliseconds: localMilliseconds)
+      guard entry.kind == .command else { continue }
+      apply(entry)
+    }
+    inputs.append(.applied(through: applied))
+  }
+
+  private func apply(_ entry: Entry) {
+    let envelope: Envelope
+    do {
+      envelope = try Envelope.decode(entry.payload)
+    } catch {
+      parts.onFatal("the command at \(entry.index) cannot be read: \(error); this log needs a newer version or repair")
+      return
+    }
+    let result = state.apply(
+      envelope.command, index: entry.index.rawValue, clockMilliseconds: entry.clockMilliseconds)
+    if case .leaseExpire(let candidate) = envelope.command { housekeeping.settled(candidate.lease) }
+    for notice in result.notices { settle(notice) }
+    guard envelope.origin == localID.rawValue else { return }
+    if case .cancelWait(_, let ticket) = envelope.command, case .waitEnded(let holder) = result.outcome {
+      settleCancelled(ticket, holder: holder)
+    }
+    guard let completion = pending.remove(envelope.request) else { return }
+    if case .queued(let ticket) = result.outcome, case .acquire(let request) = envelope.command {
+      waits.add(ticket, Wait(request: envelope.request, scope: request.scope, completion: completion))
+    } else {
+      answered.append((completion, result.outcome))
+    }
+  }
+}
+
+// MARK: - Waiters
+
+extension CoreLoop {
+  private func settle(_ notice: Notice) {
+    switch notice {
+    case .granted(let ticket, let record):
+      for wait in waits.remove(ticket) {
+        if wait.isAbandoned {
+          // Nobody is left to hold it: a caller that went away must not end up as the holder.
+          propose(.release(scope: wait.scope, number: record.number))
+        } else {
+          answered.append((wait.completion, .granted(record)))
+        }
+      }
+    case .dismissed(let ticket):
+      for wait in waits.remove(ticket) { answered.append((wait.completion, .waitEnded(holder: state.scopes[wait.scope]?.holder))) }
+    }
+  }
+
+  private func settleCancelled(_ ticket: Ticket, holder: GrantRecord?) {
+    for wait in waits.remove(ticket) where !wait.isAbandoned {
+      answered.append((wait.completion, .waitEnded(holder: holder)))
+    }
+  }
+
+  func cancelWait(_ request: UInt64, _ end: WaitEnd) {
+    guard let (ticket, scope) = waits.end(request, end) else { return }
+    propose(.cancelWait(scope: scope, ticket: ticket))
+  }
+}

@@ -1,0 +1,88 @@
+// Who waits for what: requests whose entries are on their way, and acquires whose turn has not come.
+
+import CoordinationCore
+
+/// Requests of this node that are in the log or on their way to it.
+struct PendingRequests {
+  private var completions: [UInt64: Completion] = [:]
+  /// In the order in which they came, which is the order of their deadlines, since all have the same time.
+  private var deadlines: [(id: UInt64, nanoseconds: UInt64)] = []
+  private var firstDeadline = 0
+
+  mutating func add(_ id: UInt64, _ completion: Completion, deadlineNanoseconds: UInt64) {
+    completions[id] = completion
+    deadlines.append((id, deadlineNanoseconds))
+  }
+
+  mutating func remove(_ id: UInt64) -> Completion? { completions.removeValue(forKey: id) }
+
+  /// Takes out one request whose time is over.
+  mutating func removeOverdue(nowNanoseconds: UInt64) -> Completion? {
+    while firstDeadline < deadlines.count {
+      let next = deadlines[firstDeadline]
+      let isSettled = completions[next.id] == nil
+      guard isSettled || next.nanoseconds <= nowNanoseconds else { break }
+      firstDeadline += 1
+      if firstDeadline > 4096, firstDeadline * 2 > deadlines.count {
+        deadlines.removeFirst(firstDeadline)
+        firstDeadline = 0
+      }
+      if let overdue = completions.removeValue(forKey: next.id) { return overdue }
+    }
+    return nil
+  }
+
+  mutating func removeAll() -> [UInt64: Completion] {
+    defer { completions = [:] }
+    return completions
+  }
+}
+
+/// Why a caller stops waiting for its turn.
+enum WaitEnd: Sendable {
+  /// Its time is over; it still wants an answer.
+  case deadline
+  /// It went away: if its turn has come meanwhile, the grant is given back.
+  case abandoned
+}
+
+struct Wait {
+  let request: UInt64
+  let scope: Key
+  let completion: Completion
+  var isAbandoned = false
+}
+
+/// Callers of this node that queue for a scope. A retry shares the place of the call before, so a place may have
+/// several callers.
+struct WaitTable {
+  private var byTicket: [Ticket: [Wait]] = [:]
+  private var ticketOfRequest: [UInt64: Ticket] = [:]
+
+  mutating func add(_ ticket: Ticket, _ wait: Wait) {
+    byTicket[ticket, default: []].append(wait)
+    ticketOfRequest[wait.request] = ticket
+  }
+
+  mutating func remove(_ ticket: Ticket) -> [Wait] {
+    let waits = byTicket.removeValue(forKey: ticket) ?? []
+    for wait in waits { ticketOfRequest[wait.request] = nil }
+    return waits
+  }
+
+  /// Notes that a caller stops waiting, and names the place if it is to be given up.
+  mutating func end(_ request: UInt64, _ end: WaitEnd) -> (Ticket, Key)? {
+    guard let ticket = ticketOfRequest[request], var waits = byTicket[ticket] else { return nil }
+    for index in waits.indices where waits[index].request == request {
+      if end == .abandoned { waits[index].isAbandoned = true }
+    }
+    byTicket[ticket] = waits
+    let others = waits.contains { $0.request != request && !$0.isAbandoned }
+    return others ? nil : waits.first.map { (ticket, $0.scope) }
+  }
+
+  mutating func removeAll() -> [Completion] {
+    defer { byTicket = [:]; ticketOfRequest = [:] }
+    return byTicket.values.joined().map(\.completion)
+  }
+}

@@ -1,0 +1,59 @@
+// What readers on other threads see: the state as of one applied entry, and what the node knew of the cluster then.
+
+import CoordinationCore
+import NIOConcurrencyHelpers
+import RaftCore
+
+/// Immutable, so that any thread may keep one for as long as it likes.
+final class Snapshot: Sendable {
+  let state: Coordination
+  let applied: Index
+  let term: Term
+  let leader: NodeID?
+  let isLeader: Bool
+  /// Whether reading this snapshot is a linearizable read: the node is the only voter, leads, and has applied an entry
+  /// of its own term. Then nothing was acknowledged that a newer snapshot than the newest could hold.
+  let isAuthoritative: Bool
+  /// The cluster clock when the snapshot was made, and this machine's boot-time clock at that instant.
+  private let clockMilliseconds: UInt64
+  private let madeMilliseconds: UInt64
+
+  init(
+    state: Coordination, applied: Index, term: Term, leader: NodeID?, isLeader: Bool, isAuthoritative: Bool,
+    clockMilliseconds: UInt64
+  ) {
+    self.state = state
+    self.applied = applied
+    self.term = term
+    self.leader = leader
+    self.isLeader = isLeader
+    self.isAuthoritative = isAuthoritative
+    self.clockMilliseconds = clockMilliseconds
+    self.madeMilliseconds = MachineClock.bootTimeMilliseconds
+  }
+
+  /// The cluster clock now, as far as this snapshot can tell: for telling people how long a lease still has.
+  var clusterMilliseconds: UInt64 {
+    clockMilliseconds + (MachineClock.bootTimeMilliseconds - madeMilliseconds)
+  }
+}
+
+/// Holds the newest snapshot: the loop replaces it, everybody reads it.
+final class Publication: Sendable {
+  private let current: NIOLockedValueBox<Snapshot>
+
+  init(_ first: Snapshot) {
+    current = NIOLockedValueBox(first)
+  }
+
+  var snapshot: Snapshot { current.withLockedValue { $0 } }
+
+  func publish(_ snapshot: Snapshot) {
+    // The old snapshot is let go of outside the lock: freeing a large superseded tree takes time.
+    let old = current.withLockedValue { held -> Snapshot in
+      defer { held = snapshot }
+      return held
+    }
+    _ = old
+  }
+}

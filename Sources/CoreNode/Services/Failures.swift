@@ -1,0 +1,95 @@
+// The words and codes in which etcd's clients expect to be refused. Clients compare them letter by letter.
+
+import CoordinationCore
+import NIOCore
+import RaftCore
+import SwiftProtobuf
+import Wire
+
+extension RPCStatus {
+  static func etcd(_ code: RPCCode, _ text: String) -> RPCStatus {
+    RPCStatus(code: code, message: "etcdserver: " + text)
+  }
+
+  init(_ error: RequestError) {
+    self =
+      switch error {
+      case .keyNotProvided: .etcd(.invalidArgument, "key is not provided")
+      case .keyNotFound: .etcd(.invalidArgument, "key not found")
+      case .valueProvided: .etcd(.invalidArgument, "value is provided")
+      case .leaseProvided: .etcd(.invalidArgument, "lease is provided")
+      case .leaseNotFound: .etcd(.notFound, "requested lease not found")
+      case .leaseExists: .etcd(.failedPrecondition, "lease already exists")
+      case .duplicateKey: .etcd(.invalidArgument, "duplicate key given in txn request")
+      case .tooManyOperations: .etcd(.invalidArgument, "too many operations in txn request")
+      case .compacted: .etcd(.outOfRange, "mvcc: required revision has been compacted")
+      case .futureRevision: .etcd(.outOfRange, "mvcc: required revision is a future revision")
+      case .malformedCommand(let text): RPCStatus(code: .internalError, message: text)
+      }
+  }
+
+  init(_ refusal: Refusal) {
+    self =
+      switch refusal {
+      case .noLeader, .leaderSilent: .etcd(.unavailable, "no leader")
+      case .leadershipTransfer, .leadershipLost: .etcd(.unavailable, "leader changed")
+      case .tooManyUncommittedBytes, .tooManyReads: .etcd(.resourceExhausted, "too many requests")
+      }
+  }
+
+  static let timedOut = etcd(.unavailable, "request timed out")
+  static let stopping = etcd(.unavailable, "server stopped")
+
+  init(_ failure: ReadFailure) {
+    self =
+      switch failure {
+      case .refused(let refusal): RPCStatus(refusal)
+      case .timedOut: .timedOut
+      case .stopping: .stopping
+      }
+  }
+}
+
+extension Answer {
+  /// The outcome of a command that was applied and did not fail, or the status to answer with.
+  func outcome() throws(RPCStatus) -> (Outcome, Snapshot) {
+    switch self {
+    case .applied(.failed(let error), _): throw RPCStatus(error)
+    case .applied(let outcome, let snapshot): return (outcome, snapshot)
+    case .refused(let refusal): throw RPCStatus(refusal)
+    case .timedOut: throw .timedOut
+    case .stopping: throw .stopping
+    }
+  }
+}
+
+extension UnaryCall {
+  /// Reads the request, or answers as a Go server does to bytes that are none.
+  func decode<Request: SwiftProtobuf.Message>(_ type: Request.Type, from body: ByteBuffer) -> Request? {
+    guard let request = try? Request(received: body) else {
+      fail(RPCStatus(code: .internalError, message: "grpc: error unmarshalling request: proto: cannot parse"))
+      return nil
+    }
+    return request
+  }
+
+  /// Calls `body` with the outcome and its snapshot, or fails the call.
+  func answer(_ answer: Answer, _ body: (Outcome, Snapshot) -> Void) {
+    do throws(RPCStatus) {
+      let (outcome, snapshot) = try answer.outcome()
+      body(outcome, snapshot)
+    } catch {
+      fail(error)
+    }
+  }
+}
+
+extension StreamCall {
+  func decode<Request: SwiftProtobuf.Message>(_ type: Request.Type, from body: ByteBuffer) -> Request? {
+    guard let request = try? Request(received: body) else {
+      finish(RPCStatus(code: .internalError, message: "grpc: error unmarshalling request: proto: cannot parse"))
+      return nil
+    }
+    return request
+  }
+}

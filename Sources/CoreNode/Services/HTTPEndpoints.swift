@@ -1,0 +1,71 @@
+// What the client port answers to plain HTTP: health, version, metrics and the public keys.
+
+import CoordinationCore
+import NIOCore
+import RaftCore
+import Wire
+
+struct HTTPEndpoints: Sendable {
+  let core: CoreAccess
+
+  func respond(to request: HTTPRequest, on eventLoop: any EventLoop) -> EventLoopFuture<HTTPReply> {
+    guard request.method == "GET" || request.method == "HEAD" else {
+      return eventLoop.makeSucceededFuture(.text(405, "only GET is answered here\n"))
+    }
+    let snapshot = core.publication.snapshot
+    let path = request.path.prefix { $0 != "?" }
+    let reply: HTTPReply
+    switch path {
+    case "/.well-known/jwks.json": reply = .json(snapshot.jwks)
+    case "/version":
+      reply = .json(
+        #"{"etcdserver":"\#(ProductVersion.etcdAPI)","etcdcluster":"3.5.0","portcullis":"\#(ProductVersion.portcullis)"}"#)
+    case "/health", "/readyz":
+      reply = isReady(snapshot) ? .json(#"{"health":"true","reason":""}"#) : notReady
+    case "/livez": reply = .json(#"{"health":"true","reason":""}"#)
+    case "/metrics": reply = .text(200, metrics(snapshot))
+    default: reply = .text(404, "404 page not found\n")
+    }
+    return eventLoop.makeSucceededFuture(reply)
+  }
+
+  private var notReady: HTTPReply {
+    HTTPReply(
+      status: 503, contentType: "application/json", body: ByteBuffer(string: #"{"health":"false","reason":"NO LEADER"}"#))
+  }
+
+  private func isReady(_ snapshot: Snapshot) -> Bool { snapshot.leader != nil }
+
+  /// Prometheus text. etcd's names where etcd has the figure, so that its dashboards work.
+  private func metrics(_ snapshot: Snapshot) -> String {
+    """
+    # TYPE etcd_server_has_leader gauge
+    etcd_server_has_leader \(snapshot.leader == nil ? 0 : 1)
+    # TYPE etcd_server_is_leader gauge
+    etcd_server_is_leader \(snapshot.isLeader ? 1 : 0)
+    # TYPE etcd_server_proposals_applied_total gauge
+    etcd_server_proposals_applied_total \(snapshot.applied.rawValue)
+    # TYPE portcullis_revision gauge
+    portcullis_revision \(snapshot.state.revision)
+    # TYPE portcullis_term gauge
+    portcullis_term \(snapshot.term.rawValue)
+    # TYPE portcullis_keys gauge
+    portcullis_keys \(snapshot.state.store.keyCount)
+    # TYPE portcullis_leases gauge
+    portcullis_leases \(snapshot.state.leases.count)
+    # TYPE portcullis_store_bytes gauge
+    portcullis_store_bytes \(snapshot.state.store.sizeBytes)
+
+    """
+  }
+}
+
+extension HTTPReply {
+  fileprivate static func json(_ text: String) -> HTTPReply {
+    HTTPReply(status: 200, contentType: "application/json", body: ByteBuffer(string: text))
+  }
+
+  fileprivate static func text(_ status: Int, _ text: String) -> HTTPReply {
+    HTTPReply(status: status, contentType: "text/plain; charset=utf-8", body: ByteBuffer(string: text))
+  }
+}

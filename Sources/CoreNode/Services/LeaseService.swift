@@ -1,0 +1,157 @@
+// etcd's Lease service. Renewals go through the log like everything else that a lease's life depends on, so a keepalive
+// that was answered counts on every node, whoever leads next.
+
+import CoordinationCore
+import Foundation
+import NIOCore
+import Protocol
+import Wire
+
+struct LeaseService: Sendable {
+  let core: CoreAccess
+
+  var routes: [String: RPCMethod] {
+    [
+      RPCPath.Lease.leaseGrant: .unary(grant),
+      RPCPath.Lease.leaseRevoke: .unary(revoke),
+      RPCPath.Lease.leaseTimeToLive: .unary(timeToLive),
+      RPCPath.Lease.leaseLeases: .unary(list),
+      RPCPath.Lease.leaseKeepAlive: .streaming { [core] call in KeepAliveStream(call, core: core) },
+    ]
+  }
+
+  /// A lease id of the server's choosing: positive, as etcd's are.
+  static func newID() -> LeaseID { LeaseID.random(in: 1...LeaseID.max) }
+
+  @Sendable private func grant(_ call: UnaryCall, _ body: ByteBuffer) {
+    guard let message = call.decode(Etcdserverpb_LeaseGrantRequest.self, from: body) else { return }
+    if message.ttl > core.configuration.limits.maxLeaseSeconds {
+      return call.fail(.etcd(.outOfRange, "too large lease TTL"))
+    }
+    let seconds = max(message.ttl, core.configuration.minimumLeaseSeconds)
+    let id = message.id == 0 ? Self.newID() : message.id
+    core.submit(.leaseGrant(id, ttlMilliseconds: seconds * 1000), on: call.eventLoop) { [core] answer in
+      call.answer(answer) { _, snapshot in
+        var response = Etcdserverpb_LeaseGrantResponse()
+        response.header = core.header(snapshot)
+        response.id = id
+        response.ttl = seconds
+        call.respond(response)
+      }
+    }
+  }
+
+  @Sendable private func revoke(_ call: UnaryCall, _ body: ByteBuffer) {
+    guard let message = call.decode(Etcdserverpb_LeaseRevokeRequest.self, from: body) else { return }
+    core.submit(.leaseRevoke(message.id), on: call.eventLoop) { [core] answer in
+      call.answer(answer) { _, snapshot in
+        var response = Etcdserverpb_LeaseRevokeResponse()
+        response.header = core.header(snapshot)
+        call.respond(response)
+      }
+    }
+  }
+
+  @Sendable private func timeToLive(_ call: UnaryCall, _ body: ByteBuffer) {
+    guard let message = call.decode(Etcdserverpb_LeaseTimeToLiveRequest.self, from: body) else { return }
+    core.readLinearizably(on: call.eventLoop) { [core] result in
+      switch result {
+      case .failure(let failure): call.fail(RPCStatus(failure))
+      case .success(let snapshot): call.respond(Self.timeToLive(message, snapshot, core))
+      }
+    }
+  }
+
+  /// An unknown lease has a time to live of -1 and is no error.
+  private static func timeToLive(
+    _ message: Etcdserverpb_LeaseTimeToLiveRequest, _ snapshot: Snapshot, _ core: CoreAccess
+  ) -> Etcdserverpb_LeaseTimeToLiveResponse {
+    var response = Etcdserverpb_LeaseTimeToLiveResponse()
+    response.header = core.header(snapshot)
+    response.id = message.id
+    guard let lease = snapshot.state.leases[message.id] else {
+      response.ttl = -1
+      return response
+    }
+    response.ttl = max(0, lease.remainingMilliseconds(at: snapshot.clusterMilliseconds) / 1000)
+    response.grantedTtl = lease.ttlMilliseconds / 1000
+    if message.keys { response.keys = lease.attachedKeys.map { Data($0.bytes) } }
+    return response
+  }
+
+  @Sendable private func list(_ call: UnaryCall, _ body: ByteBuffer) {
+    core.readLinearizably(on: call.eventLoop) { [core] result in
+      switch result {
+      case .failure(let failure): call.fail(RPCStatus(failure))
+      case .success(let snapshot):
+        var response = Etcdserverpb_LeaseLeasesResponse()
+        response.header = core.header(snapshot)
+        response.leases = snapshot.state.leases.ids.map { id in
+          var status = Etcdserverpb_LeaseStatus()
+          status.id = id
+          return status
+        }
+        call.respond(response)
+      }
+    }
+  }
+}
+
+/// One KeepAlive stream: each request is answered when its renewal was applied; an unknown lease is answered with a time
+/// to live of 0. `@unchecked Sendable`: used on the connection's event loop alone.
+private final class KeepAliveStream: @unchecked Sendable, StreamHandler {
+  private let call: StreamCall
+  private let core: CoreAccess
+  private var inFlight = 0
+  private var isHalfClosed = false
+  private var isClosed = false
+
+  init(_ call: StreamCall, core: CoreAccess) {
+    self.call = call
+    self.core = core
+  }
+
+  func received(_ message: ByteBuffer) {
+    guard let request = call.decode(Etcdserverpb_LeaseKeepAliveRequest.self, from: message) else { return closed() }
+    inFlight += 1
+    core.submit(.leaseRenew(request.id), on: call.eventLoop) { [self] answer in
+      inFlight -= 1
+      if !isClosed { self.answer(request.id, answer) }
+      finishWhenDone()
+    }
+  }
+
+  private func answer(_ id: LeaseID, _ answer: Answer) {
+    var response = Etcdserverpb_LeaseKeepAliveResponse()
+    response.id = id
+    switch answer {
+    case .applied(.leaseRenewed(_, let ttlMilliseconds), let snapshot):
+      response.header = core.header(snapshot)
+      response.ttl = ttlMilliseconds / 1000
+    case .applied(_, let snapshot): response.header = core.header(snapshot)
+    case .refused(let refusal): return fail(RPCStatus(refusal))
+    case .timedOut: return fail(.timedOut)
+    case .stopping: return fail(.stopping)
+    }
+    _ = call.send(response)
+  }
+
+  private func fail(_ status: RPCStatus) {
+    isClosed = true
+    call.finish(status)
+  }
+
+  func halfClosed() {
+    isHalfClosed = true
+    finishWhenDone()
+  }
+
+  private func finishWhenDone() {
+    guard isHalfClosed, inFlight == 0, !isClosed else { return }
+    isClosed = true
+    call.finish()
+  }
+
+  func writable() {}
+  func closed() { isClosed = true }
+}

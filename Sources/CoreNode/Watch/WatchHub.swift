@@ -1,0 +1,92 @@
+// Tells watch streams that there is something for them. It holds no events: a watcher is a range and a revision, and
+// its stream reads the events from a snapshot when its client has room for them. So memory is bounded however slow a
+// client is, and no slow client delays another.
+
+import CoordinationCore
+import NIOConcurrencyHelpers
+import NIOCore
+
+/// Whoever is told that keys changed: a watch stream, or a call that waits for a lock.
+protocol WatchObserver: AnyObject, Sendable {
+  /// Called on the loop's thread with the watchers that are concerned and the first revision that does; must only hand
+  /// over to an event loop.
+  func mark(_ marks: [(watch: Int64, revision: Revision)])
+}
+
+final class WatchHub: Sendable {
+  private struct Entry {
+    let observer: any WatchObserver
+    let watch: Int64
+    let range: KeyRange
+  }
+
+  private struct Registry {
+    var index = WatchIndex()
+    var entries: [WatcherID: Entry] = [:]
+    var nextID: UInt64 = 1
+    /// Every change up to here has been told to the streams that it concerns: their marks were handed to their event
+    /// loops before this rose.
+    var revision: Revision = 1
+  }
+
+  private let registry = NIOLockedValueBox(Registry())
+
+  /// A revision such that every stream has been told of all changes up to it, once its event loop has run what was
+  /// handed to it before this call.
+  var revision: Revision { registry.withLockedValue { $0.revision } }
+
+  /// Adds a watcher and answers the revision up to which it will not be told of changes.
+  func add(_ watch: Int64, of observer: any WatchObserver, range: KeyRange) -> (id: WatcherID, toldThrough: Revision) {
+    registry.withLockedValue { registry in
+      let id = WatcherID(registry.nextID)
+      registry.nextID += 1
+      registry.entries[id] = Entry(observer: observer, watch: watch, range: range)
+      registry.index.insert(id, range: range)
+      return (id, registry.revision)
+    }
+  }
+
+  func remove(_ id: WatcherID) {
+    registry.withLockedValue { registry in
+      guard let entry = registry.entries.removeValue(forKey: id) else { return }
+      registry.index.remove(id, range: entry.range)
+    }
+  }
+
+  /// Called by the loop's thread after it has published `snapshot`.
+  func advance(to snapshot: Snapshot) {
+    registry.withLockedValue { registry in
+      let revision = snapshot.state.revision
+      guard revision > registry.revision else { return }
+      if !registry.index.isEmpty {
+        for (observer, marks) in Self.marks(snapshot, registry) { observer.mark(marks) }
+      }
+      registry.revision = revision
+    }
+  }
+
+  /// For each observer concerned, its watchers with the first revision that touches them.
+  private static func marks(
+    _ snapshot: Snapshot, _ registry: Registry
+  ) -> [(any WatchObserver, [(watch: Int64, revision: Revision)])] {
+    var seen: Set<WatcherID> = []
+    var marks: [(observer: any WatchObserver, marks: [(watch: Int64, revision: Revision)])] = []
+    var place: [ObjectIdentifier: Int] = [:]
+    snapshot.state.store.forEachRevision(from: registry.revision + 1, through: snapshot.state.revision) { revision, events in
+      for event in events {
+        registry.index.forEachWatcher(of: event.version.key) { id in
+          guard seen.insert(id).inserted, let entry = registry.entries[id] else { return }
+          let observer = ObjectIdentifier(entry.observer)
+          let index = place[observer] ?? marks.count
+          if index == marks.count {
+            marks.append((entry.observer, []))
+            place[observer] = index
+          }
+          marks[index].marks.append((entry.watch, revision))
+        }
+      }
+      return true
+    }
+    return marks
+  }
+}

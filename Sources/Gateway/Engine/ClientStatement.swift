@@ -1,0 +1,148 @@
+// Running one statement that came from outside, on the writer or on a reader.
+//
+// Must never take a further step once the transaction has ended: after `INSERT OR ROLLBACK` or RAISE(ROLLBACK)
+// SQLite is back in autocommit mode, and whatever ran next would be committed without a fence.
+
+import CSQLite
+
+/// Why a statement failed.
+enum StatementFailure: Error {
+  case sql(SQLiteError)
+  /// The statement was never run: its parameters or its kind do not fit.
+  case unusable(String)
+  /// The whole transaction is gone, together with everything in it.
+  case transactionEnded(SQLiteError)
+  /// The guard stopped it. SQLite may have ended the whole transaction.
+  case interrupted(StatementGuard.Interruption)
+
+  func text(denial: String?) -> String {
+    switch self {
+    case .sql(let error), .transactionEnded(let error):
+      if error.primaryCode == SQLITE_AUTH, let denial { return "not authorized: " + denial }
+      return error.message
+    case .unusable(let reason): return reason
+    case .interrupted(.timedOut): return "the statement ran longer than the gateway allows"
+    case .interrupted(.raised): return "a higher number was raised while the statement ran"
+    }
+  }
+}
+
+extension Connection {
+  /// Runs `statement` within the open transaction. `mayWrite` is false on a reader.
+  func runClient(
+    _ statement: SQLStatement, mayWrite: Bool, resultBytes: inout Int
+  ) throws(StatementFailure) -> StatementResult {
+    precondition(hasOpenTransaction, "SQL from outside runs in a transaction with the fence check, or not at all")
+    let start = MonotonicClock.nanoseconds
+    guardian.mode = .client
+    guardian.denial = nil
+    guardian.interruption = nil
+    defer { guardian.mode = .engine }
+    let prepared = try clientStatement(statement.sql)
+    defer { prepared.reset() }
+    if !mayWrite && sqlite3_stmt_readonly(prepared.handle) == 0 {
+      throw .unusable("this statement writes: send it to execute")
+    }
+    try bind(statement.parameters, to: prepared)
+    var result = StatementResult()
+    let changesBefore = sqlite3_total_changes64(handle)
+    try step(prepared, into: &result, resultBytes: &resultBytes)
+    if mayWrite {
+      // SQLite keeps the count of an earlier statement where this one is not an INSERT, UPDATE or DELETE.
+      result.rowsAffected = sqlite3_total_changes64(handle) == changesBefore ? 0 : sqlite3_changes64(handle)
+      result.lastInsertID = sqlite3_last_insert_rowid(handle)
+    }
+    result.nanoseconds = MonotonicClock.nanoseconds - start
+    return result
+  }
+
+  private func step(
+    _ prepared: PreparedStatement, into result: inout StatementResult, resultBytes: inout Int
+  ) throws(StatementFailure) {
+    while true {
+      let code = sqlite3_step(prepared.handle)
+      guard hasOpenTransaction else {
+        if let interruption = guardian.interruption { throw .interrupted(interruption) }
+        throw .transactionEnded(lastError())
+      }
+      switch code {
+      case SQLITE_ROW:
+        let row = (0..<sqlite3_column_count(prepared.handle)).map { prepared.value($0) }
+        if result.columns.isEmpty { describe(prepared, firstRow: row, in: &result) }
+        resultBytes -= row.reduce(8) { $0 + $1.roughBytes }
+        guard resultBytes >= 0 else {
+          throw .unusable("the result is larger than the gateway allows: ask for fewer rows")
+        }
+        result.rows.append(row)
+      case SQLITE_DONE:
+        // The schema may have been read anew during the first step, so the columns are described after it.
+        if result.columns.isEmpty { describe(prepared, firstRow: nil, in: &result) }
+        return
+      default:
+        if let interruption = guardian.interruption { throw .interrupted(interruption) }
+        throw .sql(lastError())
+      }
+    }
+  }
+
+  private func describe(_ prepared: PreparedStatement, firstRow: [SQLValue]?, in result: inout StatementResult) {
+    for column in 0..<sqlite3_column_count(prepared.handle) {
+      result.columns.append(sqlite3_column_name(prepared.handle, column).map { String(cString: $0) } ?? "")
+      if let declared = sqlite3_column_decltype(prepared.handle, column) {
+        result.types.append(String(cString: declared).lowercased())
+      } else {
+        result.types.append(firstRow.map { $0[Int(column)].storageClass } ?? "")
+      }
+    }
+  }
+
+  private func bind(_ parameters: SQLStatement.Parameters, to prepared: PreparedStatement) throws(StatementFailure) {
+    let count = Int(sqlite3_bind_parameter_count(prepared.handle))
+    switch parameters {
+    case .positional(let values):
+      guard values.count == count else {
+        throw .unusable("the statement has \(count) parameters, \(values.count) were given")
+      }
+      for (index, value) in values.enumerated() { try bindClient(value, to: prepared, at: index + 1) }
+    case .named(let values):
+      for index in 0..<count {
+        let name = sqlite3_bind_parameter_name(prepared.handle, Int32(index + 1)).map { String(cString: $0) }
+        guard let name, let value = values[String(name.dropFirst())] else {
+          throw .unusable("no value was given for the parameter \(name ?? "?")")
+        }
+        try bindClient(value, to: prepared, at: index + 1)
+      }
+      guard count == values.count else {
+        throw .unusable("\(values.count) named values were given, the statement has \(count) parameters")
+      }
+    }
+  }
+
+  private func bindClient(_ value: SQLValue, to prepared: PreparedStatement, at index: Int) throws(StatementFailure) {
+    do throws(SQLiteError) {
+      try bind(value, to: prepared, at: Int32(index))
+    } catch {
+      throw .sql(error)
+    }
+  }
+}
+
+extension SQLValue {
+  fileprivate var roughBytes: Int {
+    switch self {
+    case .null, .integer, .real: return 8
+    case .text(let text): return 8 + text.utf8.count
+    case .blob(let bytes): return 8 + bytes.count
+    }
+  }
+
+  fileprivate var storageClass: String {
+    switch self {
+    case .null: return "null"
+    case .integer: return "integer"
+    case .real: return "real"
+    case .text: return "text"
+    case .blob: return "blob"
+    }
+  }
+}

@@ -1,0 +1,216 @@
+// One SQLite file under protection: the engine's face to the rest of the gateway.
+//
+// Owns the lock on the file, the writer's thread and the readers'. Must never touch SQLite itself: every call is a
+// message to one of those threads, so nothing here blocks the cooperative pool. Invariant: the lock is held from
+// before the file is opened until after the last connection is closed.
+
+package import FencingCore
+package import Logging
+
+/// What can be seen of a database from outside, without asking its threads.
+package struct DatabaseStatus: Sendable {
+  package let queuedWrites: Int
+  package let commits: UInt64
+  package let writes: UInt64
+  package let refusals: UInt64
+  package let replays: UInt64
+  package let checkpoints: UInt64
+  package let walFrames: Int
+  /// Why no writes are taken any more, if so.
+  package let haltReason: String?
+}
+
+package final class FencedDatabase: Sendable {
+  package let declaration: DatabaseDeclaration
+  private let limits: EngineLimits
+  private let writes: WriterQueue
+  private let reads: ReaderQueue
+  private let counters: Monitor<Writer.Counters>
+  private let writerEnded: Latch
+  private let readersEnded: Latch
+
+  /// Takes the lock, opens the file, puts it under protection and starts its threads.
+  package init(
+    _ declaration: DatabaseDeclaration, limits: EngineLimits = EngineLimits(), logger: Logger
+  ) throws(OpenError) {
+    let path = try DatabasePath.resolve(declaration.path)
+    let lock = try FileLock(databasePath: path)
+    self.declaration = declaration
+    self.limits = limits
+    self.writes = WriterQueue(limit: limits.queuedRequests)
+    self.reads = ReaderQueue(limit: limits.queuedRequests)
+    self.counters = Monitor(Writer.Counters())
+    self.writerEnded = Latch(count: 1)
+    self.readersEnded = Latch(count: limits.readers)
+    let start = ThreadStart(
+      declaration: declaration, path: path, limits: limits, writes: writes, reads: reads, counters: counters,
+      logger: logger)
+    do throws(OpenError) {
+      try start.startWriter(holding: lock, ended: writerEnded)
+      for _ in 0..<limits.readers { try start.startReader(ended: readersEnded) }
+    } catch {
+      reads.close()
+      writes.close()
+      throw error
+    }
+  }
+
+  deinit {
+    reads.close()
+    writes.close()
+  }
+
+  // MARK: Requests
+
+  /// Carries out a write; it is durable when this answers.
+  package func execute(_ request: WriteRequest) async throws(RequestFailure) -> WriteOutcome {
+    try await withCheckedContinuation { continuation in
+      let job = WriteJob(request: request) { continuation.resume(returning: $0) }
+      if let failure = writes.add(job) { continuation.resume(returning: .failure(failure)) }
+    }.get()
+  }
+
+  /// Makes a floor durable ahead of every write that waits, and stops the running one if it becomes stale by it.
+  @discardableResult
+  package func raise(_ claims: FenceClaims) async throws(RequestFailure) -> RaiseReceipt {
+    try await withCheckedContinuation { continuation in
+      let job = RaiseJob(claims: claims) { continuation.resume(returning: $0) }
+      if let failure = writes.add(job) { continuation.resume(returning: .failure(failure)) }
+    }.get()
+  }
+
+  /// Reads in one snapshot; with claims only while they are not stale in that snapshot.
+  package func query(_ request: ReadRequest) async throws(RequestFailure) -> ReadOutcome {
+    if case .done(let outcome) = try await read(.query(request)) { return outcome }
+    guard let claims = request.claims else { throw .storage("a plain read asked for a raise") }
+    _ = try await raise(claims)
+    if case .done(let outcome) = try await read(.query(request)) { return outcome }
+    // The floor is at least these claims by now, so the second answer is the outcome or a refusal.
+    throw .storage("the floor was raised and is not seen by a reader")
+  }
+
+  /// The floor of the database's scope, or `nil` before its first token.
+  package func floor() async throws(RequestFailure) -> Floor? {
+    if case .floor(let floor) = try await read(.floor) { return floor }
+    throw .storage("the floor could not be read")
+  }
+
+  private func read(_ task: ReadJob.Task) async throws(RequestFailure) -> ReadEnd {
+    try await withCheckedContinuation { continuation in
+      let job = ReadJob(task: task) { continuation.resume(returning: $0) }
+      if let failure = reads.add(job) { continuation.resume(returning: .failure(failure)) }
+    }.get()
+  }
+
+  package var status: DatabaseStatus {
+    let counters = counters.read { $0 }
+    return DatabaseStatus(
+      queuedWrites: writes.unanswered, commits: counters.commits, writes: counters.writes, refusals: counters.refusals,
+      replays: counters.replays, checkpoints: counters.checkpoints, walFrames: Int(counters.walFrames),
+      haltReason: counters.haltReason)
+  }
+
+  /// Takes no further requests, finishes those that it has, and closes the file. May be called more than once.
+  package func close() async {
+    // Readers go first, so that the writer's connection is the last one and leaves one clean file behind.
+    reads.close()
+    await readersEnded.wait()
+    writes.close()
+    await writerEnded.wait()
+  }
+}
+
+/// Starts the threads of one database and hears from each whether it came up.
+private struct ThreadStart: Sendable {
+  let declaration: DatabaseDeclaration
+  let path: String
+  let limits: EngineLimits
+  let writes: WriterQueue
+  let reads: ReaderQueue
+  let counters: Monitor<Writer.Counters>
+  let logger: Logger
+
+  func startWriter(holding lock: FileLock, ended: Latch) throws(OpenError) {
+    try start(runWriter) {
+      // The connection is closed by now, so the next gateway may come.
+      lock.release()
+      ended.countDown()
+    }
+  }
+
+  func startReader(ended: Latch) throws(OpenError) {
+    try start(runReader) { ended.countDown() }
+  }
+
+  private func start(
+    _ body: @escaping @Sendable (_ report: (OpenError?) -> Void) -> Void,
+    ended: @escaping @Sendable () -> Void
+  ) throws(OpenError) {
+    let outcome = Monitor<Result<Void, OpenError>?>(nil)
+    let isStarted = DedicatedThread.start {
+      body { error in outcome.withLock { $0 = error.map { .failure($0) } ?? .success(()) } }
+      ended()
+    }
+    guard isStarted else {
+      ended()
+      throw .noThread
+    }
+    try outcome.wait { $0 }.get()
+  }
+
+  private func runWriter(_ report: (OpenError?) -> Void) {
+    do throws(OpenError) {
+      let opened = try DatabaseOpening.openWriter(declaration, path: path, limits: limits)
+      let writer = Writer(
+        connection: opened.connection, hasFenceTable: opened.hasFenceTable, declaration: declaration, limits: limits,
+        queue: writes, published: counters, logger: logger)
+      report(nil)
+      writer.run()
+    } catch {
+      report(error)
+    }
+  }
+
+  private func runReader(_ report: (OpenError?) -> Void) {
+    do throws(SQLiteError) {
+      let binding = ScopeBinding(scope: declaration.scope, adoptedCluster: declaration.adoptedCluster)
+      let reader = try Reader(path: path, binding: binding, limits: limits, queue: reads)
+      report(nil)
+      reader.run()
+    } catch {
+      report(DatabaseOpening.describe(error, path: declaration.path))
+    }
+  }
+}
+
+/// Counts threads down to their end, and resumes whoever awaits it.
+private final class Latch: Sendable {
+  private struct State: Sendable {
+    var count: Int
+    var waiting: [CheckedContinuation<Void, Never>] = []
+  }
+
+  private let monitor: Monitor<State>
+
+  init(count: Int) { self.monitor = Monitor(State(count: count)) }
+
+  func countDown() {
+    let waiting = monitor.withLock { state in
+      state.count -= 1
+      guard state.count == 0 else { return [CheckedContinuation<Void, Never>]() }
+      defer { state.waiting = [] }
+      return state.waiting
+    }
+    for continuation in waiting { continuation.resume() }
+  }
+
+  func wait() async {
+    await withCheckedContinuation { continuation in
+      let isOver = monitor.withLock { state in
+        if state.count > 0 { state.waiting.append(continuation) }
+        return state.count <= 0
+      }
+      if isOver { continuation.resume() }
+    }
+  }
+}

@@ -1,0 +1,174 @@
+// One write within the writer's transaction: fence check, statements, and the check that nothing escaped.
+//
+// Must never let a request change anything without the fence check before it in the same transaction, or leave the
+// fence row other than the check left it. A refusal or failure undoes the request's own changes and no other's.
+
+import CSQLite
+import FencingCore
+
+/// Why the whole transaction is gone.
+enum LostTransaction {
+  /// A waiting raise stopped the request: it runs again after the raise, whose floor then refuses it.
+  case overtaken
+  case timedOut(Result<WriteOutcome, RequestFailure>)
+  case failed(Result<WriteOutcome, RequestFailure>)
+}
+
+enum RequestEnd {
+  case decided(Result<WriteOutcome, RequestFailure>)
+  case transactionLost(LostTransaction)
+}
+
+extension Writer {
+  func run(_ request: WriteRequest) -> RequestEnd {
+    do throws(SQLiteError) {
+      let floor: Floor?
+      switch try checkFence(request) {
+      case .failure(let failure): return .decided(.failure(failure))
+      case .success(let passed): floor = passed
+      }
+      return try runStatements(of: request, under: floor)
+    } catch {
+      // The engine's own statement failed. Without a transaction there is nothing left to be undone by itself.
+      let failure = failure(of: error)
+      return .transactionLost(.failed(.failure(failure)))
+    }
+  }
+
+  /// The floor after the check; a raise is written here and stays even where the SQL fails: the token is valid.
+  private func checkFence(_ request: WriteRequest) throws(SQLiteError) -> Result<Floor?, RequestFailure> {
+    guard let claims = request.claims else {
+      guard declaration.isOpen else { return .failure(.tokenRequired(scope: declaration.scope)) }
+      return .success(hasFenceTable ? try FenceTable.floor(of: binding.scope, in: connection) : nil)
+    }
+    let old = try FenceTable.floor(of: binding.scope, in: connection)
+    switch admit(claims, against: old, binding: binding) {
+    case .accept: return .success(claims.floor)
+    case .raise(let new):
+      try FenceTable.raise(binding.scope, from: old, to: new, in: connection)
+      return .success(new)
+    case .refuse(let refusal):
+      counters.refusals += 1
+      return .failure(.refused(refusal))
+    }
+  }
+
+  private func runStatements(of request: WriteRequest, under floor: Floor?) throws(SQLiteError) -> RequestEnd {
+    let guardian = connection.guardian
+    guardian.runningClaims = request.claims
+    guardian.deadlineNanoseconds = MonotonicClock.nanoseconds + UInt64(limits.writeSeconds * 1e9)
+    defer {
+      guardian.runningClaims = nil
+      guardian.deadlineNanoseconds = .max
+    }
+    sqlite3_set_last_insert_rowid(connection.handle, 0)
+    var results: [StatementOutcome] = []
+    var resultBytes = limits.resultBytes
+    try connection.runEngine("SAVEPOINT request")
+    for (index, statement) in request.statements.enumerated() {
+      do throws(StatementFailure) {
+        let isAlone = !request.isAllOrNothing && request.statements.count > 1
+        results.append(.success(try runOne(statement, isAlone: isAlone, resultBytes: &resultBytes)))
+      } catch {
+        let text = error.text(denial: guardian.denial)
+        if case .interrupted(let interruption) = error {
+          return .transactionLost(lost(interruption))
+        }
+        guard connection.hasOpenTransaction else {
+          let outcomes = Self.outcomes(of: request, endedAt: index, text: text)
+          return .transactionLost(.failed(.success(outcome(outcomes, floor: nil, isRolledBack: true))))
+        }
+        if case .sql(let cause) = error, cause.isFatal { throw cause }
+        results.append(.failure(text))
+        if request.isAllOrNothing || request.statements.count == 1 {
+          return .decided(.success(try undo(results, floor: floor)))
+        }
+      }
+    }
+    return try finish(results, of: request, under: floor)
+  }
+
+  /// Runs one statement, in a savepoint of its own where it must not pull others down or be pulled down by them.
+  private func runOne(
+    _ statement: SQLStatement, isAlone: Bool, resultBytes: inout Int
+  ) throws(StatementFailure) -> StatementResult {
+    guard isAlone else { return try connection.runClient(statement, mayWrite: true, resultBytes: &resultBytes) }
+    try engine("SAVEPOINT statement")
+    do throws(StatementFailure) {
+      let result = try connection.runClient(statement, mayWrite: true, resultBytes: &resultBytes)
+      guard !hasOpenForeignKeys else { throw .unusable("FOREIGN KEY constraint failed") }
+      try engine("RELEASE statement")
+      return result
+    } catch {
+      if connection.hasOpenTransaction {
+        try engine("ROLLBACK TO statement")
+        try engine("RELEASE statement")
+      }
+      throw error
+    }
+  }
+
+  private func engine(_ sql: String) throws(StatementFailure) {
+    do throws(SQLiteError) {
+      try connection.runEngine(sql)
+    } catch {
+      throw .sql(error)
+    }
+  }
+
+  /// Deferred foreign keys would otherwise first be checked at COMMIT, where one request's fault is everybody's.
+  private var hasOpenForeignKeys: Bool {
+    var current: Int32 = 0
+    var highest: Int32 = 0
+    sqlite3_db_status(connection.handle, SQLITE_DBSTATUS_DEFERRED_FKS, &current, &highest, 0)
+    return current > 0
+  }
+
+  private func finish(
+    _ results: [StatementOutcome], of request: WriteRequest, under floor: Floor?
+  ) throws(SQLiteError) -> RequestEnd {
+    precondition(connection.hasOpenTransaction, "every step is followed by a look at the transaction")
+    if hasOpenForeignKeys {
+      let failed = results.dropLast() + [.failure("FOREIGN KEY constraint failed")]
+      return .decided(.success(try undo(Array(failed), floor: floor)))
+    }
+    let now = hasFenceTable ? try FenceTable.floor(of: binding.scope, in: connection) : nil
+    guard now == floor else {
+      try undoSavepoint()
+      return .decided(.failure(.storage("the request changed the fence row, so all of it was undone")))
+    }
+    try connection.runEngine("RELEASE request")
+    return .decided(.success(outcome(results, floor: floor, isRolledBack: false)))
+  }
+
+  private func undo(_ results: [StatementOutcome], floor: Floor?) throws(SQLiteError) -> WriteOutcome {
+    try undoSavepoint()
+    return outcome(results, floor: floor, isRolledBack: true)
+  }
+
+  private func undoSavepoint() throws(SQLiteError) {
+    try connection.runEngine("ROLLBACK TO request")
+    try connection.runEngine("RELEASE request")
+  }
+
+  /// The commit that carries this request is the next one.
+  private func outcome(_ results: [StatementOutcome], floor: Floor?, isRolledBack: Bool) -> WriteOutcome {
+    WriteOutcome(results: results, floor: floor, commit: counters.commits + 1, isRolledBack: isRolledBack)
+  }
+
+  private func lost(_ interruption: StatementGuard.Interruption) -> LostTransaction {
+    switch interruption {
+    case .raised: return .overtaken
+    case .timedOut: return .timedOut(.failure(.timedOut(seconds: limits.writeSeconds)))
+    }
+  }
+
+  /// What is said of each statement when the one at `index` ended the transaction of the whole request.
+  private static func outcomes(of request: WriteRequest, endedAt index: Int, text: String) -> [StatementOutcome] {
+    request.statements.indices.map { position in
+      if position < index { return .failure("undone: statement \(index + 1) ended the transaction") }
+      if position == index { return .failure(text) }
+      return .failure("not run: statement \(index + 1) ended the transaction")
+    }
+  }
+}

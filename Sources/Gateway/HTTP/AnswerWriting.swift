@@ -1,0 +1,100 @@
+// Writes answers in rqlite's shapes, with the fence that they were given under beside them.
+
+import FencingCore
+import Hummingbird
+
+enum AnswerWriting {
+  static func execute(
+    _ outcome: WriteOutcome, scope: String, form: AnswerForm, nanoseconds: UInt64
+  ) -> Response {
+    answer(form) { json in
+      json.member("results") { json in
+        json.array { json in
+          for result in outcome.results { write(result, isQuery: false, form: form, into: &json) }
+        }
+      }
+      if form.hasTimings { json.member("time") { $0.seconds(nanoseconds: nanoseconds) } }
+      if outcome.isRolledBack { json.member("rolled_back", true) }
+      if let floor = outcome.floor { json.member("fence") { $0.authority(floor, scope: scope) } }
+    }
+  }
+
+  static func query(_ outcome: ReadOutcome, scope: String, form: AnswerForm, nanoseconds: UInt64) -> Response {
+    answer(form) { json in
+      json.member("results") { json in
+        json.array { json in
+          for result in outcome.results { write(result, isQuery: true, form: form, into: &json) }
+        }
+      }
+      if form.hasTimings { json.member("time") { $0.seconds(nanoseconds: nanoseconds) } }
+      if let floor = outcome.floor { json.member("fence") { $0.authority(floor, scope: scope) } }
+    }
+  }
+
+  /// Answers with an object of JSON.
+  static func answer(
+    _ form: AnswerForm, status: HTTPResponse.Status = .ok, _ members: (inout JSONWriter) -> Void
+  ) -> Response {
+    var json = JSONWriter()
+    json.object(members)
+    let body =
+      form.isPretty
+      ? ResponseBody(byteBuffer: ByteBuffer(bytes: PrettyJSON.indent(json.bytes))) : json.body
+    return Response(status: status, headers: [.contentType: "application/json; charset=utf-8"], body: body)
+  }
+
+  private static func write(
+    _ outcome: StatementOutcome, isQuery: Bool, form: AnswerForm, into json: inout JSONWriter
+  ) {
+    json.object { json in
+      switch outcome {
+      case .failure(let reason): json.member("error", reason)
+      case .success(let result):
+        if !isQuery {
+          json.member("last_insert_id", result.lastInsertID)
+          json.member("rows_affected", result.rowsAffected)
+        }
+        // A write has columns where it says RETURNING.
+        if isQuery || !result.columns.isEmpty { rows(of: result, form: form, into: &json) }
+        if form.hasTimings { json.member("time") { $0.seconds(nanoseconds: result.nanoseconds) } }
+      }
+    }
+  }
+
+  private static func rows(of result: StatementResult, form: AnswerForm, into json: inout JSONWriter) {
+    if form.isAssociative {
+      json.member("types") { json in
+        json.object { json in
+          for (column, type) in zip(result.columns, result.types) { json.member(column, type) }
+        }
+      }
+      json.member("rows") { json in
+        json.array { json in
+          for row in result.rows { associative(row, columns: result.columns, form: form, into: &json) }
+        }
+      }
+      return
+    }
+    json.member("columns") { json in json.array { json in result.columns.forEach { json.string($0) } } }
+    json.member("types") { json in json.array { json in result.types.forEach { json.string($0) } } }
+    // rqlite leaves `values` out where there is no row, and its clients know that.
+    guard !result.rows.isEmpty else { return }
+    json.member("values") { json in
+      json.array { json in
+        for row in result.rows {
+          json.array { json in for value in row { json.value(value, blobsAsArrays: form.blobsAsArrays) } }
+        }
+      }
+    }
+  }
+
+  private static func associative(
+    _ row: [SQLValue], columns: [String], form: AnswerForm, into json: inout JSONWriter
+  ) {
+    json.object { json in
+      for (column, value) in zip(columns, row) {
+        json.member(column) { $0.value(value, blobsAsArrays: form.blobsAsArrays) }
+      }
+    }
+  }
+}

@@ -1,0 +1,55 @@
+// What a gateway serves and within which bounds.
+
+package import Tokens
+
+package struct GatewayConfiguration: Sendable {
+  package var host: String
+  /// Zero asks the system for a free port.
+  package var port: Int
+  package var databases: [DatabaseDeclaration]
+  package var limits = GatewayLimits()
+
+  package init(host: String = "127.0.0.1", port: Int, databases: [DatabaseDeclaration]) {
+    self.host = host
+    self.port = port
+    self.databases = databases
+  }
+}
+
+package struct GatewayLimits: Sendable {
+  package var engine = EngineLimits()
+  package var bodyBytes = 4 << 20
+  package var cachedTokens = 4096
+  /// Keys are asked for at most this often, however many tokens with unknown keys arrive.
+  package var keyRefreshSeconds = 1.0
+  package var tokenLeewaySeconds = KeySet.defaultLeewaySeconds
+  /// How long requests that run when the gateway is told to stop may take to end.
+  package var shutdownSeconds = 1.5
+
+  package init() {}
+}
+
+/// Where the gateway learns the public keys of the cluster whose tokens it takes.
+package protocol AuthorityKeys: Sendable {
+  /// `refresh` is true where a token named a key that the last answer did not hold.
+  func keySet(refresh: Bool) async throws -> KeySet
+}
+
+/// Why a gateway could not be set up.
+package enum GatewayError: Error, Sendable, CustomStringConvertible {
+  case invalidName(String)
+  case duplicateName(String)
+  case samePath(String, String)
+  case open(database: String, OpenError)
+
+  package var description: String {
+    switch self {
+    case .invalidName(let name):
+      return
+        "\"\(name)\" is no database name: use 1 to 64 letters, digits, '.', '_' or '-', beginning with a letter or digit."
+    case .duplicateName(let name): return "The database name \"\(name)\" is declared twice."
+    case .samePath(let first, let second): return "The databases \"\(first)\" and \"\(second)\" are one file."
+    case .open(let database, let error): return "Database \"\(database)\": \(error)"
+    }
+  }
+}

@@ -1,0 +1,95 @@
+// From the text of a token to its claims, with the keys of the cluster.
+//
+// Must never take claims from a token whose signature it could not check: where the keys cannot be had, it refuses.
+// Keys are asked for again when a token names an unknown one, at a bounded rate, so that made-up key ids do not turn the
+// gateway against the core.
+
+import FencingCore
+import Synchronization
+import Tokens
+
+enum VerificationFailure: Error {
+  case token(TokenError)
+  case keysUnavailable(String)
+}
+
+final class TokenVerifier: Sendable {
+  private struct State {
+    var keys: KeySet?
+    var cache: VerifiedTokenCache
+    var refreshedAtNanoseconds: UInt64?
+    var refresh: Task<KeySet, any Error>?
+  }
+
+  private let source: any AuthorityKeys
+  private let limits: GatewayLimits
+  private let state: Mutex<State>
+
+  init(source: any AuthorityKeys, limits: GatewayLimits) {
+    self.source = source
+    self.limits = limits
+    self.state = Mutex(State(cache: VerifiedTokenCache(capacity: limits.cachedTokens)))
+  }
+
+  func verify(_ token: String) async throws(VerificationFailure) -> FenceClaims {
+    guard token.utf8.count <= TokenText.maximumBytes else {
+      throw .token(.tooLong(bytes: token.utf8.count, limit: TokenText.maximumBytes))
+    }
+    if let keys = state.withLock({ $0.keys }) {
+      do throws(TokenError) {
+        return try verify(token, with: keys)
+      } catch {
+        guard case .unknownKey = error else { throw .token(error) }
+      }
+    }
+    let keys = try await refreshedKeys()
+    do throws(TokenError) {
+      return try verify(token, with: keys)
+    } catch {
+      throw .token(error)
+    }
+  }
+
+  private func verify(_ token: String, with keys: KeySet) throws(TokenError) -> FenceClaims {
+    let now = WallClock.seconds
+    let leeway = limits.tokenLeewaySeconds
+    let remembered = state.withLock { state in
+      Result { () throws(TokenError) in
+        try state.cache.claims(of: token, keys: keys, nowSeconds: now, leewaySeconds: leeway)
+      }
+    }
+    if let claims = try remembered.get() { return claims }
+    // Outside the lock: a verification takes longer than everything else here together.
+    let verified = try keys.verifiedToken(token, nowSeconds: now, leewaySeconds: leeway)
+    state.withLock { $0.cache.insert(verified, for: token) }
+    return verified.claims
+  }
+
+  /// Asks for the keys, together with whoever asks at the same time.
+  private func refreshedKeys() async throws(VerificationFailure) -> KeySet {
+    let now = MonotonicClock.nanoseconds
+    let interval = UInt64(limits.keyRefreshSeconds * 1e9)
+    let asked = state.withLock { state -> (task: Task<KeySet, any Error>?, keys: KeySet?) in
+      if let task = state.refresh { return (task, state.keys) }
+      if let last = state.refreshedAtNanoseconds, now < last + interval, state.keys != nil { return (nil, state.keys) }
+      let hasKeys = state.keys != nil
+      let task = Task { [source] in try await source.keySet(refresh: hasKeys) }
+      state.refresh = task
+      state.refreshedAtNanoseconds = now
+      return (task, state.keys)
+    }
+    guard let task = asked.task else {
+      guard let keys = asked.keys else { throw .keysUnavailable("no keys were read yet") }
+      return keys
+    }
+    let answer = await task.result
+    state.withLock { state in
+      if state.refresh == task { state.refresh = nil }
+      if case .success(let keys) = answer { state.keys = keys }
+    }
+    switch answer {
+    case .success(let keys): return keys
+    case .failure(let error): throw .keysUnavailable("\(error)")
+    }
+  }
+}

@@ -1,0 +1,280 @@
+// Owns the state of one node and the order of a step: take all inputs, then act once for all of them.
+// Must never: do I/O, read a clock, draw randomness that the seed does not give, or wait.
+// Invariants: the term never falls; at most one vote a term; `commit` never falls and is never beyond the log;
+// nothing that depends on a term, a vote or an entry leaves before that is durable, except that a leader sends its own
+// entries at once and counts itself only when its own disk has them (dissertation, section 10.2.1).
+
+/// One member of a Raft cluster, as a value: inputs in, effects out.
+package struct Raft: Sendable {
+  let id: NodeID
+  let membership: Membership
+  let limits: Limits
+  let heartbeatTicks: Int
+  let electionTicks: Int
+  /// Tells this run of the node from earlier ones, so that what was meant for them is not taken for ours.
+  let epoch: UInt64
+
+  package internal(set) var term: Term
+  package internal(set) var role: Role = .follower
+  package internal(set) var leader: NodeID?
+  package internal(set) var commit: Index
+  var votedFor: NodeID?
+  var log: Log
+  var ledger: WriteLedger
+  var generator: Generator
+
+  /// Ticks since the leader was last heard of, or, in a leader, since it last counted its quorum.
+  var electionElapsed = 0
+  var electionTimeout = 0
+  var heartbeatElapsed = 0
+  var ticks: UInt64 = 0
+  var appliedThrough: Index
+
+  var election = Election()
+  var leading = Leading()
+  var following: Following
+  var forwarding = Forwarding()
+
+  // What a step gathers before it acts.
+  var clockMilliseconds: UInt64 = 0
+  var newProposals: [Proposal] = []
+  var newReads: [UInt64] = []
+  var held: [HeldMessage] = []
+  var sends: [Effect] = []
+  var answers: [Effect] = []
+  private var announcedCommit: Index
+  private var announced: Leadership
+
+  package init(configuration: Configuration, restored: Restored) {
+    precondition(configuration.heartbeatTicks > 0, "heartbeats need at least one tick between them")
+    precondition(
+      configuration.electionTicks > configuration.heartbeatTicks,
+      "an election timeout of \(configuration.electionTicks) ticks would fire between two heartbeats")
+    id = configuration.id
+    membership = Membership(voters: configuration.voters)
+    precondition(membership.contains(id), "\(id) is not among the voters that it was started with")
+    limits = configuration.limits
+    heartbeatTicks = configuration.heartbeatTicks
+    electionTicks = configuration.electionTicks
+    generator = Generator(seed: configuration.seed ^ (configuration.id.rawValue &* 0xD6E8_FEB8_6659_FD93))
+    epoch = generator.next()
+
+    log = Log(restored: restored)
+    ledger = WriteLedger(restoredThrough: restored.lastIndex)
+    term = restored.hardState.term
+    votedFor = restored.hardState.votedFor
+    precondition(term >= log.lastTerm, "the log holds \(log.lastTerm), but the hard state only \(term)")
+    // How far the cluster had committed is not kept on disk: the next leader tells. A compacted prefix was committed.
+    commit = restored.firstIndex.previous
+    appliedThrough = commit
+    announcedCommit = commit
+    following = Following(commit: commit)
+    announced = Leadership(role: .follower, term: term, leader: nil)
+    resetElectionTimeout()
+  }
+
+  // MARK: Reading
+
+  package var lastIndex: Index { log.lastIndex }
+  package var firstIndex: Index { log.firstIndex }
+  package var durableIndex: Index { ledger.durableThrough }
+  package var lastClockMilliseconds: UInt64 { log.lastClockMilliseconds }
+
+  /// The oldest entry in memory; `lastIndex.next` when none is. Everything before it is durable, while entries from
+  /// here on may not be yet: whoever misses some reads storage up to here and the rest from memory.
+  package var firstCachedIndex: Index { log.firstCachedIndex }
+
+  /// The entries in `(after, through]`, or nil when some are no longer in memory. Payloads are shared, not copied.
+  package func cachedEntries(after: Index, through: Index) -> ArraySlice<Entry>? {
+    log.entries(from: after.next, through: through).map { $0[...] }
+  }
+
+  // MARK: The step
+
+  /// Takes a whole batch of inputs and says what is to be done, with at most one write and as few messages as the
+  /// limits allow. `clockMilliseconds` is the driver's view of the cluster's clock; only a leader stamps it.
+  package mutating func step(_ inputs: [Input], clockMilliseconds: UInt64) -> [Effect] {
+    self.clockMilliseconds = max(self.clockMilliseconds, clockMilliseconds)
+    for input in inputs { take(input) }
+    return act()
+  }
+
+  private mutating func take(_ input: Input) {
+    switch input {
+    case .tick: tick()
+    case .received(let message, let sender): receive(message, from: sender)
+    case .propose(let proposals):
+      if newProposals.isEmpty { newProposals = proposals } else { newProposals += proposals }
+    case .persisted(let sequence): persisted(sequence)
+    case .readIndex(let id): newReads.append(id)
+    case .fetched(let request, let entries): fetched(request, entries: entries)
+    case .unreachable(let peer): unreachable(peer)
+    case .transferLeadership(let target): transferLeadership(to: target)
+    case .applied(let index): appliedThrough = max(appliedThrough, index)
+    }
+  }
+
+  private mutating func act() -> [Effect] {
+    takeNewProposals()
+    takeNewReads()
+    if role == .leader { advanceCommit() }
+    serveReads()
+    var effects: [Effect] = []
+    let write = ledger.takeWrite(log: log, hardState: HardState(term: term, votedFor: votedFor))
+    if let write { effects.append(.persist(write)) }
+    if role == .leader {
+      replicate(justWritten: write?.entries ?? [])
+      finishTransfer()
+    } else {
+      acknowledge()
+    }
+    announce(into: &effects)
+    evict()
+    return effects
+  }
+
+  private mutating func announce(into effects: inout [Effect]) {
+    let leadership = Leadership(role: role, term: term, leader: leader)
+    if leadership != announced {
+      announced = leadership
+      effects.append(.leadership(leadership))
+    }
+    effects += sends
+    sends.removeAll(keepingCapacity: true)
+    if commit > announcedCommit {
+      announcedCommit = commit
+      effects.append(.commit(through: commit))
+    }
+    effects += answers
+    answers.removeAll(keepingCapacity: true)
+  }
+
+  private mutating func evict() {
+    guard log.cachedBytes > limits.cachedEntryBytes || log.cachedCount > limits.maxCachedEntries else { return }
+    // What is neither durable nor committed cannot be read back, and what is not applied will be asked for at once.
+    let readable = min(ledger.durableThrough, commit)
+    log.evict(
+      through: min(readable, appliedThrough), maxBytes: limits.cachedEntryBytes, maxCount: limits.maxCachedEntries)
+    // A state machine that falls far behind has to read storage, for memory must stay bounded.
+    log.evict(
+      through: readable, maxBytes: limits.cachedEntryBytes &* 2, maxCount: limits.maxCachedEntries &* 2)
+  }
+
+  // MARK: Messages
+
+  struct HeldMessage: Sendable {
+    var message: Message
+    var peer: NodeID
+    /// The node's own term when it was written: in a later one nobody needs it.
+    var term: Term
+  }
+
+  /// Sends a message, or holds it until the hard state that it speaks for is durable.
+  mutating func send(_ message: Message, to peer: NodeID) {
+    if ledger.isHardStateDurable {
+      sends.append(.send(message, to: peer))
+    } else {
+      hold(HeldMessage(message: message, peer: peer, term: term))
+    }
+  }
+
+  /// While a disk stalls its node is asked the same again and again. Only the newest answer to a peer is kept, or a
+  /// disk that hangs would fill the memory.
+  private mutating func hold(_ message: HeldMessage) {
+    let kind = message.message.answerKind
+    if let kind, let older = held.firstIndex(where: { $0.peer == message.peer && $0.message.answerKind == kind }) {
+      held[older] = message
+    } else {
+      held.append(message)
+    }
+  }
+
+  mutating func sendToPeers(_ message: Message) {
+    for voter in membership.voters where voter != id { send(message, to: voter) }
+  }
+
+  private mutating func persisted(_ sequence: UInt64) {
+    ledger.persisted(through: sequence)
+    guard ledger.isHardStateDurable else { return }
+    for one in held where one.term == term { sends.append(.send(one.message, to: one.peer)) }
+    held.removeAll(keepingCapacity: true)
+    if role == .candidate { countOwnVote() }
+  }
+
+  private mutating func receive(_ message: Message, from sender: NodeID) {
+    // A node that is no member, for one that was removed, must not disturb those that are.
+    guard sender != id, membership.contains(sender) else { return }
+    guard settleTerm(of: message, from: sender) else { return }
+    switch message {
+    case .appendEntries(let append): receive(append, from: sender)
+    case .appendResponse(let response): receive(response, from: sender)
+    case .commitAdvanced(let advanced): heardLeader(sender, commit: advanced.commit)
+    case .heartbeat(let heartbeat): receive(heartbeat, from: sender)
+    case .heartbeatResponse(let response): receive(response, from: sender)
+    case .requestVote(let request): receive(request, from: sender)
+    case .voteResponse(let response): receive(response, from: sender)
+    case .propose(let proposals): receive(proposals, from: sender)
+    case .proposalsRefused(let refused): receive(refused)
+    case .readIndex(let request): receive(request, from: sender)
+    case .readIndexResponse(let response): receive(response)
+    case .timeoutNow: receiveTimeoutNow(from: sender)
+    }
+  }
+
+  /// Brings this node to a higher term or answers a lower one (Raft paper, section 5.1). False when that was all.
+  private mutating func settleTerm(of message: Message, from sender: NodeID) -> Bool {
+    if message.term < term { return answerStale(message, from: sender) }
+    guard message.term > term else { return true }
+    switch message {
+    case .requestVote(let request):
+      if request.isPreVote { return true }
+      if isLeaderAlive && !request.isTransfer { return false }
+      becomeFollower(term: message.term, leader: nil)
+    case .voteResponse(let response) where response.isPreVote && response.isGranted:
+      return true
+    default:
+      becomeFollower(term: message.term, leader: nil)
+    }
+    return true
+  }
+
+  /// A sender of a lower term learns ours, or it would go on for ever: a deposed leader cut off by pre-votes, or a
+  /// candidate that missed an election. False unless the message still means something.
+  private mutating func answerStale(_ message: Message, from sender: NodeID) -> Bool {
+    switch message {
+    case .appendEntries(let append):
+      let place = log.newestPlace(atMost: append.previousIndex, termAtMost: append.previousTerm)
+      let outcome = AppendResponse.Outcome.conflict(
+        previousIndex: append.previousIndex, hintIndex: place.index, hintTerm: place.term)
+      send(.appendResponse(AppendResponse(term: term, outcome: outcome)), to: sender)
+    case .heartbeat(let heartbeat):
+      send(.heartbeatResponse(HeartbeatResponse(term: term, readContext: heartbeat.readContext)), to: sender)
+    case .requestVote(let request):
+      send(
+        .voteResponse(VoteResponse(term: term, isPreVote: request.isPreVote, isGranted: false)), to: sender)
+    case .proposalsRefused:
+      return true
+    default:
+      break
+    }
+    return false
+  }
+}
+
+extension Message {
+  /// Answers of one kind of which a newer one makes an older one needless.
+  fileprivate enum AnswerKind {
+    case append
+    case heartbeat
+    case vote
+  }
+
+  fileprivate var answerKind: AnswerKind? {
+    switch self {
+    case .appendResponse: .append
+    case .heartbeatResponse: .heartbeat
+    case .voteResponse: .vote
+    default: nil
+    }
+  }
+}

@@ -1,0 +1,49 @@
+// Owns the picture of a node that operators and gauges see.
+// Must never: be what a decision rests on. It is a copy and old as soon as it is made.
+
+package struct Status: Sendable, Equatable {
+  package struct Peer: Sendable, Equatable {
+    package var id: NodeID
+    package var isReplicating: Bool
+    package var isActive: Bool
+    package var matched: Index
+    package var next: Index
+    package var inFlightMessages: Int
+    package var inFlightBytes: Int
+  }
+
+  package var id: NodeID
+  package var role: Role
+  package var term: Term
+  package var leader: NodeID?
+  package var commit: Index
+  package var firstIndex: Index
+  package var lastIndex: Index
+  package var durableIndex: Index
+  package var lastClockMilliseconds: UInt64
+  package var cachedEntries: Int
+  package var cachedBytes: Int
+  /// In a leader: bytes of its own term that wait for a quorum.
+  package var uncommittedBytes: Int
+  package var pendingReads: Int
+  package var transferTarget: NodeID?
+  /// In a leader: how far every other voter is.
+  package var peers: [Peer]
+}
+
+extension Raft {
+  package var status: Status {
+    Status(
+      id: id, role: role, term: term, leader: leader, commit: commit, firstIndex: log.firstIndex,
+      lastIndex: log.lastIndex, durableIndex: ledger.durableThrough,
+      lastClockMilliseconds: log.lastClockMilliseconds, cachedEntries: log.cachedCount, cachedBytes: log.cachedBytes,
+      uncommittedBytes: leading.uncommittedBytes,
+      pendingReads: role == .leader ? leading.reads.count : forwarding.readCount,
+      transferTarget: leading.transfer?.target,
+      peers: leading.peers.map { peer in
+        Status.Peer(
+          id: peer.id, isReplicating: peer.state == .replicate, isActive: peer.isActive, matched: peer.matched,
+          next: peer.next, inFlightMessages: peer.inFlightCount, inFlightBytes: peer.inFlightBytes)
+      })
+  }
+}

@@ -1,0 +1,101 @@
+// Owns the two sides of a step: what may happen to a node and what the node wants done.
+// Must never: name a socket, a file or a clock. The driver and the simulator both live on these types alone.
+// Invariant: effects are to be carried out in the order in which they are returned.
+
+/// Something that somebody wants in the log.
+package struct Proposal: Sendable, Equatable {
+  /// The proposer's own number for it, which comes back in a refusal.
+  package var id: UInt64
+  package var payload: [UInt8]
+
+  package init(id: UInt64, payload: [UInt8]) {
+    self.id = id
+    self.payload = payload
+  }
+}
+
+/// Why a proposal or a read was turned down. Both were certainly not carried out.
+package enum Refusal: UInt8, Sendable {
+  /// No leader is known at present: retry shortly or elsewhere.
+  case noLeader = 1
+  /// The leader is handing over and takes nothing meanwhile: retry shortly.
+  case leadershipTransfer = 2
+  /// Too many bytes wait for a quorum: slow down.
+  case tooManyUncommittedBytes = 3
+  /// Reads only: the leader lost its leadership before it could confirm it.
+  case leadershipLost = 4
+  /// Reads only: too many wait already.
+  case tooManyReads = 5
+  /// Reads only: the leader did not answer in time.
+  case leaderSilent = 6
+}
+
+/// Entries that a lagging peer needs and that are no longer in memory. The driver reads them from its storage and
+/// hands them back in `Input.fetched`; it may hand back fewer, but from `first` on and at least one.
+package struct FetchRequest: Sendable, Equatable {
+  package var peer: NodeID
+  package var term: Term
+  package var first: Index
+  package var last: Index
+  package var maxBytes: Int
+
+  package init(peer: NodeID, term: Term, first: Index, last: Index, maxBytes: Int) {
+    self.peer = peer
+    self.term = term
+    self.first = first
+    self.last = last
+    self.maxBytes = maxBytes
+  }
+}
+
+package enum Input: Sendable {
+  case tick
+  case received(Message, from: NodeID)
+  case propose([Proposal])
+  /// This write and all before it are durable.
+  case persisted(sequence: UInt64)
+  case readIndex(id: UInt64)
+  case fetched(FetchRequest, entries: [Entry])
+  /// The connection to a peer was lost, and with it whatever was on its way.
+  case unreachable(NodeID)
+  /// Only a leader can hand over; elsewhere it does nothing.
+  case transferLeadership(to: NodeID)
+  /// The state machine has taken everything up to here, so the core may let go of it.
+  case applied(through: Index)
+}
+
+package enum Role: UInt8, Sendable {
+  case follower
+  case preCandidate
+  case candidate
+  case leader
+}
+
+package struct Leadership: Sendable, Equatable {
+  package var role: Role
+  package var term: Term
+  package var leader: NodeID?
+
+  package init(role: Role, term: Term, leader: NodeID?) {
+    self.role = role
+    self.term = term
+    self.leader = leader
+  }
+}
+
+package enum Effect: Sendable {
+  /// To be written strictly in order. Nobody waits for it: the driver reports it with `Input.persisted`.
+  case persist(Persist)
+  /// May leave now. What must be durable first is held inside the core until it is.
+  case send(Message, to: NodeID)
+  /// Everything up to here is committed. It may be ahead of this node's own disk.
+  case commit(through: Index)
+  /// Certainly not applied, now or later, by this attempt.
+  case refuse(proposals: [UInt64], Refusal)
+  /// Serve these reads once everything up to `index` is applied.
+  case readReady(ids: [UInt64], index: Index)
+  case refuseRead(ids: [UInt64], Refusal)
+  case fetch(FetchRequest)
+  /// Role, term or leader changed.
+  case leadership(Leadership)
+}

@@ -1,0 +1,61 @@
+// Owns the JSON form of results: names in snake case, keys in order, the schema stated in each file.
+//
+// It must never read a file of a schema that it does not know as if it did.
+
+import FoundationEssentials
+package import Measurement
+
+/// Why a file of results could not be read.
+package struct ResultFileError: Error, CustomStringConvertible, Equatable {
+  package var description: String
+
+  package init(_ description: String) {
+    self.description = description
+  }
+}
+
+/// A whole result, with its full histograms, indented and with a line break at its end.
+package func renderJSON(_ result: BenchResult) throws -> String {
+  try encoded(result, [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]) + "\n"
+}
+
+/// Progress as one line of JSON, without a line break, for where no terminal is.
+package func renderProgressJSON(_ progress: BenchProgress) throws -> String {
+  try encoded(progress, [.sortedKeys, .withoutEscapingSlashes])
+}
+
+/// Reads what ``renderJSON(_:)`` wrote.
+package func readJSON(_ text: String) throws(ResultFileError) -> BenchResult {
+  let decoder = JSONDecoder()
+  decoder.keyDecodingStrategy = .convertFromSnakeCase
+  decoder.nonConformingFloatDecodingStrategy = .convertFromString(
+    positiveInfinity: "inf", negativeInfinity: "-inf", nan: "nan")
+  let data = Data(text.utf8)
+  do {
+    // The schema is looked at by itself first, so that an older or newer file is named as such and not as broken.
+    let schema = try decoder.decode(SchemaOnly.self, from: data).schema
+    guard schema == BenchResult.currentSchema else {
+      throw ResultFileError(
+        "the file has the schema \"\(schema)\"; this version reads \"\(BenchResult.currentSchema)\" only")
+    }
+    return try decoder.decode(BenchResult.self, from: data)
+  } catch let error as ResultFileError {
+    throw error
+  } catch {
+    throw ResultFileError("this is no result of a bench run: \(error)")
+  }
+}
+
+private struct SchemaOnly: Decodable {
+  var schema: String
+}
+
+private func encoded(_ value: some Encodable, _ formatting: JSONEncoder.OutputFormatting) throws -> String {
+  let encoder = JSONEncoder()
+  encoder.outputFormatting = formatting
+  encoder.keyEncodingStrategy = .convertToSnakeCase
+  // A rate of 0/0 must not cost a whole result.
+  encoder.nonConformingFloatEncodingStrategy = .convertToString(
+    positiveInfinity: "inf", negativeInfinity: "-inf", nan: "nan")
+  return String(decoding: try encoder.encode(value), as: UTF8.self)
+}

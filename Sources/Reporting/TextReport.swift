@@ -1,0 +1,155 @@
+// Owns the summary of a run for a terminal.
+//
+// It must never be longer than ``reportLineLimit`` lines, and never show figures of an invalid or failed run without
+// saying so in its first line.
+
+package import Measurement
+
+/// The most lines that ``renderText(_:)`` gives.
+package let reportLineLimit = 15
+
+/// The summary of a run: the verdict, how the load was made, rate, latencies, what the checks found.
+package func renderText(_ result: BenchResult) -> String {
+  let report = TextReport(result: result)
+  let lines = report.heading + report.latencies + report.checks + report.errors + report.reasons
+  precondition(lines.count <= reportLineLimit, "a summary of \(lines.count) lines is not a summary")
+  return lines.map { trimmed($0) + "\n" }.joined()
+}
+
+/// Without the padding of the last column.
+private func trimmed(_ line: String) -> Substring {
+  line[..<(line.lastIndex { $0 != " " }.map { line.index(after: $0) } ?? line.startIndex)]
+}
+
+private struct TextReport {
+  let result: BenchResult
+
+  private static let labelWidth = 22
+  private static let columnWidth = 10
+  /// How many kinds of errors, and how many reasons, are shown before the rest is counted.
+  private static let shownErrors = 2
+  private static let shownReasons = 2
+
+  private func line(_ label: String, _ text: String) -> String {
+    FigureText.padded(label, to: Self.labelWidth) + text
+  }
+
+  var heading: [String] {
+    let figures = result.measured
+    let version = result.target.version.map { " (version \($0))" } ?? ""
+    var throughput = "\(FigureText.amount(figures.achievedPerSecond))/s"
+    if case .open(_, let rate, _) = result.configuration.shape {
+      throughput += " of \(FigureText.amount(rate))/s offered"
+    }
+    throughput += ", over \(FigureText.duration(nanoseconds: figures.durationNanoseconds))"
+    throughput += "; \(FigureText.count(figures.succeeded)) answered, \(FigureText.count(figures.failed)) failed"
+    if figures.unanswered > 0 { throughput += ", \(FigureText.count(figures.unanswered)) never answered" }
+    return [
+      "\(result.scenario): \(verdict)",
+      line("target", result.target.endpoints.joined(separator: ", ") + version),
+      line("load", load),
+      line("achieved", throughput),
+    ]
+  }
+
+  private var verdict: String {
+    let word =
+      switch result.judgement.verdict {
+      case .valid: "valid"
+      case .invalid: "INVALID"
+      case .failed: "FAILED"
+      }
+    return switch result.ending {
+    case .completed: word
+    case .interrupted: "\(word), interrupted: these are the figures of the part that ran"
+    case .targetLost: "\(word), target lost: these are the figures of the part that ran"
+    }
+  }
+
+  private var load: String {
+    let configuration = result.configuration
+    let shape =
+      switch configuration.shape {
+      case .open(let process, _, _): "open loop, \(process.rawValue) arrivals"
+      case .closed(let clients): "closed loop, \(FigureText.count(UInt64(clients))) clients"
+      }
+    return "\(shape), \(configuration.connections) connections, values of "
+      + "\(FigureText.bytes(configuration.valueSizeBytes)), \(FigureText.count(configuration.keyCount)) keys "
+      + "(\(configuration.keyOrder.rawValue)), seed \(configuration.seed)"
+  }
+
+  var latencies: [String] {
+    let figures = result.measured
+    let columns = ["p50", "p90", "p99", "p99.9", "max"]
+    let header = line("latency", columns.map { FigureText.padded($0, to: Self.columnWidth) }.joined())
+    guard result.configuration.shape.isOpen else {
+      return [header, row("from send", figures.latencyFromSend)]
+    }
+    return [
+      header,
+      row("from intended start", figures.latencyFromIntendedStart),
+      row("from send", figures.latencyFromSend),
+      row("schedule lag", figures.scheduleLag)
+        + "late \(FigureText.count(figures.late)), skipped \(FigureText.count(figures.skipped))",
+    ]
+  }
+
+  private func row(_ label: String, _ latency: LatencyHistogram) -> String {
+    var cells = [50, 90, 99, 99.9].map { FigureText.duration(nanoseconds: latency.percentile($0)) }
+    cells.append(latency.isEmpty ? "–" : FigureText.duration(nanoseconds: latency.max))
+    return line(label, cells.map { FigureText.padded($0, to: Self.columnWidth) }.joined())
+  }
+
+  var checks: [String] {
+    let oracle = result.measured.oracle
+    let generator = result.generator
+    let answers =
+      oracle.violations == 0
+      ? "\(FigureText.count(oracle.checked)) answers, each with a revision above those before it"
+      : "\(FigureText.count(oracle.violations)) WRONG of \(FigureText.count(oracle.checked)) answers"
+    let cpu = FigureText.duration(nanoseconds: UInt64(generator.cpuNanosecondsPerOperation))
+    return [
+      line("oracle", answers),
+      line(
+        "generator",
+        "\(FigureText.decimals(generator.coresUsed, 2)) of \(result.environment.processorCount) cores, "
+          + "\(cpu) of CPU an operation, \(result.environment.buildConfiguration) build"),
+      line("warm-up", warmUp),
+    ]
+  }
+
+  private var warmUp: String {
+    let length = FigureText.duration(nanoseconds: result.warmUp.durationNanoseconds)
+    return switch result.warmUp.end {
+    case .skipped: "none, as asked"
+    case .steady: "\(length), until rate and latency were steady"
+    case .fixed: "\(length), as asked"
+    case .cap: "\(length), its cap, without getting steady: expect the figures to move from run to run"
+    case .unfinished: "\(length), unfinished"
+    }
+  }
+
+  var errors: [String] {
+    let worst = result.measured.errors.sorted { $0.count > $1.count }
+    var lines = worst.prefix(Self.shownErrors).map { tally in
+      line("error", "\(FigureText.count(tally.count)) × \(tally.name): \(tally.firstMessage)")
+    }
+    if worst.count > Self.shownErrors {
+      lines[lines.count - 1] += " (and \(worst.count - Self.shownErrors) more kinds)"
+    }
+    return lines
+  }
+
+  var reasons: [String] {
+    let all = result.judgement.reasons
+    guard !all.isEmpty else {
+      return result.configuration.shape.isOpen
+        ? [] : [line("note", "a closed loop waits for its target: for the tail that users see, offer a rate")]
+    }
+    var lines = all.prefix(Self.shownReasons).map { line($0.code, $0.message) }
+    if all.count > Self.shownReasons {
+      lines[lines.count - 1] += " (and \(all.count - Self.shownReasons) more reasons)"
+    }
+    return lines
+  }
+}

@@ -1,0 +1,324 @@
+// The server's end of one HTTP/2 connection: it turns frames into calls and answers into frames.
+//
+// Invariants:
+// - `calls` holds exactly the calls that are not over.
+// - A WINDOW_UPDATE is sent when half of a window is used, never for a stream whose request has ended.
+// - Frames written while a read is being handled leave when that read is complete; all others with the loop's scheduler.
+
+import Logging
+import NIOCore
+import NIOHPACK
+import NIOHTTP2
+
+final class ServerConnection: ChannelInboundHandler, Flushable {
+  typealias InboundIn = HTTP2Frame
+  typealias OutboundOut = HTTP2Frame
+
+  let eventLoop: any EventLoop
+  let allocator: ByteBufferAllocator
+  let limits: WireLimits
+  private let router: any RPCRouter
+  private let scheduler: FlushScheduler
+  private let logger: Logger
+  private let errors: ConnectionErrorDetector
+
+  private var context: ChannelHandlerContext?
+  private var calls: [HTTP2StreamID: ServerCall] = [:]
+  /// Streams that HTTP/2 still counts as open: a call can be over while its last bytes wait for the peer.
+  private var openStreams = 0
+  private var highestStreamID = HTTP2StreamID.rootStream
+  private var isReading = false
+  private var isFlushScheduled = false
+  private var isDraining = false
+  private var isClosing = false
+
+  init(
+    channel: any Channel, limits: WireLimits, router: any RPCRouter, scheduler: FlushScheduler,
+    errors: ConnectionErrorDetector, logger: Logger
+  ) {
+    self.eventLoop = channel.eventLoop
+    self.allocator = channel.allocator
+    self.limits = limits
+    self.router = router
+    self.scheduler = scheduler
+    self.errors = errors
+    self.logger = logger
+  }
+
+  var isWritable: Bool { self.context?.channel.isWritable ?? false }
+
+  func handlerAdded(context: ChannelHandlerContext) {
+    self.context = context
+    let increment = self.limits.connectionWindowBytes - HTTP2Windows.initialConnectionBytes
+    if increment > 0 {
+      self.write(.windowUpdate(windowSizeIncrement: increment), on: .rootStream)
+      self.flushSoon()
+    }
+  }
+
+  func handlerRemoved(context: ChannelHandlerContext) {
+    self.context = nil
+  }
+
+  // MARK: Frames in
+
+  func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+    self.isReading = true
+    let frame = self.unwrapInboundIn(data)
+    switch frame.payload {
+    case .data(let payload):
+      guard let call = self.calls[frame.streamID] else { return }
+      if case .byteBuffer(let bytes) = payload.data {
+        self.receive(bytes, isEnd: payload.endStream, call: call)
+      }
+    case .headers(let payload):
+      if frame.streamID > self.highestStreamID {
+        self.highestStreamID = frame.streamID
+        self.openStreams += 1
+        self.open(frame.streamID, headers: payload.headers, isEnd: payload.endStream)
+      } else if payload.endStream, let call = self.calls[frame.streamID] {
+        self.receiveEnd(of: call)
+      }
+    default:
+      // Resets and windows come as events; settings and pings are answered by the HTTP/2 library.
+      break
+    }
+  }
+
+  func channelReadComplete(context: ChannelHandlerContext) {
+    self.isReading = false
+    // The HTTP/2 handler has flushed the replies of this read before it passed the event on. Only what that flush itself
+    // set off is left, which is rare, and a flush of nothing is cheap.
+    context.flush()
+  }
+
+  private func open(_ streamID: HTTP2StreamID, headers: HPACKHeaders, isEnd: Bool) {
+    let head: RequestHead
+    switch RequestHead.read(headers, now: NIODeadline.now) {
+    case .success(let read):
+      head = read
+    case .failure(.http(let refusal)):
+      self.write(.headers(.init(headers: [":status": refusal.rawValue], endStream: true)), on: streamID)
+      self.endPeerSide(of: streamID, isHalfClosed: isEnd)
+      return
+    case .failure(.malformedTimeout(let value)):
+      let status = RPCStatus(.internalError, "malformed grpc-timeout: \"\(value)\"")
+      self.sendTrailersOnly(status, on: streamID, isHalfClosed: isEnd)
+      return
+    }
+    switch self.router.method(for: head.path) {
+    case .unary(let handler):
+      let call = UnaryCall(streamID: streamID, request: head, connection: self, handler: handler)
+      self.calls[streamID] = call
+      if isEnd { self.receiveEnd(of: call) }
+    case .streaming(let make):
+      let call = StreamCall(streamID: streamID, request: head, connection: self)
+      self.calls[streamID] = call
+      call.open(with: make)
+      if isEnd { self.receiveEnd(of: call) }
+      if self.isDraining { call.drain() }
+    case nil:
+      self.sendTrailersOnly(
+        RPCPathName.refusal(of: head.path, router: self.router), on: streamID, isHalfClosed: isEnd)
+    }
+  }
+
+  private func receive(_ bytes: ByteBuffer, isEnd: Bool, call: ServerCall) {
+    call.isHalfClosed = isEnd
+    call.assembler.append(bytes)
+    do {
+      while let message = try call.assembler.next(limitBytes: self.limits.messageBytes) {
+        call.accept(message)
+        if call.isOver { return }
+      }
+    } catch {
+      call.refuse(error)
+      return
+    }
+    if isEnd { self.receiveEnd(of: call) }
+  }
+
+  private func receiveEnd(of call: ServerCall) {
+    guard !call.isOver else { return }
+    call.isHalfClosed = true
+    guard call.assembler.isEmpty else {
+      call.refuse(RPCStatus(.internalError, "the request ended within a message"))
+      return
+    }
+    call.acceptEnd()
+  }
+
+  func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+    if let event = event as? NIOHTTP2WindowUpdatedEvent {
+      self.windowChanged(event)
+    } else if let event = event as? StreamClosedEvent {
+      self.openStreams -= 1
+      if let call = self.calls.removeValue(forKey: event.streamID) {
+        call.acceptLoss()
+      }
+      self.closeIfDrained()
+    } else if event is ChannelShouldQuiesceEvent {
+      self.drain()
+    }
+  }
+
+  private func windowChanged(_ event: NIOHTTP2WindowUpdatedEvent) {
+    guard let window = event.inboundWindowSize else { return }
+    if event.streamID == .rootStream {
+      guard let increment = HTTP2Windows.increment(from: window, target: self.limits.connectionWindowBytes) else {
+        return
+      }
+      self.write(.windowUpdate(windowSizeIncrement: increment), on: .rootStream)
+    } else {
+      guard let increment = HTTP2Windows.increment(from: window, target: self.limits.streamWindowBytes),
+        let call = self.calls[event.streamID], !call.isHalfClosed
+      else { return }
+      self.write(.windowUpdate(windowSizeIncrement: increment), on: event.streamID)
+    }
+    self.flushSoon()
+  }
+
+  func channelWritabilityChanged(context: ChannelHandlerContext) {
+    guard context.channel.isWritable else { return }
+    for case let call as StreamCall in Array(self.calls.values) {
+      call.unblockIfPossible()
+    }
+  }
+
+  func errorCaught(context: ChannelHandlerContext, error: any Error) {
+    // Errors of one stream end as resets, which come as events. After an error of the connection the library has
+    // written a GOAWAY, and nothing more can be read.
+    self.logger.debug("connection error", metadata: ["error": "\(error)"])
+    if self.errors.isConnectionBroken { context.close(promise: nil) }
+  }
+
+  func channelInactive(context: ChannelHandlerContext) {
+    let calls = self.calls.values
+    self.calls = [:]
+    for call in calls { call.acceptLoss() }
+    context.fireChannelInactive()
+  }
+
+  // MARK: Frames out
+
+  private static let replyHeaders = HTTP2Frame.FramePayload.headers(
+    .init(headers: [":status": "200", "content-type": "application/grpc"]))
+  private static let successTrailers = HTTP2Frame.FramePayload.headers(
+    .init(headers: ["grpc-status": "0"], endStream: true))
+
+  private func write(
+    _ payload: HTTP2Frame.FramePayload, on streamID: HTTP2StreamID, promise: EventLoopPromise<Void>? = nil
+  ) {
+    guard let context = self.context else {
+      promise?.fail(ChannelError.ioOnClosedChannel)
+      return
+    }
+    context.write(self.wrapOutboundOut(HTTP2Frame(streamID: streamID, payload: payload)), promise: promise)
+  }
+
+  func sendReply(_ framed: ByteBuffer, on call: UnaryCall) {
+    self.calls.removeValue(forKey: call.streamID)
+    self.write(Self.replyHeaders, on: call.streamID)
+    self.write(.data(.init(data: .byteBuffer(framed))), on: call.streamID)
+    self.write(Self.successTrailers, on: call.streamID)
+    self.endPeerSide(of: call.streamID, isHalfClosed: call.isHalfClosed)
+  }
+
+  func sendMessage(_ framed: ByteBuffer, on call: StreamCall, withHeaders: Bool, promise: EventLoopPromise<Void>) {
+    if withHeaders { self.write(Self.replyHeaders, on: call.streamID) }
+    self.write(.data(.init(data: .byteBuffer(framed))), on: call.streamID, promise: promise)
+    self.flushSoon()
+  }
+
+  func sendStatus(_ status: RPCStatus, on call: ServerCall, hasSentHeaders: Bool) {
+    self.calls.removeValue(forKey: call.streamID)
+    guard hasSentHeaders else {
+      self.sendTrailersOnly(status, on: call.streamID, isHalfClosed: call.isHalfClosed)
+      return
+    }
+    guard status.code != .ok else {
+      self.sendTrailers(Self.successTrailers, on: call.streamID, isHalfClosed: call.isHalfClosed)
+      return
+    }
+    var trailers = HPACKHeaders()
+    Self.append(status, to: &trailers)
+    self.sendTrailers(
+      .headers(.init(headers: trailers, endStream: true)), on: call.streamID, isHalfClosed: call.isHalfClosed)
+  }
+
+  private func sendTrailersOnly(_ status: RPCStatus, on streamID: HTTP2StreamID, isHalfClosed: Bool) {
+    var headers: HPACKHeaders = [":status": "200", "content-type": "application/grpc"]
+    Self.append(status, to: &headers)
+    self.sendTrailers(
+      .headers(.init(headers: headers, endStream: true)), on: streamID, isHalfClosed: isHalfClosed)
+  }
+
+  private func sendTrailers(_ payload: HTTP2Frame.FramePayload, on streamID: HTTP2StreamID, isHalfClosed: Bool) {
+    guard !isHalfClosed else {
+      self.write(payload, on: streamID)
+      self.flushSoon()
+      return
+    }
+    // The peer may still be sending. A reset with NO_ERROR tells it to stop (RFC 9113, section 8.1), but would throw
+    // away what waits before it, so it follows only when the trailers have left.
+    let promise = self.eventLoop.makePromise(of: Void.self)
+    promise.futureResult.assumeIsolated().whenSuccess { self.reset(streamID) }
+    self.write(payload, on: streamID, promise: promise)
+    self.flushSoon()
+  }
+
+  private static func append(_ status: RPCStatus, to headers: inout HPACKHeaders) {
+    headers.add(name: "grpc-status", value: String(status.code.rawValue))
+    if !status.message.isEmpty {
+      // Messages differ too much to be worth a place in the peer's header table.
+      headers.add(name: "grpc-message", value: RPCStatus.percentEncoded(status.message), indexing: .nonIndexable)
+    }
+  }
+
+  private func endPeerSide(of streamID: HTTP2StreamID, isHalfClosed: Bool) {
+    if !isHalfClosed { self.reset(streamID) }
+    self.flushSoon()
+  }
+
+  private func reset(_ streamID: HTTP2StreamID) {
+    self.write(.rstStream(.noError), on: streamID)
+    self.flushSoon()
+  }
+
+  private func flushSoon() {
+    guard !self.isReading, !self.isFlushScheduled else { return }
+    self.isFlushScheduled = true
+    self.scheduler.add(self)
+  }
+
+  func flushNow() {
+    self.isFlushScheduled = false
+    self.context?.flush()
+  }
+
+  // MARK: Stopping
+
+  /// Lets calls in flight finish and takes no new ones. Streams above the announced number were never looked at, so the
+  /// peer may safely send them elsewhere.
+  func drain() {
+    guard !self.isDraining else { return }
+    self.isDraining = true
+    self.write(
+      .goAway(lastStreamID: self.highestStreamID, errorCode: .noError, opaqueData: nil), on: .rootStream)
+    self.flushSoon()
+    for call in Array(self.calls.values) { call.drain() }
+    self.closeIfDrained()
+  }
+
+  private func closeIfDrained() {
+    guard self.isDraining, !self.isClosing, self.openStreams == 0, let context = self.context else { return }
+    self.isClosing = true
+    // Writes complete in order, so when this one has left, everything before it has.
+    let promise = self.eventLoop.makePromise(of: Void.self)
+    promise.futureResult.assumeIsolated().whenComplete { _ in context.close(promise: nil) }
+    self.write(
+      .goAway(lastStreamID: self.highestStreamID, errorCode: .noError, opaqueData: nil), on: .rootStream,
+      promise: promise)
+    self.flushSoon()
+  }
+}

@@ -1,0 +1,193 @@
+// The listening socket and the connections that came through it.
+
+import Glibc
+package import Logging
+import NIOConcurrencyHelpers
+package import NIOCore
+import NIOHTTP1
+import NIOHTTP2
+import NIOPosix
+
+/// Why a server could not start, in one line for the person who started it.
+package struct WireServerError: Error, Sendable, CustomStringConvertible {
+  package enum Code: Sendable {
+    case addressInUse
+    case addressNotAvailable
+    case permissionDenied
+    case other
+  }
+
+  package var code: Code
+  package var description: String
+
+  init(host: String, port: Int, cause: any Error) {
+    let address = "\(host):\(port)"
+    switch (cause as? IOError)?.errnoCode {
+    case EADDRINUSE:
+      self.code = .addressInUse
+      self.description = "\(address) is already in use; stop what listens there or choose another port"
+    case EADDRNOTAVAIL:
+      self.code = .addressNotAvailable
+      self.description = "\(address) is not an address of this machine; listen on one that is, or on 0.0.0.0"
+    case EACCES:
+      self.code = .permissionDenied
+      self.description = "listening on \(address) is not permitted; ports below 1024 need privileges"
+    default:
+      self.code = cause is SocketAddressError.UnknownHost ? .addressNotAvailable : .other
+      self.description = "cannot listen on \(address): \(cause)"
+    }
+  }
+}
+
+/// gRPC and HTTP/1 on one port.
+package final class WireServer: Sendable {
+  package let localAddress: SocketAddress
+  private let channel: any Channel
+  private let connections: OpenConnections
+
+  private init(channel: any Channel, localAddress: SocketAddress, connections: OpenConnections) {
+    self.channel = channel
+    self.localAddress = localAddress
+    self.connections = connections
+  }
+
+  /// Listens. Port 0 takes any free port, which `localAddress` then names.
+  package static func start(
+    host: String, port: Int, group: any EventLoopGroup, router: any RPCRouter, http: @escaping HTTPResponder,
+    limits: WireLimits = WireLimits(), logger: Logger
+  ) async throws -> WireServer {
+    let connections = OpenConnections()
+    var schedulers: [ObjectIdentifier: FlushScheduler] = [:]
+    for eventLoop in group.makeIterator() {
+      schedulers[ObjectIdentifier(eventLoop)] = FlushScheduler(eventLoop: eventLoop)
+    }
+    let setup = ConnectionSetup(
+      router: router, http: http, limits: limits, schedulers: schedulers, logger: logger)
+    let bootstrap = ServerBootstrap(group: group)
+      .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+      .serverChannelOption(.backlog, value: 1024)
+      .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
+      // A peer that vanished without a word is noticed in the end, even on a stream that never sends.
+      .childChannelOption(.socketOption(.so_keepalive), value: 1)
+      .childChannelOption(
+        .writeBufferWaterMark, value: .init(low: limits.channelQueueLowBytes, high: limits.channelQueueHighBytes)
+      )
+      .childChannelInitializer { channel in
+        connections.add(channel)
+        return channel.eventLoop.makeCompletedFuture { try setup.accept(channel) }
+      }
+    do {
+      let channel = try await bootstrap.bind(host: host, port: port).get()
+      guard let address = channel.localAddress else { throw ChannelError.unknownLocalAddress }
+      return WireServer(channel: channel, localAddress: address, connections: connections)
+    } catch {
+      throw WireServerError(host: host, port: port, cause: error)
+    }
+  }
+
+  /// Stops listening, lets calls in flight finish, and closes whatever is still open when the grace is over.
+  package func shutdown(grace: TimeAmount) async {
+    try? await self.channel.close()
+    self.connections.drain()
+    let timer = self.channel.eventLoop.scheduleTask(in: grace) { self.connections.closeAll() }
+    await self.connections.whenEmpty(on: self.channel.eventLoop)
+    timer.cancel()
+  }
+}
+
+/// Builds the pipeline of a new connection.
+private struct ConnectionSetup: Sendable {
+  var router: any RPCRouter
+  var http: HTTPResponder
+  var limits: WireLimits
+  var schedulers: [ObjectIdentifier: FlushScheduler]
+  var logger: Logger
+
+  func accept(_ channel: any Channel) throws {
+    let sniffer = ProtocolSniffer(timeout: self.limits.firstBytesTimeout) { finding, channel in
+      switch finding {
+      case .http2: try self.configureHTTP2(channel)
+      case .http1: try self.configureHTTP1(channel)
+      }
+    }
+    try channel.pipeline.syncOperations.addHandler(sniffer)
+  }
+
+  private func configureHTTP2(_ channel: any Channel) throws {
+    guard let scheduler = self.schedulers[ObjectIdentifier(channel.eventLoop)] else {
+      preconditionFailure("a connection runs on an event loop that is not of the server's group")
+    }
+    let errors = ConnectionErrorDetector()
+    let connection = ServerConnection(
+      channel: channel, limits: self.limits, router: self.router, scheduler: scheduler, errors: errors,
+      logger: self.logger)
+    try channel.pipeline.syncOperations.addHandlers([
+      WriteCoalescer(),
+      NIOHTTP2Handler.make(mode: .server, limits: self.limits, errors: errors),
+      connection,
+    ])
+  }
+
+  private func configureHTTP1(_ channel: any Channel) throws {
+    try channel.pipeline.syncOperations.configureHTTPServerPipeline(withErrorHandling: true)
+    try channel.pipeline.syncOperations.addHandler(
+      HTTPServiceHandler(responder: self.http, bodyLimitBytes: self.limits.httpBodyBytes))
+  }
+}
+
+/// The connections of a server, so that it can stop them.
+private final class OpenConnections: Sendable {
+  private struct State {
+    var channels: [ObjectIdentifier: any Channel] = [:]
+    var isDraining = false
+    var isEmptyPromise: EventLoopPromise<Void>?
+  }
+
+  private let state = NIOLockedValueBox(State())
+
+  func add(_ channel: any Channel) {
+    let isDraining = self.state.withLockedValue { state in
+      state.channels[ObjectIdentifier(channel)] = channel
+      return state.isDraining
+    }
+    channel.closeFuture.whenComplete { _ in self.remove(channel) }
+    // Accepted just before the listening socket closed.
+    if isDraining { channel.close(promise: nil) }
+  }
+
+  private func remove(_ channel: any Channel) {
+    let promise = self.state.withLockedValue { state -> EventLoopPromise<Void>? in
+      state.channels[ObjectIdentifier(channel)] = nil
+      guard state.channels.isEmpty else { return nil }
+      defer { state.isEmptyPromise = nil }
+      return state.isEmptyPromise
+    }
+    promise?.succeed()
+  }
+
+  private func all() -> [any Channel] {
+    self.state.withLockedValue { Array($0.channels.values) }
+  }
+
+  func drain() {
+    self.state.withLockedValue { $0.isDraining = true }
+    for channel in self.all() {
+      channel.pipeline.fireUserInboundEventTriggered(ChannelShouldQuiesceEvent())
+    }
+  }
+
+  func closeAll() {
+    for channel in self.all() { channel.close(promise: nil) }
+  }
+
+  func whenEmpty(on eventLoop: any EventLoop) async {
+    let future = self.state.withLockedValue { state -> EventLoopFuture<Void>? in
+      guard !state.channels.isEmpty else { return nil }
+      if let promise = state.isEmptyPromise { return promise.futureResult }
+      let promise = eventLoop.makePromise(of: Void.self)
+      state.isEmptyPromise = promise
+      return promise.futureResult
+    }
+    try? await future?.get()
+  }
+}

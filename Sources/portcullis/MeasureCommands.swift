@@ -1,0 +1,233 @@
+// `bench`, `fsync` and `simulate`: measuring and attacking.
+
+import ArgumentParser
+import Client
+import Commands
+import DiskProbe
+import Foundation
+import LogStorage
+import Measurement
+import Reporting
+import Simulation
+import Workloads
+
+struct Bench: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Load a cluster and measure it.", subcommands: [BenchPut.self])
+}
+
+struct BenchPut: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "put",
+    abstract: "Load any etcd v3 endpoint with puts.",
+    discussion: """
+      Examples:
+        portcullis bench put --rate 5000 --connections 16 --duration 30s
+        portcullis bench put --clients 512 --connections 64 --output json > result.json
+
+      With --rate the load is open: puts start at their intended times whatever the answers do, and latency is counted
+      from there. With --clients it is closed: each client waits for its answer, and the figures are labelled so.
+      Ctrl-C ends the run early and keeps what was measured. Exit code 1: the run is invalid or found wrong answers.
+      """)
+
+  enum Output: String, ExpressibleByArgument, CaseIterable { case text, json }
+
+  @Option(help: "Endpoints, with commas. Environment: PORTCULLIS_ENDPOINTS.")
+  var endpoints: String?
+
+  @Option(help: "Puts offered a second, at random intervals (open loop).")
+  var rate: Double?
+
+  @Option(help: "Clients that each have one put under way (closed loop). Default, without --rate: 1.")
+  var clients: Int?
+
+  @Option(help: "Connections that the load is spread over.")
+  var connections = 1
+
+  @Option(name: .customLong("max-in-flight"), help: "Open loop: puts under way at once beyond which some are skipped.")
+  var maxInFlight = 10_000
+
+  @Option(help: "Length of the measured part: 30s, 5m.")
+  var duration = DurationArgument(argument: "10s")!
+
+  @Option(help: "End after this many puts, if that comes first.")
+  var total: UInt64?
+
+  @Option(name: .customLong("warm-up"), help: "Length of the warm-up; 0 for none. Default: until steady, 10 s at most.")
+  var warmUp: DurationArgument?
+
+  @Option(name: .customLong("key-size"), help: "Bytes in a key.")
+  var keySize = 32
+
+  @Option(name: .customLong("key-count"), help: "How many different keys are put.")
+  var keyCount: UInt64 = 10_000
+
+  @Option(name: .customLong("value-size"), help: "Bytes in a value.")
+  var valueSize = 256
+
+  @Flag(name: .customLong("sequential-keys"), help: "Put keys in order instead of at random.")
+  var sequentialKeys = false
+
+  @Option(help: "Seed of keys and arrivals: the same seed offers the same load.")
+  var seed: UInt64 = 1
+
+  @Option(help: "text or json, to stdout.")
+  var output = Output.text
+
+  func validate() throws {
+    guard rate == nil || clients == nil else { throw ValidationError("--rate (open loop) and --clients (closed loop) exclude each other") }
+  }
+
+  func run() async throws {
+    let options = try options()
+    let isTerminal = isatty(STDERR_FILENO) == 1
+    let signals = Signals()
+    let result: BenchResult
+    do {
+      result = try await withThrowingTaskGroup(of: BenchResult?.self) { group in
+        group.addTask {
+          try await runPutWorkload(options) { progress in
+            if isTerminal { Self.show("\r\u{1B}[K" + renderLiveLine(progress)) }
+          }
+        }
+        group.addTask {
+          _ = await signals.first()
+          return nil
+        }
+        // A signal cancels the load, which then ends with what it has.
+        while let next = try await group.next() {
+          group.cancelAll()
+          if let next { return next }
+        }
+        preconditionFailure("the load ends with a result or an error")
+      }
+    } catch let error as WorkloadError {
+      if isTerminal { Self.show("\r\u{1B}[K") }
+      throw CommandFailure(error.code == .badOptions ? Commands.ExitCode.usage : Commands.ExitCode.unavailable, "\(error)")
+    }
+    if isTerminal { Self.show("\r\u{1B}[K") }
+    print(output == .json ? try renderJSON(result) : renderText(result))
+    if result.judgement.verdict != .valid { Foundation.exit(Commands.ExitCode.failed) }
+  }
+
+  private func options() throws -> PutWorkloadOptions {
+    var options = PutWorkloadOptions()
+    options.endpoints = (endpoints ?? ConnectionOptions.environment("PORTCULLIS_ENDPOINTS") ?? "127.0.0.1:2379")
+      .split(separator: ",").map(String.init)
+    if let rate {
+      options.shape = .open(process: .poisson, ratePerSecond: rate, maxInFlight: maxInFlight)
+    } else {
+      options.shape = .closed(clients: clients ?? 1)
+    }
+    options.connections = connections
+    options.duration = duration.duration
+    options.totalOperations = total
+    if let warmUp { options.warmUp = warmUp.duration == .zero ? .none : .fixed(warmUp.duration) }
+    options.keySizeBytes = keySize
+    options.keyCount = keyCount
+    options.keyOrder = sequentialKeys ? .sequential : .random
+    options.valueSizeBytes = valueSize
+    options.seed = seed
+    return options
+  }
+
+  private static func show(_ text: String) { FileHandle.standardError.write(Data(text.utf8)) }
+}
+
+struct Fsync: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Measure how long this disk takes to make a commit of the log durable.",
+    discussion: """
+      Example:
+        portcullis fsync ./portcullis-data
+
+      Each figure is taken in a tight loop and at a pace, since a disk that is kept busy answers differently.
+      """)
+
+  @Argument(help: "A directory on the disk in question. What is written there is removed again.")
+  var directory = "."
+
+  @Option(help: "Commits in each series.")
+  var commits = 1200
+
+  func validate() throws {
+    guard commits >= 10 else { throw ValidationError("--commits must be at least 10") }
+  }
+
+  func run() async throws {
+    let options = FlushProfileOptions(directory: directory, commits: commits)
+    let profile: Result<FlushProfile, StorageError> = await withCheckedContinuation { continuation in
+      Thread.detachNewThread {
+        do throws(StorageError) {
+          continuation.resume(returning: .success(try FlushProfile.measure(options)))
+        } catch {
+          continuation.resume(returning: .failure(error))
+        }
+      }
+    }
+    do {
+      for line in try profile.get().lines { print(line) }
+    } catch {
+      throw CommandFailure(Commands.ExitCode.failed, "\(error)")
+    }
+  }
+}
+
+extension FlushProfile {
+  fileprivate var lines: [String] {
+    func microseconds(_ nanoseconds: UInt64?) -> String {
+      nanoseconds.map { String(format: "%8.0f", Double($0) / 1000) } ?? "       -"
+    }
+    let head = "path       pace   records     p50 µs   p99 µs   max µs"
+    let rows = series.map { series in
+      let latency = series.latency
+      return series.path.rawValue.padding(toLength: 11, withPad: " ", startingAt: 0)
+        + series.pace.rawValue.padding(toLength: 7, withPad: " ", startingAt: 0)
+        + String(format: "%7d   ", series.recordsPerCommit) + microseconds(latency.percentile(50)) + " "
+        + microseconds(latency.percentile(99)) + " " + microseconds(latency.max)
+    }
+    return [head] + rows + ["\(verdict)"]
+  }
+}
+
+struct Simulate: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Run the consensus core in a simulated world full of faults, and check every step.",
+    discussion: """
+      Example:
+        portcullis simulate --seeds 100 --seed 1
+
+      The same seed gives the same run and the same digest. A violation prints its seed; the exit code is then 1.
+      """)
+
+  @Option(help: "How many seeds to run.")
+  var seeds: UInt64 = 20
+
+  @Option(help: "The first seed. Default: drawn at random, and printed.")
+  var seed: UInt64?
+
+  func run() async throws {
+    let first = seed ?? UInt64.random(in: 0...UInt64(UInt32.max))
+    var events: UInt64 = 0
+    var simulated: UInt64 = 0
+    var acknowledged = 0
+    let began = ContinuousClock.now
+    for seed in first..<(first &+ seeds) {
+      var simulator = Simulator(seed: seed, options: SimulationOptions())
+      let report = simulator.run()
+      events += report.events
+      simulated += report.simulatedMicroseconds
+      acknowledged += report.proposalsAcknowledged
+      guard let violation = report.violation else { continue }
+      for event in violation.lastEvents { print(event) }
+      throw CommandFailure(
+        Commands.ExitCode.failed,
+        "seed \(seed): \(violation.rule): \(violation.detail). Replay: portcullis simulate --seeds 1 --seed \(seed)")
+    }
+    let seconds = Double(simulated) / 1e6
+    let wall = Double(began.duration(to: .now).components.seconds) + 0.001
+    print(
+      "\(seeds) seeds from \(first): no violation in \(String(format: "%.0f", seconds)) simulated seconds, \(events) events,"
+        + " \(acknowledged) proposals acknowledged, \(String(format: "%.0f", seconds / wall)) simulated seconds a second")
+  }
+}

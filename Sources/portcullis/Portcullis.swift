@@ -1,0 +1,53 @@
+// The command line: reads arguments and hands over. What the commands do is in the room `Commands`.
+
+import ArgumentParser
+import Commands
+import Foundation
+
+@main
+struct PortcullisCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "portcullis",
+    abstract: "Stops stale writers: a coordination core that speaks etcd v3, and a fenced gateway for SQLite.",
+    discussion: """
+      Start here:
+        portcullis serve        one core node and one gateway, on ./portcullis-data
+        portcullis tour         a stale writer, refused before your eyes
+
+      Exit codes: 0 done, 1 failed, 64 wrong arguments, 69 a server cannot be reached, 75 the scope is held or was lost,
+      77 refused by the gateway.
+      """,
+    version: "portcullis 0.1.0",
+    subcommands: [
+      Serve.self, Core.self, GatewayCommand.self, Acquire.self, SQL.self, TourCommand.self, TourWriterCommand.self,
+      Bench.self, Fsync.self, Simulate.self,
+    ])
+
+  /// Runs a command, turning what it throws into one line and an exit code.
+  static func main() async {
+    do {
+      var command = try parseAsRoot()
+      if var command = command as? any AsyncParsableCommand {
+        try await command.run()
+      } else {
+        try command.run()
+      }
+    } catch let failure as CommandFailure {
+      report(failure.description)
+      Foundation.exit(failure.exitCode)
+    } catch where Self.isOfTheParser(error) {
+      exit(withError: error)
+    } catch {
+      report("\(error)")
+      Foundation.exit(Commands.ExitCode.failed)
+    }
+  }
+
+  private static func isOfTheParser(_ error: any Error) -> Bool {
+    exitCode(for: error) != ArgumentParser.ExitCode.failure
+  }
+
+  private static func report(_ text: String) {
+    FileHandle.standardError.write(Data("portcullis: \(text)\n".utf8))
+  }
+}

@@ -1,0 +1,199 @@
+// `serve`, `core` and `gateway`: the servers.
+
+import ArgumentParser
+import Client
+import Commands
+import CoreNode
+import Foundation
+import Gateway
+
+struct Serve: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Run one core node and one gateway in this process, on one data directory.",
+    discussion: """
+      Example:
+        portcullis serve --data-dir ./portcullis-data --database orders=./orders.db
+
+      Puts the SQLite file ./orders.db under protection of the scope "orders": a write to it needs the token of the
+      current holder. Without --database there is one database, "demo", in the data directory.
+      """)
+
+  @Option(name: .customLong("data-dir"), help: "Where the node keeps its log, its key and the default database.")
+  var dataDirectory = "./portcullis-data"
+
+  @Option(name: .customLong("listen-client"), help: "Address of the core: etcd v3 and portcullis.v1.")
+  var listenClient = ListenAddress(argument: "127.0.0.1:2379")!
+
+  @Option(name: .customLong("listen-gateway"), help: "Address of the gateway.")
+  var listenGateway = ListenAddress(argument: "127.0.0.1:4001")!
+
+  @Option(name: .customLong("database"), help: "A SQLite file to protect, as name=path. May be given several times.")
+  var databases: [DatabaseArgument] = []
+
+  @OptionGroup var log: LogOptions
+
+  func run() async throws {
+    var core = NodeConfiguration(
+      name: "default", dataDirectory: dataDirectory + "/core", clientHost: listenClient.host,
+      clientPort: listenClient.port, peers: [Peer(name: "default", host: "127.0.0.1", port: 2380)])
+    core.clusterToken = nil
+    let declared = databases.isEmpty ? [DatabaseDeclaration(name: "demo", path: dataDirectory + "/demo.db")]
+      : databases.map(\.declaration)
+    var serving = Serving(logger: log.logger("portcullis"))
+    serving.core = core
+    serving.gateway = GatewayConfiguration(
+      host: listenGateway.host, port: listenGateway.port, databases: declared)
+    let (client, gateway) = (listenClient.host, listenGateway.host)
+    try await serving.run { running in
+      print(Self.greeting(running, client: client, gateway: gateway, declared, isDefault: databases.isEmpty))
+    }
+  }
+
+  private static func greeting(
+    _ running: Serving.Running, client: String, gateway: String, _ databases: [DatabaseDeclaration], isDefault: Bool
+  ) -> String {
+    let core = "\(client):\(running.clientPort ?? 0)"
+    let gateway = "\(gateway):\(running.gatewayPort ?? 0)"
+    let program = CommandLine.arguments[0]
+    let scope = databases[0].name
+    var where_ = ""
+    if running.clientPort != Endpoint.defaultPort { where_ += " --endpoints \(core)" }
+    if running.gatewayPort != GatewayClient.defaultPort { where_ += " --gateway \(gateway)" }
+    let list = databases.map { "            database \($0.name) (scope \($0.scope)) in \($0.path)" }
+    return """
+      portcullis is ready.
+        core      http://\(core)   etcd v3 and portcullis.v1, cluster \(String(running.clusterID ?? 0, radix: 16))
+        gateway   http://\(gateway)
+      \(list.joined(separator: "\n"))
+
+      Try, in another terminal:
+        \(program) tour\(where_) --scope \(scope)
+        \(program) acquire \(scope)\(where_) -- \(program) sql \(scope) "CREATE TABLE IF NOT EXISTS notes (text)" "INSERT INTO notes VALUES ('written under a grant')"
+        \(program) sql \(scope)\(where_) "SELECT * FROM notes"
+      Ctrl-C stops it.
+      """
+  }
+}
+
+struct Core: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Run one node of a coordination core. Takes etcd's flags.",
+    discussion: """
+      Example, the first of three:
+        portcullis core --name a --data-dir ./a \\
+          --listen-client-urls http://127.0.0.1:2379 --listen-peer-urls http://127.0.0.1:2380 \\
+          --initial-cluster a=http://127.0.0.1:2380,b=http://127.0.0.1:2381,c=http://127.0.0.1:2382
+      """)
+
+  @Option(help: "The name of this node in --initial-cluster.")
+  var name = "default"
+
+  @Option(name: .customLong("data-dir"), help: "The node's directory. It belongs to one node for ever. Default: NAME.portcullis")
+  var dataDirectory: String?
+
+  @Option(name: .customLong("listen-client-urls"), help: "Where clients are served.")
+  var listenClient = ListenAddress(argument: "http://127.0.0.1:2379")!
+
+  @Option(name: .customLong("advertise-client-urls"), help: "The URL that clients are told. Default: where they are served.")
+  var advertiseClient: String?
+
+  @Option(name: .customLong("listen-peer-urls"), help: "Where peers are served. Must be this node's address in --initial-cluster.")
+  var listenPeer = ListenAddress(argument: "http://127.0.0.1:2380")!
+
+  @Option(name: .customLong("initial-advertise-peer-urls"), help: "This node's URL in --initial-cluster.")
+  var advertisePeer: String?
+
+  @Option(name: .customLong("initial-cluster"), help: "Every member, as name=url with commas: the same on every node.")
+  var initialCluster: String?
+
+  @Option(name: .customLong("initial-cluster-token"), help: "Tells clusters apart; give every cluster its own.")
+  var clusterToken = "portcullis-cluster"
+
+  @Option(name: .customLong("initial-cluster-state"), help: "Only \"new\" is supported so far.")
+  var clusterState = "new"
+
+  @Option(name: .customLong("heartbeat-interval"), help: "Milliseconds between two heartbeats of a leader.")
+  var heartbeat = 100
+
+  @Option(name: .customLong("election-timeout"), help: "Milliseconds without a leader before an election.")
+  var election = 1000
+
+  @OptionGroup var log: LogOptions
+
+  func validate() throws {
+    guard heartbeat >= 10, election >= 5 * heartbeat, election <= 50_000 else {
+      throw ValidationError(
+        "--election-timeout (\(election)) must be at least 5 times --heartbeat-interval (\(heartbeat)) and at most"
+          + " 50000, and the interval at least 10")
+    }
+    guard clusterState == "new" else {
+      throw ValidationError("--initial-cluster-state \(clusterState) is not supported: only \"new\" is")
+    }
+  }
+
+  func run() async throws {
+    var core = NodeConfiguration(
+      name: name, dataDirectory: dataDirectory ?? "\(name).portcullis", clientHost: listenClient.host,
+      clientPort: listenClient.port, peers: try peers())
+    core.clusterToken = clusterToken
+    core.advertisedClientURL = advertiseClient
+    core.peerListenHost = listenPeer.host
+    core.peerListenPort = listenPeer.port
+    core.heartbeatMilliseconds = heartbeat
+    core.electionMilliseconds = election
+    var serving = Serving(logger: log.logger("portcullis.core"))
+    serving.core = core
+    let (name, host) = (name, listenClient.host)
+    try await serving.run { running in
+      print("portcullis core \(name) is ready on http://\(host):\(running.clientPort ?? 0)")
+    }
+  }
+
+  private func peers() throws -> [Peer] {
+    let own = advertisePeer ?? "http://\(listenPeer.host):\(listenPeer.port)"
+    return try (initialCluster ?? "\(name)=\(own)").split(separator: ",").map { member in
+      let parts = member.split(separator: "=", maxSplits: 1)
+      guard parts.count == 2, let address = try? Endpoint(parsing: String(parts[1]), defaultPort: 2380) else {
+        throw ValidationError("--initial-cluster: \"\(member)\" is not of the form name=http://host:port")
+      }
+      return Peer(name: String(parts[0]), host: address.host, port: address.port)
+    }
+  }
+}
+
+struct GatewayCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "gateway",
+    abstract: "Run a gateway for a core that runs elsewhere.",
+    discussion: """
+      Example:
+        portcullis gateway --endpoints 10.0.0.1:2379,10.0.0.2:2379 --database orders=./orders.db
+      """)
+
+  @Option(name: .customLong("listen-gateway"), help: "Address of the gateway.")
+  var listenGateway = ListenAddress(argument: "127.0.0.1:4001")!
+
+  @Option(help: "Core nodes whose tokens are taken, with commas. Environment: PORTCULLIS_ENDPOINTS.")
+  var endpoints: String?
+
+  @Option(name: .customLong("database"), help: "A SQLite file to protect, as name=path. May be given several times.")
+  var databases: [DatabaseArgument] = []
+
+  @OptionGroup var log: LogOptions
+
+  func validate() throws {
+    guard !databases.isEmpty else { throw ValidationError("give at least one --database name=path to protect") }
+  }
+
+  func run() async throws {
+    var serving = Serving(logger: log.logger("portcullis.gateway"))
+    serving.endpoints = try Endpoint.list(
+      parsing: endpoints ?? ConnectionOptions.environment("PORTCULLIS_ENDPOINTS") ?? "127.0.0.1:2379")
+    serving.gateway = GatewayConfiguration(
+      host: listenGateway.host, port: listenGateway.port, databases: databases.map(\.declaration))
+    let host = listenGateway.host
+    try await serving.run { running in
+      print("portcullis gateway is ready on http://\(host):\(running.gatewayPort ?? 0)")
+    }
+  }
+}

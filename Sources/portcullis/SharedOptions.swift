@@ -1,0 +1,109 @@
+// Options that several commands take, and how their values are written.
+
+import ArgumentParser
+import Client
+import Commands
+import Foundation
+import Gateway
+import Logging
+
+struct ConnectionOptions: ParsableArguments {
+  @Option(help: "Core nodes to talk to, with commas. Environment: PORTCULLIS_ENDPOINTS.")
+  var endpoints: String?
+
+  @Option(help: "The gateway to write through. Environment: PORTCULLIS_GATEWAY.")
+  var gateway: String?
+
+  func endpointList() throws -> [Endpoint] {
+    let text = endpoints ?? Self.environment("PORTCULLIS_ENDPOINTS") ?? "127.0.0.1:2379"
+    do {
+      return try Endpoint.list(parsing: text)
+    } catch {
+      throw ValidationError(error.description)
+    }
+  }
+
+  func gatewayEndpoint() throws -> Endpoint {
+    let text = gateway ?? Self.environment("PORTCULLIS_GATEWAY") ?? "127.0.0.1:4001"
+    do {
+      return try Endpoint(parsing: text, defaultPort: GatewayClient.defaultPort)
+    } catch {
+      throw ValidationError(error.description)
+    }
+  }
+
+  static func environment(_ name: String) -> String? {
+    ProcessInfo.processInfo.environment[name].flatMap { $0.isEmpty ? nil : $0 }
+  }
+}
+
+/// A length of time as people write it: `10s`, `500ms`, `2m`, `1h`, or plain seconds.
+struct DurationArgument: ExpressibleByArgument, Sendable {
+  let duration: Duration
+  let defaultValueDescription: String
+
+  init?(argument: String) {
+    let units: [(String, Double)] = [("ms", 0.001), ("s", 1), ("m", 60), ("h", 3600)]
+    let digits = argument.prefix { $0.isNumber || $0 == "." }
+    let unit = String(argument.dropFirst(digits.count))
+    guard let amount = Double(digits), amount.isFinite,
+      let factor = unit.isEmpty ? 1 : units.first(where: { $0.0 == unit })?.1, amount * factor < 1e9
+    else { return nil }
+    duration = .milliseconds(Int64((amount * factor * 1000).rounded()))
+    defaultValueDescription = argument
+  }
+}
+
+/// Where a server listens: `host:port`, with or without `http://`; an empty host means every address.
+struct ListenAddress: ExpressibleByArgument, Sendable {
+  let host: String
+  let port: Int
+  let defaultValueDescription: String
+
+  init?(argument: String) {
+    let text = argument.hasPrefix(":") ? "0.0.0.0" + argument : argument
+    guard let endpoint = try? Endpoint(parsing: text) else { return nil }
+    host = endpoint.host == "localhost" ? "127.0.0.1" : endpoint.host
+    port = endpoint.port
+    defaultValueDescription = argument
+  }
+}
+
+/// A database under protection: `name=path`.
+struct DatabaseArgument: ExpressibleByArgument, Sendable {
+  let name: String
+  let path: String
+
+  init?(argument: String) {
+    let parts = argument.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+    guard parts.count == 2, !parts[0].isEmpty, !parts[1].isEmpty else { return nil }
+    name = String(parts[0])
+    path = String(parts[1])
+  }
+
+  var declaration: DatabaseDeclaration { DatabaseDeclaration(name: name, path: path) }
+}
+
+enum LogLevelArgument: String, ExpressibleByArgument, CaseIterable, Sendable {
+  case debug, info, warning, error
+
+  var level: Logger.Level {
+    switch self {
+    case .debug: .debug
+    case .info: .info
+    case .warning: .warning
+    case .error: .error
+    }
+  }
+}
+
+struct LogOptions: ParsableArguments {
+  @Option(name: .customLong("log-level"), help: "Log to stderr from this level on: debug, info, warning, error.")
+  var logLevel: LogLevelArgument = .warning
+
+  func logger(_ label: String) -> Logger {
+    var logger = Logger(label: label) { StreamLogHandler.standardError(label: $0) }
+    logger.logLevel = logLevel.level
+    return logger
+  }
+}

@@ -1,0 +1,128 @@
+import Glibc
+import LogStorage
+import RaftCore
+import Testing
+
+@Suite("Damage is found and named, never cut away")
+struct CorruptionTests {
+  private func marked(_ index: UInt64) -> [UInt8] {
+    Array("payload-of-entry-\(index)-in-the-log".utf8)
+  }
+
+  private func directoryWithMarkedEntries() throws -> TemporaryDirectory {
+    let directory = TemporaryDirectory()
+    let batch = [persist(1, term: 1, (1...30).map { entry($0, marked($0)) })]
+    // Without prepared space behind it the file ends with its last page.
+    try directory.write(batch, LogStorage.Options(fileStepBytes: 0))
+    return directory
+  }
+
+  @Test("A flipped bit in a payload is refused at opening with its index", arguments: [1, 17, 30] as [UInt64])
+  func flippedPayload(index: UInt64) throws {
+    let directory = try directoryWithMarkedEntries()
+    #expect(directory.flipBit(inEvery: marked(index)) > 0)
+    let error = #expect(throws: StorageError.self) { try directory.open() }
+    guard case .corruptRecord(let found, _) = error else {
+      Issue.record("found \(String(describing: error))")
+      return
+    }
+    #expect(found == Index(index))
+    #expect("\(try #require(error))".contains("index \(index)"))
+    // And it is found again: the first opening did not repair or cut anything.
+    #expect(throws: StorageError.self) { try directory.open() }
+  }
+
+  @Test("Every single bit of a record is guarded: header, payload and place")
+  func everyBit() throws {
+    let directory = try directoryWithMarkedEntries()
+    let pristine = directory.dataBytes()
+    let payload = marked(30)
+    let record = (try #require(positions(of: payload, in: pristine).last) - 24)..<pristine.count
+    for offset in 0..<(24 + payload.count) {
+      var damaged = pristine
+      damaged[record.lowerBound + offset] ^= 1 << UInt8(offset % 8)
+      directory.overwriteData(damaged)
+      #expect(throws: StorageError.self, "byte \(offset) of the record") { try directory.open() }
+    }
+    directory.overwriteData(pristine)
+    #expect(try directory.reopened().lastIndex == Index(30))
+  }
+
+  @Test("Damage that appears while the log is open is found by the read that meets it")
+  func damageUnderAnOpenLog() throws {
+    let directory = try directoryWithMarkedEntries()
+    let storage = try directory.open().storage
+    defer { storage.close() }
+    #expect(directory.flipBit(inEvery: marked(12)) > 0)
+    #expect(try storage.entries(after: .beforeFirst, through: Index(11), maxBytes: .max).count == 11)
+    #expect(throws: StorageError.self) {
+      try storage.entries(after: Index(11), through: Index(12), maxBytes: .max)
+    }
+  }
+
+  @Test("A flipped bit in the term and vote is refused")
+  func flippedHardState() throws {
+    let directory = TemporaryDirectory()
+    let options = LogStorage.Options(fileStepBytes: 0)
+    try directory.write([persist(1, term: 0x0102_0304_0506, votedFor: 0x0A0B_0C0D_0E0F)], options)
+    #expect(directory.flipBit(inEvery: [6, 5, 4, 3, 2, 1, 0, 0, 0x0F, 0x0E, 0x0D, 0x0C, 0x0B, 0x0A, 0, 0]) > 0)
+    let error = #expect(throws: StorageError.self) { try directory.open() }
+    guard case .corruptHardState = error else {
+      Issue.record("found \(String(describing: error))")
+      return
+    }
+  }
+
+  @Test("A flipped bit in the identity is refused")
+  func flippedIdentity() throws {
+    let directory = try directoryWithMarkedEntries()
+    #expect(directory.flipBit(inEvery: Array("portcull".utf8)) > 0)
+    let error = #expect(throws: StorageError.self) { try directory.open() }
+    guard case .corruptIdentity = error else {
+      Issue.record("found \(String(describing: error))")
+      return
+    }
+  }
+
+  @Test("A newer format is refused as newer, and not as damage")
+  func newerFormat() throws {
+    let directory = try directoryWithMarkedEntries()
+    var bytes = directory.dataBytes()
+    let places = positions(of: Array("portcull".utf8), in: bytes).map { $0 - 8 }
+    #expect(!places.isEmpty)
+    for place in places {
+      bytes[place + 4] = 2
+      // The sum is over the record's key, 0, and what follows the sum: this much every format keeps to.
+      let summed = [UInt8](repeating: 0, count: 8) + bytes[(place + 4)..<(place + 40)]
+      let sum = summed.withUnsafeBytes { CRC32C.checksum($0) }
+      withUnsafeBytes(of: sum.littleEndian) { bytes.replaceSubrange(place..<(place + 4), with: $0) }
+    }
+    directory.overwriteData(bytes)
+    let refusal = StorageError.newerFormat(path: directory.log, found: 2, supported: 1)
+    #expect(throws: refusal) { try directory.open() }
+    #expect(throws: refusal) { try LogStorage.existingIdentity(directory: directory.log) }
+  }
+
+  @Test("A file that was cut short is refused instead of ending the process when its pages are touched")
+  func shortFile() throws {
+    let directory = try directoryWithMarkedEntries()
+    #expect(truncate(directory.dataFile, off_t(directory.dataBytes().count - 4096)) == 0)
+    let error = #expect(throws: StorageError.self) { try directory.open() }
+    guard case .corruptFile = error else {
+      Issue.record("found \(String(describing: error))")
+      return
+    }
+  }
+
+  @Test("A data file of something else is refused as no log")
+  func foreignFile() throws {
+    let directory = TemporaryDirectory()
+    _ = try directory.reopened()
+    directory.overwriteData([UInt8](repeating: 0x55, count: 8192))
+    let error = #expect(throws: StorageError.self) { try directory.open() }
+    guard case .notALog = error else {
+      Issue.record("found \(String(describing: error))")
+      return
+    }
+  }
+}

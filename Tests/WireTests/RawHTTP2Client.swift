@@ -1,0 +1,100 @@
+// A client that sends and receives single HTTP/2 frames, to do what the real one never would.
+
+import NIOCore
+import NIOHPACK
+import NIOHTTP2
+import NIOPosix
+
+struct RawHTTP2Client: Sendable {
+  private let channel: any Channel
+  private let frames = Signal<HTTP2Frame>()
+
+  private init(channel: any Channel) {
+    self.channel = channel
+  }
+
+  static func connect(port: Int) async throws -> RawHTTP2Client {
+    let channel = try await ClientBootstrap(group: testGroup)
+      .channelInitializer { channel in
+        channel.eventLoop.makeCompletedFuture {
+          try channel.pipeline.syncOperations.addHandler(NIOHTTP2Handler(mode: .client))
+        }
+      }
+      .connect(host: "127.0.0.1", port: port).get()
+    let client = RawHTTP2Client(channel: channel)
+    try await channel.eventLoop.submit {
+      try channel.pipeline.syncOperations.addHandler(Collector(frames: client.frames))
+    }.get()
+    return client
+  }
+
+  /// Forwards frames of streams; settings and the like are the connection's own business.
+  private final class Collector: ChannelInboundHandler {
+    typealias InboundIn = HTTP2Frame
+    private let frames: Signal<HTTP2Frame>
+
+    init(frames: Signal<HTTP2Frame>) {
+      self.frames = frames
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+      let frame = self.unwrapInboundIn(data)
+      if frame.streamID != .rootStream { self.frames.send(frame) }
+    }
+  }
+
+  static func requestHeaders(_ path: String, adding: [(String, String)] = []) -> HPACKHeaders {
+    var headers: HPACKHeaders = [
+      ":method": "POST", ":scheme": "http", ":path": path, ":authority": "test",
+      "content-type": "application/grpc", "te": "trailers",
+    ]
+    for (name, value) in adding { headers.add(name: name, value: value) }
+    return headers
+  }
+
+  func send(_ payload: HTTP2Frame.FramePayload, on streamID: HTTP2StreamID) async throws {
+    try await self.channel.writeAndFlush(HTTP2Frame(streamID: streamID, payload: payload)).get()
+  }
+
+  func open(_ path: String, on streamID: HTTP2StreamID) async throws {
+    try await self.send(.headers(.init(headers: Self.requestHeaders(path))), on: streamID)
+  }
+
+  func sendData(_ bytes: ByteBuffer, on streamID: HTTP2StreamID, isEnd: Bool = false) async throws {
+    try await self.send(.data(.init(data: .byteBuffer(bytes), endStream: isEnd)), on: streamID)
+  }
+
+  func nextFrame() async throws -> HTTP2Frame {
+    try await self.frames.next()
+  }
+
+  /// Reads frames of one stream until it ends: its data, and its last header block.
+  func answer(on streamID: HTTP2StreamID) async throws -> (data: ByteBuffer, trailers: HPACKHeaders) {
+    var bytes = ByteBuffer()
+    while true {
+      let frame = try await self.nextFrame()
+      guard frame.streamID == streamID else { continue }
+      switch frame.payload {
+      case .data(let payload):
+        if case .byteBuffer(var piece) = payload.data { bytes.writeBuffer(&piece) }
+      case .headers(let payload) where payload.endStream:
+        return (bytes, payload.headers)
+      default:
+        break
+      }
+    }
+  }
+
+  func close() {
+    self.channel.close(promise: nil)
+  }
+
+  /// A message with gRPC's prefix.
+  static func framed(_ text: String, compressed: Bool = false) -> ByteBuffer {
+    var buffer = ByteBuffer()
+    buffer.writeInteger(UInt8(compressed ? 1 : 0))
+    buffer.writeInteger(UInt32(text.utf8.count))
+    buffer.writeString(text)
+    return buffer
+  }
+}
