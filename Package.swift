@@ -124,6 +124,25 @@ func tests(of room: String, with others: [Target.Dependency] = []) -> Target {
 
 let testTargets: [Target] = [
   tests(of: "RaftCore"),
+  tests(of: "CoordinationCore"),
+  tests(of: "FencingCore"),
+  tests(of: "Measurement"),
+  tests(of: "Simulation", with: ["RaftCore"]),
+  tests(of: "LogStorage", with: ["RaftCore"]),
+  tests(of: "DiskProbe", with: ["LogStorage", "Measurement"]),
+  tests(of: "Tokens", with: ["FencingCore"]),
+  tests(
+    of: "Wire",
+    with: [
+      "Protocol", .product(name: "NIOEmbedded", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
+    ]),
+  tests(of: "CoreNode", with: ["RaftCore"]),
+  tests(of: "Gateway", with: ["FencingCore", "Tokens", "CSQLite"]),
+  tests(of: "Workloads", with: ["Measurement", "Wire", "Protocol"]),
+  tests(of: "Reporting", with: ["Measurement"]),
+  // The real executable, with real processes and other people's clients.
+  .testTarget(
+    name: "SystemTests", dependencies: ["Client", "Protocol", "Wire", "portcullis"], exclude: ["verify_token.py"]),
 ]
 
 let package = Package(

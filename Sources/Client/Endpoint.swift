@@ -27,7 +27,9 @@ public struct Endpoint: Sendable, Hashable, CustomStringConvertible {
     if rest.hasSuffix("/") { rest = rest.dropLast() }
     let (host, port) = Self.split(rest)
     guard !host.isEmpty else { throw refusal("it names no host") }
-    guard !host.contains(where: { $0 == "/" || $0.isWhitespace }) else { throw refusal("a host has no such characters") }
+    guard !host.contains(where: { $0 == "/" || $0.isWhitespace }) else {
+      throw refusal("a host has no such characters")
+    }
     guard let port else {
       self.init(host: String(host), port: defaultPort)
       return

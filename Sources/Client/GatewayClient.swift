@@ -51,7 +51,8 @@ public struct GatewayClient: Sendable {
   /// - Throws: `ClientError` with code `unavailable` when the gateway cannot be reached. A refusal is an answer, not an
   ///   error.
   public func run(
-    _ operation: Operation, _ statements: [String], on database: String, token: String?, timeout: Duration = .seconds(30)
+    _ operation: Operation, _ statements: [String], on database: String, token: String?,
+    timeout: Duration = .seconds(30)
   ) async throws(ClientError) -> GatewayAnswer {
     do {
       let name = database.addingPercentEncoding(withAllowedCharacters: .urlPathAllowed) ?? database
@@ -77,7 +78,8 @@ public struct GatewayClient: Sendable {
       let response = try await HTTPClient.shared.execute(request, timeout: .seconds(10))
       let body = try await response.body.collect(upTo: 1 << 20)
       guard response.status == .ok else {
-        throw ClientError(.failed, "the gateway at \(endpoint) answered \(response.status.code): \(String(buffer: body))")
+        throw ClientError(
+          .failed, "the gateway at \(endpoint) answered \(response.status.code): \(String(buffer: body))")
       }
       return try JSONDecoder().decode(Answer.self, from: Data(buffer: body)).floor
     } catch let error as ClientError {

@@ -61,7 +61,9 @@ public final class Portcullis: Sendable {
       } catch {
         guard error.code == .unavailable else { throw error }
         last = error
-        if !isRepeatable, !error.message.hasPrefix(Self.unreachable), !error.message.hasSuffix("no leader") { throw error }
+        if !isRepeatable, !error.message.hasPrefix(Self.unreachable), !error.message.hasSuffix("no leader") {
+          throw error
+        }
       }
       attempts += 1
       if attempts % endpoints.count == 0 { try? await Task.sleep(for: .milliseconds(50)) }

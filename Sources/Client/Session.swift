@@ -128,7 +128,8 @@ public final class Session: Sendable {
   }
 
   private func end() {
-    let (waiters, renewal) = state.withLockedValue { state -> ([CheckedContinuation<Void, Never>], Task<Void, Never>?) in
+    let (waiters, renewal) = state.withLockedValue {
+      state -> ([CheckedContinuation<Void, Never>], Task<Void, Never>?) in
       defer {
         state.isOver = true
         state.waiters = []

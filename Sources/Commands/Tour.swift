@@ -29,7 +29,9 @@ package struct Tour: Sendable {
     let client = Portcullis(endpoints: endpoints)
     defer { client.close() }
     let before = try await check(client)
-    say("Scope \(scope) on \(endpoints[0]), database \(scope) behind the gateway \(gateway); newest number so far: \(before)")
+    say(
+      "Scope \(scope) on \(endpoints[0]), database \(scope) behind the gateway \(gateway); newest number so far: \(before)"
+    )
     let a = try writer("A")
     let b = try writer("B")
     defer {
@@ -80,7 +82,8 @@ package struct Tour: Sendable {
       _ = try await floor()
       return description.lastNumber
     } catch let error as ClientError {
-      throw CommandFailure(ExitCode.unavailable, "\(error). Start a server with ./scripts/start, or name one with --endpoints.")
+      throw CommandFailure(
+        ExitCode.unavailable, "\(error). Start a server with ./scripts/start, or name one with --endpoints.")
     }
   }
 
@@ -95,7 +98,8 @@ package struct Tour: Sendable {
 
   private func expectAccepted(_ answer: GatewayAnswer) throws {
     guard answer.isAccepted, !answer.hasStatementError else {
-      throw CommandFailure(ExitCode.failed, "a write that should pass was answered with \(answer.status): \(answer.body)")
+      throw CommandFailure(
+        ExitCode.failed, "a write that should pass was answered with \(answer.status): \(answer.body)")
     }
   }
 

@@ -193,7 +193,8 @@ struct ByteReader {
     var query = RangeQuery(range: try range())
     query.keysOnly = keysOnly
     query.countOnly = countOnly
-    guard let order = RangeQuery.SortOrder(rawValue: try byte()), let target = RangeQuery.SortTarget(rawValue: try byte())
+    guard let order = RangeQuery.SortOrder(rawValue: try byte()),
+      let target = RangeQuery.SortTarget(rawValue: try byte())
     else { throw .malformedCommand("unknown sort option") }
     query.order = order
     query.target = target

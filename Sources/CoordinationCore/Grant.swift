@@ -49,7 +49,9 @@ package struct ScopeState: Sendable {
 
   package var waiting: [Waiter] {
     var all: [Waiter] = []
-    queue.forEach { _, waiter in all.append(waiter); return true }
+    queue.forEach { _, waiter in
+      all.append(waiter); return true
+    }
     return all
   }
 }

@@ -24,7 +24,9 @@ package struct Lease: Sendable {
 
   package var attachedKeys: [Key] {
     var all: [Key] = []
-    keys.forEach { key, _ in all.append(key); return true }
+    keys.forEach { key, _ in
+      all.append(key); return true
+    }
     return all
   }
 }
@@ -53,7 +55,9 @@ package struct LeaseTable: Sendable {
 
   package var ids: [LeaseID] {
     var all: [LeaseID] = []
-    leases.forEach { id, _ in all.append(id); return true }
+    leases.forEach { id, _ in
+      all.append(id); return true
+    }
     return all
   }
 

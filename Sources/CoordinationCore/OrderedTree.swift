@@ -101,7 +101,9 @@ extension OrderedTree {
   /// The entry with the smallest key that is not less than `key`.
   func first(atOrAfter key: Key) -> (key: Key, value: Value)? {
     var found: (Key, Value)?
-    forEach(from: key) { found = ($0, $1); return false }
+    forEach(from: key) {
+      found = ($0, $1); return false
+    }
     return found
   }
 

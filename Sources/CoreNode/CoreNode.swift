@@ -2,8 +2,8 @@
 
 import CoordinationCore
 import Foundation
-package import Logging
 import LogStorage
+package import Logging
 import NIOCore
 import NIOPosix
 import Protocol

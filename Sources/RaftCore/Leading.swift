@@ -220,7 +220,7 @@ extension Raft {
   }
 
   mutating func sendHeartbeats() {
-    let heartbeat = Heartbeat(term: term, commit: commit, readContext: leading.reads.lastContext)
+    let heartbeat = Heartbeat(term: term, commit: commit, readContext: lastReadContext)
     for position in leading.peers.indices {
       leading.peers[position].sentCommit = commit
       send(.heartbeat(heartbeat), to: leading.peers[position].id)

@@ -65,7 +65,8 @@ package struct Heartbeat: Sendable, Equatable {
 
 package struct HeartbeatResponse: Sendable, Equatable {
   package var term: Term
-  /// Echoed from the heartbeat: the follower still took the sender for its leader after that round began.
+  /// Echoed from a heartbeat of this very term: the follower still took the sender for its leader after that round
+  /// began. 0 confirms nothing.
   package var readContext: UInt64
 
   package init(term: Term, readContext: UInt64) {

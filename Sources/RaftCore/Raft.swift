@@ -39,6 +39,8 @@ package struct Raft: Sendable {
   var clockMilliseconds: UInt64 = 0
   var newProposals: [Proposal] = []
   var newReads: [UInt64] = []
+  /// The newest round of read confirmations. It rises over all terms in which this node leads.
+  var lastReadContext: UInt64 = 0
   var held: [HeldMessage] = []
   var sends: [Effect] = []
   var answers: [Effect] = []
@@ -247,8 +249,10 @@ package struct Raft: Sendable {
       let outcome = AppendResponse.Outcome.conflict(
         previousIndex: append.previousIndex, hintIndex: place.index, hintTerm: place.term)
       send(.appendResponse(AppendResponse(term: term, outcome: outcome)), to: sender)
-    case .heartbeat(let heartbeat):
-      send(.heartbeatResponse(HeartbeatResponse(term: term, readContext: heartbeat.readContext)), to: sender)
+    case .heartbeat:
+      // The answer carries our term, so it must not carry the context of an earlier one: its sender may lead in our
+      // term by now and would take it for the confirmation of a round that it has yet to begin.
+      send(.heartbeatResponse(HeartbeatResponse(term: term, readContext: 0)), to: sender)
     case .requestVote(let request):
       send(
         .voteResponse(VoteResponse(term: term, isPreVote: request.isPreVote, isGranted: false)), to: sender)

@@ -22,7 +22,6 @@ struct ReadRounds: Sendable {
   var waiting: [WaitingRead] = []
   /// Rounds that a quorum has not answered yet, oldest first.
   var rounds: Deque<Round> = []
-  var lastContext: UInt64 = 0
   var count = 0
 }
 
@@ -68,9 +67,9 @@ extension Raft {
       return answer(reads, index: commit)
     }
     guard leading.reads.rounds.count < limits.maxReadRounds else { return }
-    leading.reads.lastContext += 1
+    lastReadContext += 1
     let round = ReadRounds.Round(
-      context: leading.reads.lastContext, index: commit, reads: leading.reads.waiting)
+      context: lastReadContext, index: commit, reads: leading.reads.waiting)
     leading.reads.waiting = []
     leading.reads.rounds.append(round)
     sendHeartbeats()
@@ -78,7 +77,7 @@ extension Raft {
 
   private mutating func finishRounds() {
     guard !leading.reads.rounds.isEmpty else { return }
-    let confirmed = quorumValue(of: leading.peers, own: leading.reads.lastContext) { $0.readContext }
+    let confirmed = quorumValue(of: leading.peers, own: lastReadContext) { $0.readContext }
     while let oldest = leading.reads.rounds.first, oldest.context <= confirmed {
       leading.reads.rounds.removeFirst()
       answer(oldest.reads, index: oldest.index)

@@ -14,6 +14,11 @@ enum FigureText {
     return text
   }
 
+  /// 1 → "1 client", 2 → "2 clients".
+  static func counted(_ value: UInt64, _ noun: String) -> String {
+    "\(count(value)) \(noun)\(value == 1 ? "" : "s")"
+  }
+
   /// A rate or another figure that may be small: whole numbers from 100 on, three digits below.
   static func amount(_ value: Double) -> String {
     guard value.isFinite else { return "–" }

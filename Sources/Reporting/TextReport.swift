@@ -71,10 +71,10 @@ private struct TextReport {
     let shape =
       switch configuration.shape {
       case .open(let process, _, _): "open loop, \(process.rawValue) arrivals"
-      case .closed(let clients): "closed loop, \(FigureText.count(UInt64(clients))) clients"
+      case .closed(let clients): "closed loop, \(FigureText.counted(UInt64(clients), "client"))"
       }
-    return "\(shape), \(configuration.connections) connections, values of "
-      + "\(FigureText.bytes(configuration.valueSizeBytes)), \(FigureText.count(configuration.keyCount)) keys "
+    return "\(shape), \(FigureText.counted(UInt64(configuration.connections), "connection")), values of "
+      + "\(FigureText.bytes(configuration.valueSizeBytes)), \(FigureText.counted(configuration.keyCount, "key")) "
       + "(\(configuration.keyOrder.rawValue)), seed \(configuration.seed)"
   }
 

@@ -54,9 +54,11 @@ struct World {
     case .voteNotPersisted, .termNotPersisted:
       // Two candidates of one term, and a voter that forgets between them: slow answers to hasty elections.
       insert([.crash, .crashAfterVote, .isolation])
-      electionTicks = 6
+      meanFaultGapMicroseconds = 400_000
+      electionTicks = 12
       networkDelayMicroseconds = 5000
-      flushMicroseconds = 15_000
+      flushMicroseconds = 3000
+      latePerMille = 400
     case .diskForgets, .reportedBeforeDurable:
       insert([.crash, .powerCut, .isolation])
     case .voteForged, .acknowledgementForged, .payloadChanged:

@@ -144,6 +144,8 @@ final class ClientConnection: ChannelInboundHandler, Flushable {
       }
     }
     if next < .distantFuture { self.watch(next) }
+    // A late timer finds several at once; their callers still hear in the order of their deadlines.
+    expired.sort { ($0.deadline ?? now, $0.streamID) < ($1.deadline ?? now, $1.streamID) }
     for call in expired {
       self.cancel(call, status: RPCStatus(.deadlineExceeded, "the deadline passed before \(self.authority) answered"))
     }

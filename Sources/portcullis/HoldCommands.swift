@@ -38,7 +38,9 @@ struct Acquire: AsyncParsableCommand {
   var command: [String] = []
 
   func validate() throws {
-    guard !command.isEmpty else { throw ValidationError("give the command to run after --, as in: acquire \(scope) -- make") }
+    guard !command.isEmpty else {
+      throw ValidationError("give the command to run after --, as in: acquire \(scope) -- make")
+    }
     guard ttl.duration >= .seconds(1) else { throw ValidationError("--ttl must be at least 1s") }
   }
 
@@ -101,7 +103,9 @@ struct SQL: AsyncParsableCommand {
     guard answer.isAccepted else {
       throw CommandFailure(Commands.ExitCode.refused, "the gateway refused with HTTP \(answer.status)")
     }
-    if answer.hasStatementError { throw CommandFailure(Commands.ExitCode.failed, "a statement failed; nothing was changed") }
+    if answer.hasStatementError {
+      throw CommandFailure(Commands.ExitCode.failed, "a statement failed; nothing was changed")
+    }
   }
 
   private var looksReadOnly: Bool {

@@ -75,7 +75,9 @@ struct BenchPut: AsyncParsableCommand {
   var output = Output.text
 
   func validate() throws {
-    guard rate == nil || clients == nil else { throw ValidationError("--rate (open loop) and --clients (closed loop) exclude each other") }
+    guard rate == nil || clients == nil else {
+      throw ValidationError("--rate (open loop) and --clients (closed loop) exclude each other")
+    }
   }
 
   func run() async throws {
@@ -103,7 +105,8 @@ struct BenchPut: AsyncParsableCommand {
       }
     } catch let error as WorkloadError {
       if isTerminal { Self.show("\r\u{1B}[K") }
-      throw CommandFailure(error.code == .badOptions ? Commands.ExitCode.usage : Commands.ExitCode.unavailable, "\(error)")
+      throw CommandFailure(
+        error.code == .badOptions ? Commands.ExitCode.usage : Commands.ExitCode.unavailable, "\(error)")
     }
     if isTerminal { Self.show("\r\u{1B}[K") }
     print(output == .json ? try renderJSON(result) : renderText(result))
@@ -228,6 +231,7 @@ struct Simulate: AsyncParsableCommand {
     let wall = Double(began.duration(to: .now).components.seconds) + 0.001
     print(
       "\(seeds) seeds from \(first): no violation in \(String(format: "%.0f", seconds)) simulated seconds, \(events) events,"
-        + " \(acknowledged) proposals acknowledged, \(String(format: "%.0f", seconds / wall)) simulated seconds a second")
+        + " \(acknowledged) proposals acknowledged, \(String(format: "%.0f", seconds / wall)) simulated seconds a second"
+    )
   }
 }

@@ -35,7 +35,7 @@ struct PortcullisCommand: AsyncParsableCommand {
     } catch let failure as CommandFailure {
       report(failure.description)
       Foundation.exit(failure.exitCode)
-    } catch where Self.isOfTheParser(error) {
+    } catch  where Self.isOfTheParser(error) {
       exit(withError: error)
     } catch {
       report("\(error)")

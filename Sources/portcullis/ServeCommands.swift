@@ -37,7 +37,9 @@ struct Serve: AsyncParsableCommand {
       name: "default", dataDirectory: dataDirectory + "/core", clientHost: listenClient.host,
       clientPort: listenClient.port, peers: [Peer(name: "default", host: "127.0.0.1", port: 2380)])
     core.clusterToken = nil
-    let declared = databases.isEmpty ? [DatabaseDeclaration(name: "demo", path: dataDirectory + "/demo.db")]
+    let declared =
+      databases.isEmpty
+      ? [DatabaseDeclaration(name: "demo", path: dataDirectory + "/demo.db")]
       : databases.map(\.declaration)
     var serving = Serving(logger: log.logger("portcullis"))
     serving.core = core
@@ -45,20 +47,20 @@ struct Serve: AsyncParsableCommand {
       host: listenGateway.host, port: listenGateway.port, databases: declared)
     let (client, gateway) = (listenClient.host, listenGateway.host)
     try await serving.run { running in
-      print(Self.greeting(running, client: client, gateway: gateway, declared, isDefault: databases.isEmpty))
+      announce(Self.greeting(running, client: client, gateway: gateway, declared))
     }
   }
 
   private static func greeting(
-    _ running: Serving.Running, client: String, gateway: String, _ databases: [DatabaseDeclaration], isDefault: Bool
+    _ running: Serving.Running, client: String, gateway: String, _ databases: [DatabaseDeclaration]
   ) -> String {
     let core = "\(client):\(running.clientPort ?? 0)"
     let gateway = "\(gateway):\(running.gatewayPort ?? 0)"
     let program = CommandLine.arguments[0]
     let scope = databases[0].name
-    var where_ = ""
-    if running.clientPort != Endpoint.defaultPort { where_ += " --endpoints \(core)" }
-    if running.gatewayPort != GatewayClient.defaultPort { where_ += " --gateway \(gateway)" }
+    var target = ""
+    if running.clientPort != Endpoint.defaultPort { target += " --endpoints \(core)" }
+    if running.gatewayPort != GatewayClient.defaultPort { target += " --gateway \(gateway)" }
     let list = databases.map { "            database \($0.name) (scope \($0.scope)) in \($0.path)" }
     return """
       portcullis is ready.
@@ -67,9 +69,9 @@ struct Serve: AsyncParsableCommand {
       \(list.joined(separator: "\n"))
 
       Try, in another terminal:
-        \(program) tour\(where_) --scope \(scope)
-        \(program) acquire \(scope)\(where_) -- \(program) sql \(scope) "CREATE TABLE IF NOT EXISTS notes (text)" "INSERT INTO notes VALUES ('written under a grant')"
-        \(program) sql \(scope)\(where_) "SELECT * FROM notes"
+        \(program) tour\(target) --scope \(scope)
+        \(program) acquire \(scope)\(target) -- \(program) sql \(scope) "CREATE TABLE IF NOT EXISTS notes (text)" "INSERT INTO notes VALUES ('written under a grant')"
+        \(program) sql \(scope)\(target) "SELECT * FROM notes"
       Ctrl-C stops it.
       """
   }
@@ -88,16 +90,21 @@ struct Core: AsyncParsableCommand {
   @Option(help: "The name of this node in --initial-cluster.")
   var name = "default"
 
-  @Option(name: .customLong("data-dir"), help: "The node's directory. It belongs to one node for ever. Default: NAME.portcullis")
+  @Option(
+    name: .customLong("data-dir"),
+    help: "The node's directory. It belongs to one node for ever. Default: NAME.portcullis")
   var dataDirectory: String?
 
   @Option(name: .customLong("listen-client-urls"), help: "Where clients are served.")
   var listenClient = ListenAddress(argument: "http://127.0.0.1:2379")!
 
-  @Option(name: .customLong("advertise-client-urls"), help: "The URL that clients are told. Default: where they are served.")
+  @Option(
+    name: .customLong("advertise-client-urls"), help: "The URL that clients are told. Default: where they are served.")
   var advertiseClient: String?
 
-  @Option(name: .customLong("listen-peer-urls"), help: "Where peers are served. Must be this node's address in --initial-cluster.")
+  @Option(
+    name: .customLong("listen-peer-urls"),
+    help: "Where peers are served. Must be this node's address in --initial-cluster.")
   var listenPeer = ListenAddress(argument: "http://127.0.0.1:2380")!
 
   @Option(name: .customLong("initial-advertise-peer-urls"), help: "This node's URL in --initial-cluster.")
@@ -145,7 +152,7 @@ struct Core: AsyncParsableCommand {
     serving.core = core
     let (name, host) = (name, listenClient.host)
     try await serving.run { running in
-      print("portcullis core \(name) is ready on http://\(host):\(running.clientPort ?? 0)")
+      announce("portcullis core \(name) is ready on http://\(host):\(running.clientPort ?? 0)")
     }
   }
 
@@ -193,7 +200,7 @@ struct GatewayCommand: AsyncParsableCommand {
       host: listenGateway.host, port: listenGateway.port, databases: databases.map(\.declaration))
     let host = listenGateway.host
     try await serving.run { running in
-      print("portcullis gateway is ready on http://\(host):\(running.gatewayPort ?? 0)")
+      announce("portcullis gateway is ready on http://\(host):\(running.gatewayPort ?? 0)")
     }
   }
 }

@@ -37,6 +37,9 @@ struct ConnectionOptions: ParsableArguments {
   }
 }
 
+/// Prints to stdout at once: who started us may be waiting for the line on a pipe, where `print` would hold it back.
+func announce(_ text: String) { FileHandle.standardOutput.write(Data((text + "\n").utf8)) }
+
 /// A length of time as people write it: `10s`, `500ms`, `2m`, `1h`, or plain seconds.
 struct DurationArgument: ExpressibleByArgument, Sendable {
   let duration: Duration

@@ -89,6 +89,28 @@ struct ReadIndexTests {
     #expect(cluster.step(1, .received(.heartbeatResponse(fresh), from: NodeID(2))).readyReads == [2])
   }
 
+  @Test("the answer to a heartbeat of an earlier term confirms nothing in this one")
+  func contextOfEarlierTerm() {
+    var raft = Raft(configuration: configuration(2, of: 3), restored: restored(terms: [], term: 5))
+    let late = Heartbeat(term: Term(4), commit: Index(0), readContext: 9)
+    let effects = raft.receive(.heartbeat(late), from: 1)
+    #expect(effects.sent.compactMap(\.heartbeatResponse) == [HeartbeatResponse(term: Term(5), readContext: 0)])
+  }
+
+  @Test("contexts go on rising when a node leads again")
+  func contextsRiseOverTerms() {
+    var cluster = Cluster(3)
+    cluster.elect(1)
+    for id in 1...5 as ClosedRange<UInt64> {
+      cluster.step(1, .readIndex(id: id))
+      cluster.settle()
+    }
+    cluster.elect(2)
+    cluster.elect(1)
+    let effects = cluster.step(1, .readIndex(id: 6))
+    #expect(effects.sent.compactMap(\.heartbeat?.readContext) == [6, 6])
+  }
+
   @Test("a follower reads by way of the leader")
   func followerReads() {
     var cluster = Cluster(3)

@@ -23,12 +23,15 @@ struct ClientTests {
     try await withServer { server in
       let connection = try await server.connect()
       let ended = Signal<Int>()
-      let now = NIODeadline.now()
-      for milliseconds in [90, 30, 60] {
-        connection.unary(
-          TestPath.silent, ByteBuffer(), deadline: now + .milliseconds(Int64(milliseconds))
-        ) { _ in ended.send(milliseconds) }
-      }
+      // In one turn of the event loop, so that all are waiting before the first can expire, however late the loop is.
+      try await connection.eventLoop.submit {
+        let now = NIODeadline.now()
+        for milliseconds in [90, 30, 60] {
+          connection.unary(
+            TestPath.silent, ByteBuffer(), deadline: now + .milliseconds(Int64(milliseconds))
+          ) { _ in ended.send(milliseconds) }
+        }
+      }.get()
       for expected in [30, 60, 90] { #expect(try await ended.next() == expected) }
     }
   }

@@ -4,8 +4,10 @@ import Logging
 import NIOCore
 import NIOPosix
 import Protocol
+import SwiftProtobuf
 import Synchronization
 import Wire
+import Workloads
 
 /// How the n-th put, counted from 1, is answered.
 enum PutReply: Sendable {
@@ -84,5 +86,15 @@ func withPutServer<Value>(
   } catch {
     await server.stop()
     throw error
+  }
+}
+
+/// Why a run could not be made, or nil when it could.
+func refusal(of options: PutWorkloadOptions) async -> WorkloadError? {
+  do throws(WorkloadError) {
+    _ = try await runPutWorkload(options)
+    return nil
+  } catch {
+    return error
   }
 }

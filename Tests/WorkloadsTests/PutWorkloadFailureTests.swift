@@ -116,7 +116,8 @@ import Workloads
       continuation.yield()
     }
     await killed
-    #expect(isKilled.load(ordering: .relaxed))
+    let wasKilled = isKilled.load(ordering: .relaxed)
+    #expect(wasKilled)
     #expect(result.ending == .targetLost)
     #expect(result.judgement.verdict == .failed)
     #expect(result.measured.succeeded > 0)
@@ -148,8 +149,7 @@ import Workloads
   func unreachable() async throws {
     let server = try await PutServer.start { _ in .none }
     await server.stop()
-    let options = options(server.endpoint, total: 1)
-    let error = await #expect(throws: WorkloadError.self) { try await runPutWorkload(options) }
+    let error = await refusal(of: options(server.endpoint, total: 1))
     #expect(error?.code == .unreachable)
     #expect(error?.message.contains(server.endpoint) == true)
   }

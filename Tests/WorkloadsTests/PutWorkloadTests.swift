@@ -142,7 +142,7 @@ import Workloads
     case "keys": options.keyCount = 0
     default: options.valueSizeBytes = -1
     }
-    let error = await #expect(throws: WorkloadError.self) { [options] in try await runPutWorkload(options) }
+    let error = await refusal(of: options)
     #expect(error?.code == .badOptions)
     #expect(error?.message.isEmpty == false)
   }

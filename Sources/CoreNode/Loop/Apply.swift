@@ -73,7 +73,9 @@ extension CoreLoop {
         }
       }
     case .dismissed(let ticket):
-      for wait in waits.remove(ticket) { answered.append((wait.completion, .waitEnded(holder: state.scopes[wait.scope]?.holder))) }
+      for wait in waits.remove(ticket) {
+        answered.append((wait.completion, .waitEnded(holder: state.scopes[wait.scope]?.holder)))
+      }
     }
   }
 

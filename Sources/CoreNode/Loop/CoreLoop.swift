@@ -6,8 +6,8 @@
 
 import CoordinationCore
 import Foundation
-import Logging
 import LogStorage
+import Logging
 import NIOCore
 import RaftCore
 
@@ -156,7 +156,8 @@ extension CoreLoop {
     var proposals: [Proposal] = []
     var readers: [ReadCompletion] = []
     var persisted: UInt64?
-    let deadline = MachineClock.monotonicNanoseconds + UInt64(parts.configuration.requestTimeoutMilliseconds) * 1_000_000
+    let deadline =
+      MachineClock.monotonicNanoseconds + UInt64(parts.configuration.requestTimeoutMilliseconds) * 1_000_000
     for item in work {
       switch item {
       case .command(let id, let payload, let completion):
@@ -216,7 +217,10 @@ extension CoreLoop {
     case .fetch(let request): fetch(request)
     case .leadership(let new):
       parts.logger.info(
-        "leadership", metadata: ["role": "\(new.role)", "term": "\(new.term.rawValue)", "leader": "\(new.leader?.description ?? "none")"])
+        "leadership",
+        metadata: [
+          "role": "\(new.role)", "term": "\(new.term.rawValue)", "leader": "\(new.leader?.description ?? "none")",
+        ])
       leadership = new
       changedSincePublication = true
     }

@@ -19,7 +19,8 @@ struct HTTPEndpoints: Sendable {
     case "/.well-known/jwks.json": reply = .json(snapshot.jwks)
     case "/version":
       reply = .json(
-        #"{"etcdserver":"\#(ProductVersion.etcdAPI)","etcdcluster":"3.5.0","portcullis":"\#(ProductVersion.portcullis)"}"#)
+        #"{"etcdserver":"\#(ProductVersion.etcdAPI)","etcdcluster":"3.5.0","portcullis":"\#(ProductVersion.portcullis)"}"#
+      )
     case "/health", "/readyz":
       reply = isReady(snapshot) ? .json(#"{"health":"true","reason":""}"#) : notReady
     case "/livez": reply = .json(#"{"health":"true","reason":""}"#)
@@ -31,7 +32,8 @@ struct HTTPEndpoints: Sendable {
 
   private var notReady: HTTPReply {
     HTTPReply(
-      status: 503, contentType: "application/json", body: ByteBuffer(string: #"{"health":"false","reason":"NO LEADER"}"#))
+      status: 503, contentType: "application/json",
+      body: ByteBuffer(string: #"{"health":"false","reason":"NO LEADER"}"#))
   }
 
   private func isReady(_ snapshot: Snapshot) -> Bool { snapshot.leader != nil }

@@ -72,7 +72,8 @@ final class WatchHub: Sendable {
     var seen: Set<WatcherID> = []
     var marks: [(observer: any WatchObserver, marks: [(watch: Int64, revision: Revision)])] = []
     var place: [ObjectIdentifier: Int] = [:]
-    snapshot.state.store.forEachRevision(from: registry.revision + 1, through: snapshot.state.revision) { revision, events in
+    snapshot.state.store.forEachRevision(from: registry.revision + 1, through: snapshot.state.revision) {
+      revision, events in
       for event in events {
         registry.index.forEachWatcher(of: event.version.key) { id in
           guard seen.insert(id).inserted, let entry = registry.entries[id] else { return }

@@ -1,0 +1,166 @@
+// Running the real executable: where it is, how to start it, what it said and how it ended.
+
+import Foundation
+import Glibc
+import Synchronization
+import Testing
+
+enum Program {
+  /// The executable under test: named by the environment, or beside the test bundle.
+  static let path: String = {
+    if let named = ProcessInfo.processInfo.environment["PORTCULLIS_EXECUTABLE"] { return named }
+    let bundle = URL(fileURLWithPath: CommandLine.arguments[0]).deletingLastPathComponent()
+    return bundle.appendingPathComponent("portcullis").path
+  }()
+
+  struct Outcome {
+    let exitCode: Int32
+    let output: String
+    let errors: String
+  }
+
+  /// Runs a program to its end.
+  static func run(
+    _ arguments: [String], executable: String = path, environment: [String: String] = [:]
+  ) async throws -> Outcome {
+    let process = try RunningProgram(arguments, executable: executable, environment: environment)
+    let code = await process.exitCode()
+    return Outcome(exitCode: code, output: process.output, errors: process.errors)
+  }
+}
+
+/// A program that runs. Ends it when it is let go of.
+final class RunningProgram: Sendable {
+  private struct State {
+    var lines: [String: String] = ["out": "", "err": ""]
+    var ended: Int32?
+    var waiters: [CheckedContinuation<Void, Never>] = []
+  }
+
+  let processID: pid_t
+  private let state: SharedState
+  private let input: FileHandle
+
+  private final class SharedState: Sendable {
+    let value = Mutex(State())
+
+    func change(_ body: (inout State) -> Void) {
+      let waiters = value.withLock { state in
+        body(&state)
+        defer { state.waiters = [] }
+        return state.waiters
+      }
+      for waiter in waiters { waiter.resume() }
+    }
+  }
+
+  init(_ arguments: [String], executable: String = Program.path, environment: [String: String] = [:]) throws {
+    let process = Process()
+    let (output, errors, input) = (Pipe(), Pipe(), Pipe())
+    process.executableURL = URL(fileURLWithPath: executable)
+    process.arguments = arguments
+    process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
+    process.standardOutput = output
+    process.standardError = errors
+    process.standardInput = input
+    let state = SharedState()
+    self.state = state
+    self.input = input.fileHandleForWriting
+    for (name, pipe) in [("out", output), ("err", errors)] {
+      Thread.detachNewThread {
+        while true {
+          let data = pipe.fileHandleForReading.availableData
+          if data.isEmpty { return }
+          state.change { $0.lines[name, default: ""] += String(decoding: data, as: UTF8.self) }
+        }
+      }
+    }
+    try process.run()
+    processID = process.processIdentifier
+    Thread.detachNewThread {
+      process.waitUntilExit()
+      let code = process.terminationReason == .exit ? process.terminationStatus : 128 + process.terminationStatus
+      state.change { $0.ended = code }
+    }
+  }
+
+  deinit {
+    if state.value.withLock({ $0.ended }) == nil { kill(processID, SIGKILL) }
+  }
+
+  var output: String { state.value.withLock { $0.lines["out"] ?? "" } }
+  var errors: String { state.value.withLock { $0.lines["err"] ?? "" } }
+  var hasEnded: Bool { state.value.withLock { $0.ended } != nil }
+
+  func send(_ signal: Int32) { kill(processID, signal) }
+
+  func write(_ text: String) throws { try input.write(contentsOf: Data(text.utf8)) }
+  func closeInput() throws { try input.close() }
+
+  func exitCode() async -> Int32 {
+    await wait { $0.ended != nil }
+    return state.value.withLock { $0.ended } ?? -1
+  }
+
+  /// Waits until standard output holds `text`, or the program ended without it.
+  func waitForOutput(_ text: String, times: Int = 1) async throws {
+    await wait { $0.ended != nil || ($0.lines["out"] ?? "").components(separatedBy: text).count > times }
+    try #require(
+      output.components(separatedBy: text).count > times,
+      "the program ended without saying \"\(text)\"; it said: \(output) \(errors)")
+  }
+
+  private func wait(until condition: @Sendable @escaping (State) -> Bool) async {
+    while !state.value.withLock(condition) {
+      await withCheckedContinuation { continuation in
+        let isDone = state.value.withLock { state in
+          if condition(state) { return true }
+          state.waiters.append(continuation)
+          return false
+        }
+        if isDone { continuation.resume() }
+      }
+    }
+  }
+}
+
+/// A directory that goes away with the test.
+final class ScratchDirectory: Sendable {
+  let path: String
+
+  init() throws {
+    var template = Array((NSTemporaryDirectory() + "/portcullis-test-XXXXXX").utf8CString)
+    guard mkdtemp(&template) != nil else { throw CocoaError(.fileWriteUnknown) }
+    path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+  }
+
+  deinit { try? FileManager.default.removeItem(atPath: path) }
+
+  func callAsFunction(_ name: String) -> String { path + "/" + name }
+}
+
+enum Ports {
+  /// Ports on loopback that nobody listens on, below the range from which the system takes them for connections.
+  static func free(_ count: Int) -> [Int] {
+    var found: [Int] = []
+    while found.count < count {
+      let port = Int.random(in: 10_000..<30_000)
+      if !found.contains(port), canListen(port) { found.append(port) }
+    }
+    return found
+  }
+
+  private static func canListen(_ port: Int) -> Bool {
+    let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+    defer { close(descriptor) }
+    var address = sockaddr_in()
+    address.sin_family = sa_family_t(AF_INET)
+    address.sin_port = in_port_t(port).bigEndian
+    address.sin_addr.s_addr = inet_addr("127.0.0.1")
+    return withUnsafePointer(to: &address) {
+      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+        bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) == 0
+      }
+    }
+  }
+}
