@@ -2,6 +2,7 @@
 
 package import Wire
 
+/// Why a call of the client failed.
 public struct ClientError: Error, Sendable, CustomStringConvertible {
   /// What kind of failure it is. More may be added: handle the ones that you know, and treat others as `failed`.
   public struct Code: Sendable, Hashable {
@@ -21,7 +22,9 @@ public struct ClientError: Error, Sendable, CustomStringConvertible {
     public static let failed = Code(name: "failed")
   }
 
+  /// The kind of failure, to branch on.
   public let code: Code
+  /// One line for people: what was tried, what was seen, what to do.
   public let description: String
   /// The gRPC status behind it, where there was one.
   package let status: RPCStatus?

@@ -1,15 +1,20 @@
 // How the address of a server is written: `host:port`, `http://host:port`, `[::1]:port`, with a default port when none
 // is given, as etcd's own tools take it.
 
+/// The address of a core node or of a gateway.
 public struct Endpoint: Sendable, Hashable, CustomStringConvertible {
   /// etcd's client port.
   public static let defaultPort = 2379
 
+  /// A name or an address; an IPv6 address without brackets.
   public let host: String
+  /// Between 0 and 65535; 0 only where any free port will do.
   public let port: Int
 
+  /// `host:port`, with brackets around an IPv6 address.
   public var description: String { host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)" }
 
+  /// Takes the parts as they are.
   public init(host: String, port: Int) {
     self.host = host
     self.port = port

@@ -8,7 +8,9 @@ import NIOHTTP1
 
 /// A gateway's answer as it came: the body is JSON in rqlite's shape, or problem JSON (RFC 9457) for a refusal.
 public struct GatewayAnswer: Sendable {
+  /// The HTTP status: 200, or that of a problem.
   public let status: Int
+  /// The body as it came.
   public let body: String
 
   package init(status: Int, body: String) {
@@ -32,6 +34,7 @@ public struct GatewayAnswer: Sendable {
 
 /// A client of one gateway. Any task may use it.
 public struct GatewayClient: Sendable {
+  /// Which of a database's two ways in a request takes.
   public enum Operation: String, Sendable {
     /// Statements that may write. A fenced database asks for a token.
     case execute
@@ -39,10 +42,13 @@ public struct GatewayClient: Sendable {
     case query
   }
 
+  /// rqlite's port.
   public static let defaultPort = 4001
 
+  /// Where the gateway listens.
   public let endpoint: Endpoint
 
+  /// Nothing is connected before the first request.
   public init(endpoint: Endpoint) {
     self.endpoint = endpoint
   }
@@ -92,7 +98,10 @@ public struct GatewayClient: Sendable {
 
 /// The highest authority that a database has been told of for its scope.
 public struct ScopeFloor: Sendable, Decodable {
+  /// The number of the highest grant.
   public let number: Int64
+  /// The incarnation that the number belongs to.
   public let incarnation: Int64
+  /// Whose grant it is.
   public let holder: String
 }

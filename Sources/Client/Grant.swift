@@ -4,12 +4,15 @@ import Protocol
 
 /// Authority over a scope: a number that only rises, and a token that proves it.
 public struct Grant: Sendable {
+  /// What is held.
   public let scope: String
   /// The revision at which the grant was applied.
   public let number: Int64
+  /// Raised by a restore of the cluster; numbers are ordered within one.
   public let incarnation: UInt64
   /// The id of the cluster that made the grant.
   public let cluster: UInt64
+  /// The name under which the scope was acquired.
   public let holder: String
   /// A signed JWT; empty in a description of somebody else's grant.
   public let token: String
@@ -29,6 +32,7 @@ public struct Grant: Sendable {
 
 /// What is known of a scope at one revision.
 public struct ScopeDescription: Sendable {
+  /// The store's revision at which this was read.
   public let revision: Int64
   /// The current grant, without its token; nil when nobody holds the scope.
   public let grant: Grant?

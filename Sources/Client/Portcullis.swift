@@ -14,6 +14,7 @@ public final class Portcullis: Sendable {
     var isClosed = false
   }
 
+  /// In the order in which they are tried.
   public let endpoints: [Endpoint]
   private let eventLoop: any EventLoop
   private let state = NIOLockedValueBox(State())
@@ -25,6 +26,7 @@ public final class Portcullis: Sendable {
     self.eventLoop = MultiThreadedEventLoopGroup.singleton.next()
   }
 
+  /// Ends calls in flight and takes no more.
   public func close() {
     let connection = state.withLockedValue { state in
       defer {

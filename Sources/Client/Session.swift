@@ -9,6 +9,7 @@ import NIOConcurrencyHelpers
 import Protocol
 import Wire
 
+/// A lease that is kept alive in the background. Safe to share between tasks. It goes on until `close`, so close it.
 public final class Session: Sendable {
   private struct State {
     var deadline: ContinuousClock.Instant

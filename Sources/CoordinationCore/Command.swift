@@ -18,7 +18,7 @@ package enum Command: Sendable {
   case acquire(AcquireRequest)
   case release(scope: Key, number: Revision)
   case cancelWait(scope: Key, ticket: Ticket)
-  case registerKey(TokenKey)
+  case registerNode(NodeRecord)
   /// Changes nothing: its entry carries the cluster clock into the log of an idle cluster, so that a restart of every
   /// node does not give leases more than the time since the last mark.
   case markClock
@@ -75,7 +75,7 @@ extension Command {
     case put = 1, delete, transaction, compact
     case leaseGrant = 16, leaseRevoke, leaseRenew, leaseExpire
     case acquire = 32, release, cancelWait
-    case registerKey = 48, markClock
+    case registerNode = 48, markClock
   }
 
   /// Roughly the bytes that the body takes, so that one allocation holds it.
@@ -108,11 +108,12 @@ extension Command {
       out.byte(Kind.release.rawValue); out.data(scope.bytes); out.signed(number)
     case .cancelWait(let scope, let ticket):
       out.byte(Kind.cancelWait.rawValue); out.data(scope.bytes); out.number(ticket)
-    case .registerKey(let key):
-      out.byte(Kind.registerKey.rawValue)
+    case .registerNode(let key):
+      out.byte(Kind.registerNode.rawValue)
       out.number(key.node)
       out.data(Bytes(key.keyID.utf8))
       out.data(key.publicKey)
+      out.data(Bytes(key.clientURL.utf8))
     case .markClock: out.byte(Kind.markClock.rawValue)
     }
   }
@@ -137,9 +138,9 @@ extension Command {
           ttlMilliseconds: try input.signed(), waits: try input.flags().0))
     case .release: return .release(scope: Key(try input.data()), number: try input.signed())
     case .cancelWait: return .cancelWait(scope: Key(try input.data()), ticket: try input.number())
-    case .registerKey:
-      return .registerKey(
-        TokenKey(node: try input.number(), keyID: try input.text(), publicKey: try input.data()))
+    case .registerNode:
+      return .registerNode(
+        NodeRecord(node: try input.number(), keyID: try input.text(), publicKey: try input.data(), clientURL: try input.text()))
     case .markClock: return .markClock
     }
   }

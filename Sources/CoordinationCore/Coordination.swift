@@ -6,8 +6,8 @@ package struct Coordination: Sendable {
   package internal(set) var store = KeyStore()
   package internal(set) var leases = LeaseTable()
   package internal(set) var scopes = GrantTable()
-  /// Public keys that verify tokens, by key id, ready to be served.
-  package internal(set) var tokenKeys: [TokenKey] = []
+  /// What the nodes have said of themselves, oldest first: the keys that verify their tokens, and where they serve.
+  package internal(set) var nodes: [NodeRecord] = []
 
   /// Set by a grant: the command takes a revision of its own though it may have changed no key.
   var takesRevision = false
@@ -17,16 +17,19 @@ package struct Coordination: Sendable {
   package var revision: Revision { store.revision }
 }
 
-/// A node's public key, as the log carries it.
-package struct TokenKey: Sendable, Equatable {
+/// What a node says of itself when it starts.
+package struct NodeRecord: Sendable, Equatable {
   package let node: UInt64
   package let keyID: String
   package let publicKey: Bytes
+  /// The URL at which clients are served.
+  package let clientURL: String
 
-  package init(node: UInt64, keyID: String, publicKey: Bytes) {
+  package init(node: UInt64, keyID: String, publicKey: Bytes, clientURL: String) {
     self.node = node
     self.keyID = keyID
     self.publicKey = publicKey
+    self.clientURL = clientURL
   }
 }
 
@@ -43,7 +46,7 @@ package enum Outcome: Sendable {
   case released(GrantRecord)
   case waitEnded(holder: GrantRecord?)
   case refused(GrantRefusal)
-  case keyRegistered
+  case nodeRegistered
   case clockMarked
   case failed(RequestError)
 }
@@ -106,10 +109,10 @@ extension Coordination {
       return release(scope, number: number, notices: &notices)
     case .cancelWait(let scope, let ticket):
       return cancelWait(scope, ticket: ticket, notices: &notices)
-    case .registerKey(let key):
-      tokenKeys.removeAll { $0.keyID == key.keyID }
-      tokenKeys.append(key)
-      return .keyRegistered
+    case .registerNode(let key):
+      nodes.removeAll { $0.keyID == key.keyID }
+      nodes.append(key)
+      return .nodeRegistered
     case .markClock:
       return .clockMarked
     }

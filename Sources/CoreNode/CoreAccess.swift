@@ -15,6 +15,8 @@ final class CoreAccess: Sendable {
   let publication: Publication
   let watches: WatchHub
   let issuer: TokenIssuer
+  /// What this node says of itself.
+  let record: NodeRecord
   private let inbox: Inbox<CoreLoop.Work>
   private let nextRequest: NIOLockedValueBox<UInt64>
 
@@ -28,6 +30,7 @@ final class CoreAccess: Sendable {
     self.publication = loop.publication
     self.watches = watches
     self.issuer = issuer
+    self.record = loop.parts.nodeRecord
     self.inbox = loop.inbox
     // Numbers of an earlier run may still be in the log: they must not find a caller of this one.
     self.nextRequest = NIOLockedValueBox(UInt64.random(in: 1...(1 << 62)))
@@ -65,11 +68,7 @@ final class CoreAccess: Sendable {
   /// Whether the node can serve: it knows a leader, and tokens that it signs can be verified from the state.
   var isReady: Bool {
     let snapshot = publication.snapshot
-    return snapshot.leader != nil && snapshot.state.tokenKeys.contains(issuer.publicKey(of: cluster.localID.rawValue))
-  }
-
-  var clientURL: String {
-    configuration.advertisedClientURL ?? "http://\(configuration.clientHost):\(configuration.clientPort)"
+    return snapshot.leader != nil && snapshot.state.nodes.contains(record)
   }
 
   func header(revision: Revision, term: Term) -> Etcdserverpb_ResponseHeader {

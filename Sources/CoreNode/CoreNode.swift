@@ -94,7 +94,8 @@ package final class CoreNode: Sendable {
     let loop = CoreLoop(
       CoreLoop.Parts(
         configuration: configuration, cluster: cluster, storage: opened.storage, restored: opened.recovered,
-        tokenKey: issuer.publicKey(of: cluster.localID.rawValue), watches: watches, logger: logger,
+        nodeRecord: issuer.record(of: cluster.localID.rawValue, clientURL: configuration.clientURL), watches: watches,
+        logger: logger,
         send: { messages, peer in outbound.transport?.send(messages, to: peer) }, onFatal: onFatal))
     self.loop = loop
     let inbox = loop.inbox

@@ -50,6 +50,9 @@ package struct NodeConfiguration: Sendable {
     self.limits = NodeLimits()
   }
 
+  /// What clients are told of where this node serves.
+  var clientURL: String { advertisedClientURL ?? "http://\(clientHost):\(clientPort)" }
+
   /// Raft's timer runs in steps of this length.
   var tickMilliseconds: Int { max(1, heartbeatMilliseconds / 10) }
   var heartbeatTicks: Int { max(1, heartbeatMilliseconds / tickMilliseconds) }

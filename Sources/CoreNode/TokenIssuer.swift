@@ -37,8 +37,10 @@ struct TokenIssuer: Sendable {
     }
   }
 
-  func publicKey(of node: UInt64) -> TokenKey {
-    TokenKey(node: node, keyID: key.publicKey.kid, publicKey: key.publicKey.rawRepresentation)
+  /// What a node that signs with this key says of itself.
+  func record(of node: UInt64, clientURL: String) -> NodeRecord {
+    NodeRecord(
+      node: node, keyID: key.publicKey.kid, publicKey: key.publicKey.rawRepresentation, clientURL: clientURL)
   }
 
   /// - Throws: `TokenError` when the grant cannot be put into a token, such as a scope of several kilobytes.

@@ -89,7 +89,7 @@ package struct ErrorTally: Sendable, Equatable, Codable {
   }
 }
 
-/// What the check of the answers found. A fast wrong answer is worth nothing.
+/// What the check of the answers found, those of the warm-up included. A fast wrong answer is worth nothing.
 package struct OracleFigures: Sendable, Equatable, Codable {
   package var checked: UInt64 = 0
   package var violations: UInt64 = 0

@@ -28,7 +28,7 @@ extension Simulator {
     let usual = world.networkDelayMicroseconds / 2 + networkChance.next(in: 1..<(world.networkDelayMicroseconds + 1))
     guard networkChance.chance(perMille: network.latePerMille) else { return usual }
     count(.lateMessage)
-    return usual + networkChance.next(in: 1..<1_000_000)
+    return usual + networkChance.next(in: 1..<world.maxLateMicroseconds)
   }
 
   // MARK: Planted bugs

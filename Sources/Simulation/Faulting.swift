@@ -71,7 +71,8 @@ extension Simulator {
 
   /// The moment at which a vote that was not durable would do the most harm.
   mutating func crashAfterVote(of node: Int) {
-    guard phase == .faults, world.faults.contains(.crashAfterVote), faultChance.chance(perMille: 300) else { return }
+    guard phase == .faults, world.faults.contains(.crashAfterVote) else { return }
+    guard faultChance.chance(perMille: world.crashAfterVotePerMille) else { return }
     begin(.crashAfterVote, [node])
     queue.push(.crash(node: node, life: nodes[node].life), afterMicroseconds: 1)
   }

@@ -21,6 +21,8 @@ struct World {
   var lossPerMille: UInt64
   var repeatPerMille: UInt64
   var latePerMille: UInt64
+  var maxLateMicroseconds: UInt64
+  var crashAfterVotePerMille: UInt64
 
   init(seed: UInt64, options: SimulationOptions) {
     var sizes = RandomStream(seed: seed, concern: .sizes)
@@ -39,6 +41,8 @@ struct World {
     lossPerMille = faults.contains(.lostMessage) ? sizes.pick([5, 50, 200]) : 0
     repeatPerMille = faults.contains(.repeatedMessage) ? sizes.pick([5, 50, 200]) : 0
     latePerMille = faults.contains(.lateMessage) ? sizes.pick([5, 50, 200]) : 0
+    maxLateMicroseconds = sizes.pick([30_000, 200_000, 1_000_000])
+    crashAfterVotePerMille = sizes.pick([50, 300, 800])
     limits = Limits(
       maxMessageBytes: sizes.pick([200, 2000, 1 << 20]), maxInFlightMessages: sizes.pick([1, 4, 256]),
       maxInFlightBytes: sizes.pick([500, 10_000, 16 << 20]), maxUncommittedBytes: sizes.pick([2000, 64 << 20]),
@@ -53,12 +57,16 @@ struct World {
     switch bug {
     case .voteNotPersisted, .termNotPersisted:
       // Two candidates of one term, and a voter that forgets between them: slow answers to hasty elections.
-      insert([.crash, .crashAfterVote, .isolation])
+      faults = [.crashAfterVote, .powerCut, .lateMessage]
+      nodeCount = 3
       meanFaultGapMicroseconds = 400_000
-      electionTicks = 12
+      electionTicks = 6
       networkDelayMicroseconds = 5000
-      flushMicroseconds = 3000
+      flushMicroseconds = 500
+      lossPerMille = 0
       latePerMille = 400
+      maxLateMicroseconds = 60_000
+      crashAfterVotePerMille = 700
     case .diskForgets, .reportedBeforeDurable:
       insert([.crash, .powerCut, .isolation])
     case .voteForged, .acknowledgementForged, .payloadChanged:

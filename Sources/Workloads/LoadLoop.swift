@@ -163,10 +163,12 @@ final class LoadLoop: @unchecked Sendable {
       if operation.client == Self.noClient {
         figures.latencyFromIntendedStart.record(nanoseconds: now > operation.intended ? now - operation.intended : 0)
       }
-      figures.oracle.checked += 1
-      guard let violation else { return }
-      figures.oracle.violations += 1
-      figures.oracle.firstViolation = figures.oracle.firstViolation ?? violation
+    }
+    // A wrong answer counts whenever it comes: the warm-up is no excuse.
+    measured.oracle.checked += 1
+    if let violation {
+      measured.oracle.violations += 1
+      measured.oracle.firstViolation = measured.oracle.firstViolation ?? violation
     }
     if frame.holds(now) {
       measured.answeredWithin += 1

@@ -49,19 +49,19 @@ struct LoadRun {
   }
 
   mutating func run() async throws(WorkloadError) -> Outcome {
+    if case .none = plan.warmUp { begin(at: MonotonicClock.nanoseconds()) }
     try startLoad()
     let (warmUp, earlyEnding) = await warmUp()
     guard earlyEnding == nil else {
       frame.until = MonotonicClock.nanoseconds()
-      await drain(limit: Pace.interruptedDrain, keeping: false)
+      await drain(limit: Pace.interruptedDrain)
       return Outcome(
-        ending: earlyEnding ?? .completed, warmUp: warmUp, measured: LoadFigures(),
+        ending: earlyEnding ?? .completed, warmUp: warmUp, measured: measured,
         generator: GeneratorFigures(
           cpuNanoseconds: 0, durationNanoseconds: 0, operations: 0, busiestThreadShare: 0), timeline: [])
     }
-    let from = MonotonicClock.nanoseconds() + Pace.announcement
-    frame.from = from
-    if let length = plan.configuration.durationNanoseconds { frame.until = from + length }
+    if warmUp.end != .skipped { begin(at: MonotonicClock.nanoseconds() + Pace.announcement) }
+    let from = frame.from
     await pause(until: from)
     let before = await usage()
     let (ending, until) = await measure(from: from)
@@ -69,10 +69,16 @@ struct LoadRun {
     let after = await usage()
     measured.durationNanoseconds = until > from ? until - from : 0
     let limit = ending == .completed ? plan.configuration.callTimeoutNanoseconds : Pace.interruptedDrain
-    await drain(limit: limit, keeping: true)
+    await drain(limit: limit)
     return Outcome(
       ending: ending, warmUp: warmUp, measured: measured, generator: after.figures(since: before, measured),
       timeline: timeline)
+  }
+
+  /// Sets the boundaries of the measured part.
+  private func begin(at from: UInt64) {
+    if let length = plan.configuration.durationNanoseconds { frame.until = from + length }
+    frame.from = from
   }
 
   private mutating func startLoad() throws(WorkloadError) {
@@ -108,6 +114,8 @@ struct LoadRun {
       let slices = await collect()
       let figures = slices.total(\.warmUp)
       warmUpTotal.merge(figures)
+      measured.merge(slices.total(\.measured))
+      warmUpTotal.oracle = measured.oracle
       report(.warmUp, figures, warmUpTotal, slices, since: last, phaseStart: start, end: isFixed ? start + cap : nil)
       let window = LoadWindow(
         operationsPerSecond: Double(figures.answeredWithin) * 1e9 / Double(Swift.max(1, now - last)),
@@ -184,13 +192,13 @@ struct LoadRun {
   // MARK: Draining
 
   /// Waits for the answers to what is in flight, and then for the dispatcher.
-  private mutating func drain(limit: UInt64, keeping: Bool) async {
+  private mutating func drain(limit: UInt64) async {
     let start = MonotonicClock.nanoseconds()
     var last = start
     while true {
       let slices = await collect()
       let figures = slices.total(\.measured)
-      if keeping { measured.merge(figures) }
+      measured.merge(figures)
       let now = MonotonicClock.nanoseconds()
       // One look beyond the timeout, so that it is the timeout that ends what hangs.
       let isOver = slices.allSatisfy { $0.inFlight == 0 } || now - start > limit + Pace.slice
@@ -203,7 +211,7 @@ struct LoadRun {
     }
     try? await arrivalsEnded?.get()
     let unanswered = await collect().reduce(0) { $0 + UInt64($1.inFlight) }
-    if keeping { measured.unanswered += Swift.min(unanswered, measured.started - measured.succeeded - measured.failed) }
+    measured.unanswered += Swift.min(unanswered, measured.started - measured.succeeded - measured.failed)
   }
 
   // MARK: Looking in

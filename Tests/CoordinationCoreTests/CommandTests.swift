@@ -29,7 +29,7 @@ struct CommandTests {
       .leaseRenew(.min), .leaseExpire(ExpiryCandidate(lease: 4, generation: .max)),
       .acquire(AcquireRequest(scope: Key("s"), holder: "hölder", lease: 2, ttlMilliseconds: 3, waits: true)),
       .release(scope: Key("s"), number: 4), .cancelWait(scope: Key("s"), ticket: 9),
-      .registerKey(TokenKey(node: 1, keyID: "kid", publicKey: [1, 2, 3])), .markClock,
+      .registerNode(NodeRecord(node: 1, keyID: "kid", publicKey: [1, 2, 3], clientURL: "http://a:1")), .markClock,
     ]
   }
 

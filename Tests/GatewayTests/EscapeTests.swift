@@ -114,6 +114,17 @@ struct EscapeTests {
     #expect(try Raw.run(fixture.path, "PRAGMA user_version") == [["9"]])
   }
 
+  @Test("a trigger or view that was there before cannot call what a client may not call")
+  func triggerCallsFunction() async throws {
+    let schema = """
+      CREATE TABLE item(id INTEGER PRIMARY KEY, name TEXT);
+      CREATE TRIGGER t AFTER INSERT ON item BEGIN SELECT load_extension('x'); END;
+      CREATE VIEW v AS SELECT load_extension('x') AS x
+      """
+    try await expectRefused("INSERT INTO item(name) VALUES('y')", "the function load_extension", schema: schema)
+    try await expectRefused("SELECT * FROM v", "the function load_extension", schema: schema)
+  }
+
   @Test("extensions cannot be loaded and dangerous functions and modules are refused")
   func functions() async throws {
     try await expectRefused("SELECT load_extension('x')", "load_extension")
@@ -126,7 +137,9 @@ struct EscapeTests {
   @Test(
     "temporary objects, which would outlive the request, are refused",
     arguments: [
-      "CREATE TEMP TABLE t(a)", "CREATE TABLE temp.t(a)", "CREATE TEMP VIEW v AS SELECT 1",
+      "CREATE TEMP TABLE t(a)", "CREATE TABLE temp.t(a)", "CREATE TABLE TEMP.t AS SELECT 1",
+      "CREATE VIEW temp.v AS SELECT 1", "CREATE VIRTUAL TABLE temp.f USING fts5(a)",
+      "CREATE TEMP VIEW v AS SELECT 1",
       "CREATE TEMP TRIGGER t AFTER INSERT ON item BEGIN SELECT 1; END",
     ])
   func temporary(sql: String) async throws {

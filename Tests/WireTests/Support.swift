@@ -52,8 +52,9 @@ struct ServerEvents: Sendable {
   }
 
   let events = Signal<Event>()
-  /// Calls of `silent`, for a test to answer.
+  /// Calls of `silent`, for a test to answer, and how many have come.
   let silentCalls = Signal<UnaryCall>()
+  let silentCallCount = NIOLockedValueBox(0)
 
   func routes() -> RPCRoutes {
     RPCRoutes([
@@ -66,6 +67,7 @@ struct ServerEvents: Sendable {
       },
       TestPath.silent: .unary { call, _ in
         call.onCancel = { self.events.send(.cancelled) }
+        self.silentCallCount.withLockedValue { $0 += 1 }
         self.silentCalls.send(call)
       },
       TestPath.echoStream: .streaming { call in EchoHandler(call: call, events: self.events) },

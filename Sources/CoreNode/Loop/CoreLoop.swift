@@ -29,7 +29,7 @@ final class CoreLoop: @unchecked Sendable {
     let cluster: ClusterMap
     let storage: LogStorage
     let restored: Restored
-    let tokenKey: TokenKey
+    let nodeRecord: NodeRecord
     let watches: WatchHub
     let logger: Logger
     /// Sends messages to a peer; called on the loop's thread, must not block.

@@ -16,7 +16,7 @@ struct Housekeeping {
   private var lastLookMilliseconds: UInt64 = 0
   /// Leases whose expiry is proposed, with the time at which it was.
   private var proposedExpiries: [LeaseID: UInt64] = [:]
-  private var keyProposedMilliseconds: UInt64?
+  private var recordProposedMilliseconds: UInt64?
   private var lastEntry = Index.beforeFirst
   private var lastEntryMilliseconds: UInt64 = 0
 
@@ -25,7 +25,7 @@ struct Housekeeping {
   mutating func run(on loop: CoreLoop, localMilliseconds now: UInt64) {
     guard now >= lastLookMilliseconds + Self.periodMilliseconds else { return }
     lastLookMilliseconds = now
-    registerKey(on: loop, now)
+    registerNode(on: loop, now)
     guard loop.leadership.role == .leader, loop.lastAppliedTerm == loop.leadership.term else {
       proposedExpiries.removeAll()
       return
@@ -55,11 +55,11 @@ struct Housekeeping {
     }
   }
 
-  private mutating func registerKey(on loop: CoreLoop, _ now: UInt64) {
-    let key = loop.parts.tokenKey
-    guard loop.leadership.leader != nil, !loop.state.tokenKeys.contains(key) else { return }
-    if let proposed = keyProposedMilliseconds, now < proposed + Self.retryMilliseconds { return }
-    keyProposedMilliseconds = now
-    loop.propose(.registerKey(key))
+  private mutating func registerNode(on loop: CoreLoop, _ now: UInt64) {
+    let key = loop.parts.nodeRecord
+    guard loop.leadership.leader != nil, !loop.state.nodes.contains(key) else { return }
+    if let proposed = recordProposedMilliseconds, now < proposed + Self.retryMilliseconds { return }
+    recordProposedMilliseconds = now
+    loop.propose(.registerNode(key))
   }
 }

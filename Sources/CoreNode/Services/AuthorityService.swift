@@ -178,7 +178,7 @@ struct AuthorityService: Sendable {
 extension Snapshot {
   /// The public keys of all nodes, as a JWKS (RFC 7517).
   var jwks: String {
-    KeySet(state.tokenKeys.compactMap { try? VerifyingKey(rawRepresentation: $0.publicKey) }).jwksJSON()
+    KeySet(state.nodes.compactMap { try? VerifyingKey(rawRepresentation: $0.publicKey) }).jwksJSON()
   }
 }
 

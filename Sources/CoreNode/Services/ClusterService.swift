@@ -19,14 +19,17 @@ struct ClusterService: Sendable {
   }
 
   @Sendable private func memberList(_ call: UnaryCall, _ body: ByteBuffer) {
+    let snapshot = core.publication.snapshot
     var response = Etcdserverpb_MemberListResponse()
-    response.header = core.header(core.publication.snapshot)
+    response.header = core.header(snapshot)
     response.members = core.cluster.members.map { member in
       var entry = Etcdserverpb_Member()
       entry.id = member.id.rawValue
       entry.name = member.peer.name
       entry.peerUrls = [member.peer.url]
-      if member.id == core.cluster.localID { entry.clientUrls = [core.clientURL] }
+      if let record = snapshot.state.nodes.last(where: { $0.node == member.id.rawValue }) {
+        entry.clientUrls = [record.clientURL]
+      }
       return entry
     }
     call.respond(response)

@@ -62,7 +62,8 @@ final class Connection {
     set(SQLITE_DBCONFIG_ENABLE_FTS3_TOKENIZER, false)
     set(SQLITE_DBCONFIG_DEFENSIVE, true)
     set(SQLITE_DBCONFIG_WRITABLE_SCHEMA, false)
-    set(SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)
+    // TRUSTED_SCHEMA stays on: without it SQLite 3.40 refuses json_array() and its like in ordinary triggers ("unsafe
+    // use of"). The authorizer sees the functions and tables of triggers and views as well, and decides there.
     // A reader that is the last to go must not checkpoint: only the writer does (see `Writer`).
     if isReadOnly { set(SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true) }
     // The hooks must be off while the journal mode is changed; `protect` installs them.

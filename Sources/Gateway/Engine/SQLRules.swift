@@ -10,6 +10,7 @@ struct SQLAction {
   let code: Int32
   let first: String?
   let second: String?
+  let database: String?
   let trigger: String?
 }
 
@@ -28,6 +29,8 @@ enum SQLRules {
     for name in action.code == SQLITE_ANALYZE ? [] : [action.first, action.second, action.trigger] {
       if let name, isReserved(name) { return "the name \"\(name)\" belongs to the gateway's fence tables" }
     }
+    // `CREATE TABLE temp.t` comes as an ordinary CREATE TABLE; only the name of the schema tells.
+    if action.database?.lowercased() == "temp", !readingActions.contains(action.code) { return temporaryDenial }
     switch action.code {
     case SQLITE_TRANSACTION, SQLITE_SAVEPOINT:
       return "a request is a transaction of its own: BEGIN, COMMIT, ROLLBACK, SAVEPOINT and RELEASE are the gateway's"
@@ -35,7 +38,7 @@ enum SQLRules {
       return "ATTACH and DETACH are refused: attached files do not commit together with the fence"
     case SQLITE_CREATE_TEMP_INDEX, SQLITE_CREATE_TEMP_TABLE, SQLITE_CREATE_TEMP_TRIGGER, SQLITE_CREATE_TEMP_VIEW,
       SQLITE_DROP_TEMP_INDEX, SQLITE_DROP_TEMP_TABLE, SQLITE_DROP_TEMP_TRIGGER, SQLITE_DROP_TEMP_VIEW:
-      return "temporary objects are refused: they would outlive the request and be seen by others"
+      return temporaryDenial
     case SQLITE_PRAGMA:
       return pragmaDenial(name: action.first ?? "", argument: action.second)
     case SQLITE_FUNCTION:
@@ -52,6 +55,11 @@ enum SQLRules {
       return "this kind of statement is refused (SQLite's action \(action.code))"
     }
   }
+
+  private static let temporaryDenial =
+    "temporary objects are refused: they would outlive the request and be seen by others"
+
+  private static let readingActions: Set<Int32> = [SQLITE_READ, SQLITE_SELECT, SQLITE_FUNCTION, SQLITE_RECURSIVE]
 
   private static func pragmaDenial(name: String, argument: String?) -> String? {
     let name = name.lowercased()

@@ -53,10 +53,11 @@ final class StatementGuard {
     let context = Unmanaged.passUnretained(self).toOpaque()
     sqlite3_set_authorizer(
       database,
-      { context, code, first, second, _, trigger in
+      { context, code, first, second, database, trigger in
         guard let context else { return SQLITE_DENY }
         let action = SQLAction(
           code: code, first: first.map { String(cString: $0) }, second: second.map { String(cString: $0) },
+          database: database.map { String(cString: $0) },
           trigger: trigger.map { String(cString: $0) })
         return Unmanaged<StatementGuard>.fromOpaque(context).takeUnretainedValue().authorize(action)
           ? SQLITE_OK : SQLITE_DENY
