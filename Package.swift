@@ -82,6 +82,7 @@ let serverRooms: [Target] = [
     dependencies: [
       "FencingCore", "CSQLite", "Client", "Tokens",
       .product(name: "Hummingbird", package: "hummingbird"),
+      .product(name: "NIOCore", package: "swift-nio"),
       .product(name: "Logging", package: "swift-log"),
     ]),
 ]
@@ -130,14 +131,29 @@ let testTargets: [Target] = [
   tests(of: "Simulation", with: ["RaftCore"]),
   tests(of: "LogStorage", with: ["RaftCore"]),
   tests(of: "DiskProbe", with: ["LogStorage", "Measurement"]),
-  tests(of: "Tokens", with: ["FencingCore"]),
+  tests(of: "Tokens", with: ["FencingCore", .product(name: "Crypto", package: "swift-crypto")]),
   tests(
     of: "Wire",
     with: [
-      "Protocol", .product(name: "NIOEmbedded", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
+      "Protocol",
+      .product(name: "NIOCore", package: "swift-nio"),
+      .product(name: "NIOPosix", package: "swift-nio"),
+      .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
+      .product(name: "NIOHPACK", package: "swift-nio-http2"),
+      .product(name: "NIOHTTP2", package: "swift-nio-http2"),
+      .product(name: "SwiftProtobuf", package: "swift-protobuf"),
+      .product(name: "Logging", package: "swift-log"),
     ]),
   tests(of: "CoreNode", with: ["RaftCore"]),
-  tests(of: "Gateway", with: ["FencingCore", "Tokens", "CSQLite"]),
+  tests(
+    of: "Gateway",
+    with: [
+      "FencingCore", "Tokens", "CSQLite",
+      .product(name: "AsyncHTTPClient", package: "async-http-client"),
+      .product(name: "Logging", package: "swift-log"),
+      .product(name: "NIOCore", package: "swift-nio"),
+      .product(name: "NIOHTTP1", package: "swift-nio"),
+    ]),
   tests(of: "Workloads", with: ["Measurement", "Wire", "Protocol"]),
   tests(of: "Reporting", with: ["Measurement"]),
   // The real executable, with real processes and other people's clients.

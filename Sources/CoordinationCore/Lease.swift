@@ -43,6 +43,11 @@ struct DeadlineKey: Comparable, Sendable {
 package struct ExpiryCandidate: Sendable, Equatable {
   package let lease: LeaseID
   package let generation: UInt64
+
+  package init(lease: LeaseID, generation: UInt64) {
+    self.lease = lease
+    self.generation = generation
+  }
 }
 
 package struct LeaseTable: Sendable {

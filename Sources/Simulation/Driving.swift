@@ -51,6 +51,8 @@ extension Simulator {
     if !inputs.isEmpty, !inputs.allSatisfy(\.isTick) { trace.record(.stepped(node: node, inputs: inputs), at: now) }
     mix(now)
     mix(UInt64(node) << 32 | UInt64(inputs.count) << 16 | UInt64(effects.count))
+    // Who leads is looked at first, so that a second leader is called by its name and not by what it writes.
+    for case .leadership(let leadership) in effects { try changed(leadership, of: node) }
     for effect in effects { try carryOut(effect, of: node) }
     try serveReads(of: node)
   }
@@ -75,7 +77,7 @@ extension Simulator {
       queue.push(
         .fetched(node: node, life: nodes[node].life, request),
         afterMicroseconds: diskChance.next(in: 1..<world.flushMicroseconds))
-    case .leadership(let leadership): try changed(leadership, of: node)
+    case .leadership: break
     }
   }
 
@@ -100,7 +102,7 @@ extension Simulator {
     guard Int(index.rawValue) > nodes[node].applied, let term = nodes[node].raft?.term else { return }
     trace.record(.committed(node: node, index), at: now)
     mix(index.rawValue)
-    let entries = nodes[node].entriesToApply(through: index)
+    let entries = try nodes[node].entriesToApply(through: index)
     let isNews = Int(index.rawValue) > checker.committed.count
     for entry in entries {
       try checker.applied(entry, by: node, in: term)
@@ -153,7 +155,10 @@ extension Simulator {
     guard nodes[node].life == life, nodes[node].raft != nil else { return }
     let stored = nodes[node].disk.durable.entries
     // The log may have been truncated meanwhile, in which case the request is void and the core knows it.
-    guard stored.count >= Int(request.first.rawValue) else { return }
+    let written = nodes[node].disk.written
+    guard let term = written.term(at: request.first), nodes[node].disk.durable.term(at: request.first) == term else {
+      return
+    }
     var entries: [Entry] = []
     var size = 0
     for entry in stored[(Int(request.first.rawValue) - 1)..<min(stored.count, Int(request.last.rawValue))] {

@@ -24,7 +24,7 @@ extension Simulator {
     case .powerCut:
       begin(kind, Array(nodes.indices))
       for node in nodes.indices { crash(node, for: faultChance.next(in: 10_000..<1_000_000)) }
-    case .splitPartition, .isolation, .oneWayPartition:
+    case .splitPartition, .isolation, .oneWayPartition, .linkCut:
       if nodes.count > 1 { partition(kind, around: node) }
     case .diskStall:
       begin(kind, [node])
@@ -87,14 +87,16 @@ extension Simulator {
     }
     if kind == .isolation, faultChance.chance(perMille: 500), let leader = leaderToIsolate() { group = [leader] }
     begin(kind, group)
+    var others = nodes.indices.filter { !group.contains($0) }
+    if kind == .linkCut { others = [faultChance.pick(others)] }
     let isOutwardOnly = faultChance.chance(perMille: 500)
     for inside in group {
-      for outside in nodes.indices where !group.contains(outside) {
+      for outside in others {
         if kind != .oneWayPartition || isOutwardOnly { network.cut(from: inside, to: outside) }
         if kind != .oneWayPartition || !isOutwardOnly { network.cut(from: outside, to: inside) }
       }
     }
-    if faultChance.chance(perMille: 500) { reportCuts(around: group) }
+    if faultChance.chance(perMille: 500) { reportCuts(between: group, and: others) }
     queue.push(
       .partitionEnds(number: network.partitionNumber),
       afterMicroseconds: faultChance.next(in: 50_000..<4_000_000))
@@ -106,9 +108,9 @@ extension Simulator {
   }
 
   /// Drivers notice some cuts, as broken connections.
-  private mutating func reportCuts(around group: [Int]) {
+  private mutating func reportCuts(between group: [Int], and others: [Int]) {
     for inside in group {
-      for outside in nodes.indices where !group.contains(outside) {
+      for outside in others {
         give(inside, .unreachable(nodes[outside].id))
         give(outside, .unreachable(nodes[inside].id))
       }

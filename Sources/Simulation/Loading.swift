@@ -12,13 +12,15 @@ extension Simulator {
     if nodes[node].raft != nil {
       if loadChance.chance(perMille: 500) { propose(at: node) } else { read(at: node) }
     }
-    let gap = 2 * 1_000_000 / world.proposalsPerSecond
+    // A cluster that recovers is not loaded beyond what its narrowest limits let through.
+    let rate = phase == .faults ? world.proposalsPerSecond : min(20, world.proposalsPerSecond)
+    let gap = 2 * 1_000_000 / rate
     queue.push(.load, afterMicroseconds: loadChance.next(in: 1..<(gap + 1)))
   }
 
   private mutating func propose(at node: Int) {
     var batch: [Proposal] = []
-    for _ in 0...loadChance.next(below: world.maxBatch) {
+    for _ in 0...loadChance.next(below: phase == .faults ? world.maxBatch : 1) {
       let id = checker.propose(by: node, life: nodes[node].life)
       let size = 9 + loadChance.next(below: world.maxPayloadBytes)
       batch.append(Proposal(id: id, payload: ProposalPayload.make(id: id, sizeBytes: size)))

@@ -55,11 +55,16 @@ struct SimulatedNode {
 
   /// The entries in `(applied, through]`: from the disk what is no longer in memory, from memory the rest, which the
   /// disk may not have yet.
-  func entriesToApply(through index: RaftCore.Index) -> ArraySlice<Entry> {
+  func entriesToApply(through index: RaftCore.Index) throws(Checker.Broken) -> ArraySlice<Entry> {
     let after = Index(UInt64(applied))
     guard let raft else { return [] }
     if let cached = raft.cachedEntries(after: after, through: index) { return cached }
     let onDisk = min(index, raft.firstCachedIndex.previous)
+    guard disk.durable.term(at: onDisk) == disk.written.term(at: onDisk) else {
+      throw Checker.Broken(
+        rule: "what was reported durable can be read",
+        detail: "\(id) needs entries through \(onDisk), its disk has \(disk.durable.entries.count)")
+    }
     let stored = disk.durable.entries[applied..<Int(onDisk.rawValue)]
     return stored + (raft.cachedEntries(after: onDisk, through: index) ?? [])
   }

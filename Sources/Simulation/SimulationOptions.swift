@@ -42,6 +42,8 @@ package enum FaultKind: String, CaseIterable, Sendable {
   case splitPartition
   case isolation
   case oneWayPartition
+  /// Two nodes that cannot reach each other while everybody else reaches both.
+  case linkCut
   case diskStall
   case freeze
   case clockJump

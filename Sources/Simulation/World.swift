@@ -57,7 +57,7 @@ struct World {
     switch bug {
     case .voteNotPersisted, .termNotPersisted:
       // Two candidates of one term, and a voter that forgets between them: slow answers to hasty elections.
-      faults = [.crashAfterVote, .powerCut, .lateMessage]
+      faults = [.crashAfterVote, .powerCut, .linkCut, .lateMessage]
       nodeCount = 3
       meanFaultGapMicroseconds = 400_000
       electionTicks = 6

@@ -77,6 +77,7 @@ struct EscapeTests {
     try await expectRefused("PRAGMA writable_schema = ON", "PRAGMA writable_schema")
     try await expectRefused("UPDATE sqlite_schema SET sql = '' WHERE name = '_fence'", "may not be modified")
     try await expectRefused("DELETE FROM sqlite_master", "may not be modified")
+    try await expectRefused("UPDATE sqlite_temp_schema SET sql = ''", "may not be modified")
   }
 
   @Test(
@@ -121,8 +122,8 @@ struct EscapeTests {
       CREATE TRIGGER t AFTER INSERT ON item BEGIN SELECT load_extension('x'); END;
       CREATE VIEW v AS SELECT load_extension('x') AS x
       """
-    try await expectRefused("INSERT INTO item(name) VALUES('y')", "the function load_extension", schema: schema)
-    try await expectRefused("SELECT * FROM v", "the function load_extension", schema: schema)
+    try await expectRefused("INSERT INTO item(name) VALUES('y')", "load_extension", schema: schema)
+    try await expectRefused("SELECT * FROM v", "load_extension", schema: schema)
   }
 
   @Test("extensions cannot be loaded and dangerous functions and modules are refused")

@@ -111,7 +111,7 @@ final class RunningProgram: Sendable {
   }
 
   private func wait(until condition: @Sendable @escaping (State) -> Bool) async {
-    while !state.value.withLock(condition) {
+    while !state.value.withLock({ condition($0) }) {
       await withCheckedContinuation { continuation in
         let isDone = state.value.withLock { state in
           if condition(state) { return true }

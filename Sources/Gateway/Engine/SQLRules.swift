@@ -30,7 +30,7 @@ enum SQLRules {
       if let name, isReserved(name) { return "the name \"\(name)\" belongs to the gateway's fence tables" }
     }
     // `CREATE TABLE temp.t` comes as an ordinary CREATE TABLE; only the name of the schema tells.
-    if action.database?.lowercased() == "temp", !readingActions.contains(action.code) { return temporaryDenial }
+    if action.database?.lowercased() == "temp", !temporarySchemaActions.contains(action.code) { return temporaryDenial }
     switch action.code {
     case SQLITE_TRANSACTION, SQLITE_SAVEPOINT:
       return "a request is a transaction of its own: BEGIN, COMMIT, ROLLBACK, SAVEPOINT and RELEASE are the gateway's"
@@ -59,7 +59,11 @@ enum SQLRules {
   private static let temporaryDenial =
     "temporary objects are refused: they would outlive the request and be seen by others"
 
-  private static let readingActions: Set<Int32> = [SQLITE_READ, SQLITE_SELECT, SQLITE_FUNCTION, SQLITE_RECURSIVE]
+  /// ALTER TABLE looks for temporary objects that name the table, and updates their schema rows. There are none, as an
+  /// INSERT into that schema is refused, and a client's own UPDATE of a schema table is refused by SQLite.
+  private static let temporarySchemaActions: Set<Int32> = [
+    SQLITE_READ, SQLITE_SELECT, SQLITE_FUNCTION, SQLITE_RECURSIVE, SQLITE_UPDATE,
+  ]
 
   private static func pragmaDenial(name: String, argument: String?) -> String? {
     let name = name.lowercased()
