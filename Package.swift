@@ -96,9 +96,7 @@ let measuringRooms: [Target] = [
       .product(name: "NIOPosix", package: "swift-nio"),
       .product(name: "SwiftProtobuf", package: "swift-protobuf"),
     ]),
-  .target(
-    name: "Reporting",
-    dependencies: ["Measurement", .product(name: "Mustache", package: "swift-mustache")]),
+  .target(name: "Reporting", dependencies: ["Measurement"]),
 ]
 
 /// What the commands do, apart from reading their arguments.
@@ -154,7 +152,15 @@ let testTargets: [Target] = [
       .product(name: "NIOCore", package: "swift-nio"),
       .product(name: "NIOHTTP1", package: "swift-nio"),
     ]),
-  tests(of: "Workloads", with: ["Measurement", "Wire", "Protocol"]),
+  tests(
+    of: "Workloads",
+    with: [
+      "Measurement", "Wire", "Protocol",
+      .product(name: "NIOCore", package: "swift-nio"),
+      .product(name: "NIOPosix", package: "swift-nio"),
+      .product(name: "SwiftProtobuf", package: "swift-protobuf"),
+      .product(name: "Logging", package: "swift-log"),
+    ]),
   tests(of: "Reporting", with: ["Measurement"]),
   // The real executable, with real processes and other people's clients.
   .testTarget(
@@ -177,7 +183,6 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-protobuf.git", exact: "1.39.0"),
     .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift.git", exact: "0.2.0"),
     .package(url: "https://github.com/hummingbird-project/hummingbird.git", exact: "2.28.1", traits: []),
-    .package(url: "https://github.com/hummingbird-project/swift-mustache.git", exact: "2.1.1"),
     .package(url: "https://github.com/swift-server/async-http-client.git", exact: "1.37.0"),
   ],
   targets: pureRooms + storageRooms + networkRooms + serverRooms + measuringRooms + [commands, executable] + testTargets

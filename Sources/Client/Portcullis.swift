@@ -48,9 +48,12 @@ public final class Portcullis: Sendable {
     let deadline = NIODeadline.now() + .nanoseconds(timeout.nanoseconds)
     var last = RPCStatus(.unavailable, "no endpoint was tried in time")
     var attempts = 0
+    var wasReached = false
+    let patience = NIODeadline.now() + Self.connectPatience
     while NIODeadline.now() < deadline, !Task.isCancelled {
       do throws(RPCStatus) {
         let connection = try await connection()
+        wasReached = true
         do throws(RPCStatus) {
           return try await connection.unary(path, request, as: type, deadline: deadline)
         } catch {
@@ -68,11 +71,14 @@ public final class Portcullis: Sendable {
         }
       }
       attempts += 1
+      if !wasReached, NIODeadline.now() > patience { throw last }
       if attempts % endpoints.count == 0 { try? await Task.sleep(for: .milliseconds(50)) }
     }
     throw last
   }
 
+  /// How long a call goes on when no endpoint at all can be connected to: a node that restarts is back by then.
+  private static let connectPatience = TimeAmount.seconds(3)
   private static let unreachable = "no connection to "
 
   private func connection() async throws(RPCStatus) -> WireConnection {

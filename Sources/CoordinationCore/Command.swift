@@ -140,7 +140,9 @@ extension Command {
     case .cancelWait: return .cancelWait(scope: Key(try input.data()), ticket: try input.number())
     case .registerNode:
       return .registerNode(
-        NodeRecord(node: try input.number(), keyID: try input.text(), publicKey: try input.data(), clientURL: try input.text()))
+        NodeRecord(
+          node: try input.number(), keyID: try input.text(), publicKey: try input.data(),
+          clientURL: try input.text()))
     case .markClock: return .markClock
     }
   }

@@ -66,7 +66,11 @@ extension Raft {
   }
 
   mutating func receive(_ heartbeat: Heartbeat, from sender: NodeID) {
-    heardLeader(sender, commit: heartbeat.commit)
+    follow(sender)
+    // This node acknowledged as much to this leader, perhaps before it restarted, and entries that agreed with a
+    // leader's log are not replaced in its term.
+    if heartbeat.commit <= log.lastIndex { following.verified = max(following.verified, heartbeat.commit) }
+    learnCommit(heartbeat.commit)
     send(.heartbeatResponse(HeartbeatResponse(term: term, readContext: heartbeat.readContext)), to: sender)
   }
 

@@ -1,9 +1,9 @@
-import DequeModule
-
 // Owns proposals on their way to the leader: from clients of this node, and from followers to this leader.
 // Must never: append a forwarded proposal twice, or refuse one that was or may yet be appended.
 // Invariants: a `Propose` counts only in the term in which it was sent and only if its sequence is above all that came
 // from the same epoch of its sender. A message that is late or repeated is therefore left unanswered.
+
+import DequeModule
 
 /// What a follower has handed on.
 struct Forwarding: Sendable {

@@ -220,9 +220,10 @@ extension Raft {
   }
 
   mutating func sendHeartbeats() {
-    let heartbeat = Heartbeat(term: term, commit: commit, readContext: lastReadContext)
     for position in leading.peers.indices {
-      leading.peers[position].sentCommit = commit
+      let known = min(commit, leading.peers[position].matched)
+      leading.peers[position].sentCommit = max(leading.peers[position].sentCommit, known)
+      let heartbeat = Heartbeat(term: term, commit: known, readContext: lastReadContext)
       send(.heartbeat(heartbeat), to: leading.peers[position].id)
     }
   }

@@ -1,8 +1,8 @@
-import DequeModule
-
 // Owns the in-memory view of the log: the terms of all of it and the newest entries themselves.
 // Must never: decide what is committed or durable; it is told what it may let go of.
 // Invariants: cached entries are contiguous and end at `lastIndex`; indexes rise by one; terms and clocks never fall.
+
+import DequeModule
 
 struct Log: Sendable {
   private(set) var firstIndex: Index

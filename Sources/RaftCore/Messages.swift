@@ -52,6 +52,8 @@ package struct CommitAdvanced: Sendable, Equatable {
 
 package struct Heartbeat: Sendable, Equatable {
   package var term: Term
+  /// Never beyond what this follower has acknowledged in this term. A follower that restarted meanwhile may thus
+  /// trust it, although it no longer knows how far its log agrees with the leader's.
   package var commit: Index
   /// The newest round of read confirmations. It is the leader's own sequence and means nothing to anyone else.
   package var readContext: UInt64

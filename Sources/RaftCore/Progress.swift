@@ -1,8 +1,8 @@
-import DequeModule
-
 // Owns what a leader knows about one follower, and the bounds on what is on its way there.
 // Must never: take `matched` back. A follower that acknowledged entries has them on its disk.
 // Invariants: `matched < next`; entries in flight are all below `next` and above `matched`.
+
+import DequeModule
 
 struct Progress: Sendable {
   /// How entries are sent. `probe` sends one message and waits, since nobody knows yet where the logs agree;

@@ -1,9 +1,9 @@
-import DequeModule
-
 // Owns linearizable reads: the leader confirms that it still leads, the reader then waits until it has applied enough.
 // Must never: rest on a clock or a lease, or let an answer to one round confirm a later one.
 // Invariants: a round's context is above all before it; a round's index is the commit index of a leader that has
 // committed in its own term, taken before the round was sent (dissertation, section 6.4).
+
+import DequeModule
 
 /// A read that waits in the leader, from a client of its own or from a follower.
 enum WaitingRead: Sendable {

@@ -1,13 +1,14 @@
-import DequeModule
-
 // Owns the account of what was handed to the disk and what is known to be durable.
 // Must never: call an entry durable because another entry of the same index once was.
-// Invariants: `durableThrough <= handedThrough <= log.lastIndex`; the *current* log through `durableThrough` is on disk.
+// Invariants: `durableThrough <= handedThrough <= log.lastIndex`; the *current* log is on disk through
+// `durableThrough`.
 //
 // The disk works while the core goes on, so a write may be reported after its entries were truncated and replaced.
 // Every outstanding write therefore remembers how much of the current log it covers, and a truncation lowers that in
 // all of them: a late report can then only vouch for the entries that are still the same (the "ABA" of asynchronous
 // appends that etcd's raft describes).
+
+import DequeModule
 
 struct WriteLedger: Sendable {
   private struct Outstanding: Sendable {

@@ -1,8 +1,8 @@
-import RaftCore
-
 // Owns the rules of Raft, checked after each step against all nodes at once.
 // Must never: touch a node. It only sees what nodes write, send to their state machines and claim to be.
 // Invariant: `committed` is what any node ever committed, in order, and it only grows.
+
+import RaftCore
 
 struct Checker {
   struct Broken: Error {

@@ -1,13 +1,15 @@
-import RaftCore
-
 // Owns the way of a message: loss, repetition, delay, cuts, and the bugs that a network can have.
 // Must never: give a message to a node in the instant in which it was sent.
 // Invariant: all chance about messages comes from the network's own stream.
 
+import RaftCore
+
 extension Simulator {
   mutating func send(_ message: Message, from sender: Int, to receiver: Int) {
     mix(UInt64(sender) << 8 | UInt64(receiver))
-    if case .voteResponse(let response) = message, response.isGranted, !response.isPreVote { crashAfterVote(of: sender) }
+    if case .voteResponse(let response) = message, response.isGranted, !response.isPreVote {
+      crashAfterVote(of: sender)
+    }
     guard network.reaches(from: sender, to: receiver) else {
       if options.plantedBug == .confirmationForged { forgeConfirmation(of: message, to: sender, by: receiver) }
       return

@@ -1,8 +1,8 @@
-import RaftCore
-
 // Owns what a driver does around the core: feeding inputs, carrying out effects, applying entries, serving reads.
 // Must never: do more than a driver may. The core is stepped exactly as in a real node.
 // Invariant: effects are carried out in the order in which they came.
+
+import RaftCore
 
 extension Simulator {
   // MARK: Inputs

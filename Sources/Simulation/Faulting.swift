@@ -1,8 +1,8 @@
-import RaftCore
-
 // Owns what goes wrong, when and for how long.
 // Must never: begin a fault after the healing, or one that the seed did not pick.
 // Invariant: every fault but a lost message ends by itself.
+
+import RaftCore
 
 extension Simulator {
   mutating func count(_ kind: FaultKind) {

@@ -1,8 +1,8 @@
-import RaftCore
-
 // Owns the clients: proposals and reads through random nodes.
 // Must never: stop asking because a node refused. Clients come back, and to other nodes.
 // Invariant: every proposal has a number of its own, and no client proposes one twice.
+
+import RaftCore
 
 extension Simulator {
   mutating func load() {

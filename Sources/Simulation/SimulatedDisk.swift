@@ -1,8 +1,8 @@
-import RaftCore
-
 // Owns what a node wrote and how much of it would survive a crash.
 // Must never: keep a write without all writes before it. Each one is a transaction, kept whole or not at all.
 // Invariant: `written` is `durable` with all pending writes carried out.
+
+import RaftCore
 
 struct SimulatedDisk {
   struct Image {

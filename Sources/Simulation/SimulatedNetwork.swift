@@ -1,8 +1,8 @@
-import RaftCore
-
 // Owns who can reach whom and what happens to a message on its way.
 // Must never: change a message, unless a bug was planted that does.
 // Invariant: a cut is one-way; a partition is a set of cuts.
+
+import RaftCore
 
 struct SimulatedNetwork {
   private let nodeCount: Int

@@ -1,8 +1,8 @@
-import RaftCore
-
 // Owns one node of the world: the core, unchanged, and the least driver that it needs.
 // Must never: let anything of one life reach the next but what its disk kept.
 // Invariant: `raft` is nil exactly while the node is down.
+
+import RaftCore
 
 struct SimulatedNode {
   struct WaitingRead {

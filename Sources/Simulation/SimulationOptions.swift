@@ -1,8 +1,8 @@
-package import RaftCore
-
 // Owns what a run of the simulator is given and what it gives back.
 // Must never: carry anything by which two runs of one seed could differ.
 // Invariant: seed and options determine the report, to the last bit of its digest.
+
+package import RaftCore
 
 /// A defect that the world has on purpose, to prove that the checkers would notice it. All of them are outside the
 /// core: a disk that lies, a network that forges, a client that does not wait.

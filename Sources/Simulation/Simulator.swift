@@ -1,8 +1,8 @@
-import RaftCore
-
 // Owns the run: virtual time, the phases of a world, and the report.
 // Must never: read a real clock or draw from anything but its own streams.
 // Invariants: one seed, one story; the rules are checked after each step, and the first that breaks ends the run.
+
+import RaftCore
 
 package struct Simulator {
   enum Event {
@@ -172,7 +172,7 @@ package struct Simulator {
     case .convergence where hasConverged():
       phase = .done
       return
-    case .majority where progress() > progressAtWatch, .convergence where progress() > progressAtWatch:
+    case .majority where progress() != progressAtWatch, .convergence where progress() != progressAtWatch:
       // A backlog that goes through a narrow window takes its time. It may, as long as it goes on.
       progressAtWatch = progress()
       phaseEnds = min(now + options.livenessMilliseconds * 1000, watchEnds)
@@ -184,11 +184,10 @@ package struct Simulator {
     queue.push(.watch, afterMicroseconds: 100_000)
   }
 
-  /// What followers have written and everybody has applied. What a leader appends is not progress yet.
+  /// What everybody has applied and what the others have of the longest log. That one growing is not progress yet.
   private func progress() -> Int {
-    nodes.reduce(0) { sum, node in
-      sum + node.applied + (node.raft?.role == .leader ? 0 : node.disk.durable.entries.count)
-    }
+    let lengths = nodes.map(\.disk.durable.entries.count)
+    return nodes.reduce(0) { $0 + $1.applied } + lengths.reduce(0, +) - (lengths.max() ?? 0)
   }
 
   private func hasConverged() -> Bool {

@@ -1,13 +1,12 @@
-import RaftCore
-
 // Owns the memory of what happened last, so that a violation can be read as a story.
 // Must never: turn anything into text before it is asked for. Almost no run is ever read.
 // Invariant: at most `capacity` happenings are kept, the newest ones.
 
+import RaftCore
+
 struct Trace {
   enum Happening {
     case stepped(node: Int, inputs: [Input])
-    case sent(node: Int, to: NodeID, Message)
     case leadership(node: Int, Leadership)
     case committed(node: Int, RaftCore.Index)
     case started(node: Int)
@@ -35,9 +34,9 @@ struct Trace {
   private static func text(of happening: Happening) -> String {
     switch happening {
     case .stepped(let node, let inputs): "node \(node + 1) took \(inputs.map(text(of:)).joined(separator: "; "))"
-    case .sent(let node, let peer, let message): "node \(node + 1) sent \(peer) \(text(of: message))"
     case .leadership(let node, let leadership):
-      "node \(node + 1) is \(leadership.role) in \(leadership.term), led by \(leadership.leader?.description ?? "nobody")"
+      "node \(node + 1) is \(leadership.role) in \(leadership.term), led by "
+        + (leadership.leader?.description ?? "nobody")
     case .committed(let node, let index): "node \(node + 1) committed through \(index)"
     case .started(let node): "node \(node + 1) started"
     case .fault(let kind, let nodes): "\(kind.rawValue) at \(nodes.map { "node \($0 + 1)" }.joined(separator: ", "))"

@@ -1,8 +1,8 @@
-import RaftCore
-
 // Owns the sizes of one world, drawn from its seed.
 // Must never: be drawn from any other stream than `sizes`, or the same seed would differ between options.
 // Invariant: each seed has its own subset of faults and its own limits, some of them absurdly small ("swarm").
+
+import RaftCore
 
 struct World {
   var nodeCount: Int

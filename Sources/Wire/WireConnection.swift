@@ -51,9 +51,13 @@ package final class WireConnection: Sendable {
         }
       }
       .connect(host: host, port: port)
-      .flatMapThrowing { channel in
-        let handler = try channel.pipeline.syncOperations.handler(type: ClientConnection.self)
-        return WireConnection(channel: channel, connection: NIOLoopBound(handler, eventLoop: channel.eventLoop))
+      .flatMap { channel in
+        // The connect future completes before the channel is told that it is active, and so before HTTP/2 has begun: a
+        // call made from its callback would be written to a connection without a preface. One turn later it has begun.
+        channel.eventLoop.submit {
+          let handler = try channel.pipeline.syncOperations.handler(type: ClientConnection.self)
+          return WireConnection(channel: channel, connection: NIOLoopBound(handler, eventLoop: channel.eventLoop))
+        }
       }
       .flatMapErrorThrowing { error in
         throw RPCStatus(.unavailable, "cannot connect to \(authority): \(Self.cause(of: error))")

@@ -64,9 +64,6 @@ final class Lane: @unchecked Sendable {
     let endpoint = endpoints[nextEndpoint]
     nextEndpoint = (nextEndpoint + 1) % endpoints.count
     return WireConnection.connect(host: endpoint.host, port: endpoint.port, on: eventLoop)
-      // NIO completes a connect before it tells the channel's handlers that they are active, and a call in between is
-      // written to an HTTP/2 connection that has not begun. One turn of the loop later it has.
-      .flatMap { connection in self.eventLoop.submit { connection } }
       .map { connection in
         self.connected(connection)
         return connection

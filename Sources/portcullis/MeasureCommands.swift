@@ -189,7 +189,7 @@ extension FlushProfile {
         + String(format: "%7d   ", series.recordsPerCommit) + microseconds(latency.percentile(50)) + " "
         + microseconds(latency.percentile(99)) + " " + microseconds(latency.max)
     }
-    return [head] + rows + ["\(verdict)"]
+    return [head] + rows + [verdict.text]
   }
 }
 

@@ -1,3 +1,5 @@
+// What may leave before the disk is done, and what must not.
+
 import RaftCore
 import Testing
 

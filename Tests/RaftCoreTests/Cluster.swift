@@ -1,7 +1,7 @@
-import RaftCore
-
 // Owns the small world in which rules are tested one at a time: nodes, a network in order, and disks.
 // Must never: decide anything by chance. What fails here fails the same way every time.
+
+import RaftCore
 
 let electionTicks = 10
 let heartbeatTicks = 2

@@ -1,3 +1,5 @@
+// Who may lead, when, and what must be durable before.
+
 import RaftCore
 import Testing
 

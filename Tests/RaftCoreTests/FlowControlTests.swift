@@ -1,3 +1,5 @@
+// Every bound of `Limits`, reached and released.
+
 import RaftCore
 import Testing
 

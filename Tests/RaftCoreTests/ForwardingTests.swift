@@ -1,3 +1,5 @@
+// Proposals that take the way over a follower: once, or not at all, and never a wrong refusal.
+
 import RaftCore
 import Testing
 
@@ -26,10 +28,10 @@ struct ForwardingTests {
   }
 
   @Test("a repeated message is appended once and not refused")
-  func repeated() {
+  func repeated() throws {
     var cluster = Cluster(3)
     cluster.elect(1)
-    guard let message = forwarded(by: &cluster, [proposal(7)]) else { return #expect(Bool(false)) }
+    let message = try #require(forwarded(by: &cluster, [proposal(7)]))
     cluster.settle()
     let effects = cluster.step(1, .received(message, from: NodeID(2)))
     #expect(effects.isEmpty)
@@ -37,10 +39,10 @@ struct ForwardingTests {
   }
 
   @Test("a message that was overtaken is neither appended nor refused")
-  func overtaken() {
+  func overtaken() throws {
     var cluster = Cluster(3)
     cluster.elect(1)
-    guard let first = forwarded(by: &cluster, [proposal(1)]) else { return #expect(Bool(false)) }
+    let first = try #require(forwarded(by: &cluster, [proposal(1)]))
     cluster.inbox = []
     _ = forwarded(by: &cluster, [proposal(2)])
     cluster.settle()
@@ -49,10 +51,10 @@ struct ForwardingTests {
   }
 
   @Test("a node that restarted is heard again, and its earlier messages stay repeated ones")
-  func restartedSender() {
+  func restartedSender() throws {
     var cluster = Cluster(3)
     cluster.elect(1)
-    guard let before = forwarded(by: &cluster, [proposal(1)]) else { return #expect(Bool(false)) }
+    let before = try #require(forwarded(by: &cluster, [proposal(1)]))
     cluster.settle()
     let after = Message.propose(
       Propose(term: Term(1), epoch: 4711, sequence: 1, proposals: [proposal(2)]))
@@ -63,10 +65,10 @@ struct ForwardingTests {
   }
 
   @Test("a message of an earlier term is not appended, for it may have been already")
-  func earlierTerm() {
+  func earlierTerm() throws {
     var cluster = Cluster(3)
     cluster.elect(1)
-    guard let message = forwarded(by: &cluster, [proposal(1)]) else { return #expect(Bool(false)) }
+    let message = try #require(forwarded(by: &cluster, [proposal(1)]))
     cluster.inbox = []
     cluster.elect(3)
     cluster.elect(1)

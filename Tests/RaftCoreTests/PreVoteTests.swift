@@ -1,3 +1,5 @@
+// Nodes that were cut off must not disturb those that were not.
+
 import RaftCore
 import Testing
 

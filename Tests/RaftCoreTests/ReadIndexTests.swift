@@ -1,3 +1,5 @@
+// Reads that are never stale, and the ways in which they could have been.
+
 import RaftCore
 import Testing
 

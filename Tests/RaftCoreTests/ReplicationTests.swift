@@ -1,3 +1,5 @@
+// How logs come to agree, from every state in which they can differ.
+
 import RaftCore
 import Testing
 
@@ -116,14 +118,33 @@ struct ReplicationTests {
 
   @Test("a follower commits no further than it has verified against this term's leader")
   func commitStopsAtVerified() {
-    // Entry 2 is left over from a deposed leader. The new leader's heartbeat names a commit index beyond it.
+    // Entry 2 is left over from a deposed leader. The new leader has committed another one there.
     var raft = Raft(configuration: configuration(1, of: 3), restored: restored(terms: [1, 2]))
-    let heartbeat = Heartbeat(term: Term(3), commit: Index(2), readContext: 0)
-    #expect(raft.takeDurably(.received(.heartbeat(heartbeat), from: NodeID(2))).commits.isEmpty)
+    let advanced = CommitAdvanced(term: Term(3), commit: Index(2))
+    #expect(raft.takeDurably(.received(.commitAdvanced(advanced), from: NodeID(2))).commits.isEmpty)
     let agreed = raft.takeDurably(.received(append(term: 3, after: 1, 1), from: NodeID(2)))
     #expect(agreed.commits == [Index(1)])
     let replaced = raft.takeDurably(.received(append(term: 3, after: 1, 1, [entry(2, term: 3)]), from: NodeID(2)))
     #expect(replaced.commits == [Index(2)])
+  }
+
+  @Test("a heartbeat names no commit index beyond what the follower acknowledged")
+  func heartbeatCommit() {
+    var cluster = Cluster(3)
+    cluster.elect(1)
+    cluster.isolated = [NodeID(3)]
+    cluster.step(1, .propose([proposal(1)]))
+    cluster.settle()
+    let effects = cluster.step(1, .readIndex(id: 1))
+    #expect(effects.sent(to: NodeID(2)).map(\.heartbeat?.commit) == [Index(2)])
+    #expect(effects.sent(to: NodeID(3)).map(\.heartbeat?.commit) == [Index(1)])
+  }
+
+  @Test("a follower that restarts with a complete log learns the commit index from a heartbeat alone")
+  func restartInTheSameTerm() {
+    var raft = Raft(configuration: configuration(1, of: 3), restored: restored(terms: [1, 1, 1], votedFor: 2))
+    let heartbeat = Heartbeat(term: Term(1), commit: Index(3), readContext: 0)
+    #expect(raft.take(.received(.heartbeat(heartbeat), from: NodeID(2))).commits == [Index(3)])
   }
 
   @Test("a follower catches up after it was cut off, even when messages were lost")

@@ -1,3 +1,5 @@
+// The arguments of section 5.4, each as an example.
+
 import RaftCore
 import Testing
 

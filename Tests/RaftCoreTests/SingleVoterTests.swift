@@ -1,3 +1,5 @@
+// The embedded default: a cluster of one does the least possible.
+
 import RaftCore
 import Testing
 

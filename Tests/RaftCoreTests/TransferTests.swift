@@ -1,3 +1,5 @@
+// Handing over leadership, and giving up on it.
+
 import RaftCore
 import Testing
 

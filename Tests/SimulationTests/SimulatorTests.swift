@@ -1,3 +1,5 @@
+// Whole clusters under faults, a few hundred seeds of them. More seeds are for a night, not for every build.
+
 import RaftCore
 import Simulation
 import Testing

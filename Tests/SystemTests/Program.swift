@@ -75,13 +75,12 @@ final class RunningProgram: Sendable {
         }
       }
     }
-    try process.run()
-    processID = process.processIdentifier
-    Thread.detachNewThread {
-      process.waitUntilExit()
+    process.terminationHandler = { process in
       let code = process.terminationReason == .exit ? process.terminationStatus : 128 + process.terminationStatus
       state.change { $0.ended = code }
     }
+    try process.run()
+    processID = process.processIdentifier
   }
 
   deinit {
@@ -100,6 +99,12 @@ final class RunningProgram: Sendable {
   func exitCode() async -> Int32 {
     await wait { $0.ended != nil }
     return state.value.withLock { $0.ended } ?? -1
+  }
+
+  /// Waits until standard error holds `text`, or the program ended without it.
+  func waitForErrors(_ text: String) async throws {
+    await wait { $0.ended != nil || ($0.lines["err"] ?? "").contains(text) }
+    try #require(errors.contains(text), "the program ended without saying \"\(text)\"; it said: \(errors)")
   }
 
   /// Waits until standard output holds `text`, or the program ended without it.

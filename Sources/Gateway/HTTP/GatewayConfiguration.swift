@@ -41,6 +41,7 @@ package enum GatewayError: Error, Sendable, CustomStringConvertible {
   case duplicateName(String)
   case samePath(String, String)
   case open(database: String, OpenError)
+  case listen(host: String, port: Int, reason: String)
 
   package var description: String {
     switch self {
@@ -49,6 +50,9 @@ package enum GatewayError: Error, Sendable, CustomStringConvertible {
         "\"\(name)\" is no database name: use 1 to 64 letters, digits, '.', '_' or '-', beginning with a letter or digit."
     case .duplicateName(let name): return "The database name \"\(name)\" is declared twice."
     case .samePath(let first, let second): return "The databases \"\(first)\" and \"\(second)\" are one file."
+    case .listen(let host, let port, let reason):
+      return
+        "the gateway cannot listen on \(host):\(port): \(reason.lowercased()). Choose another address with --listen-gateway."
     case .open(let database, let error): return "Database \"\(database)\": \(error)"
     }
   }

@@ -3,6 +3,7 @@
 // Must never serve a part of what was declared: one database that cannot be opened stops the start. Invariant: the
 // databases are closed after the last request has been answered, and before `run` returns.
 
+import Glibc
 import Hummingbird
 package import Logging
 import NIOCore
@@ -88,7 +89,12 @@ package final class GatewayServer: Sendable {
       Task { await services.triggerGracefulShutdown() }
     }
     for database in databases { await database.close() }
-    try result.get()
+    do {
+      try result.get()
+    } catch let error as IOError {
+      throw GatewayError.listen(
+        host: configuration.host, port: configuration.port, reason: String(cString: strerror(error.errnoCode)))
+    }
   }
 
   /// The server's own notices of coming and going are nobody's concern.
