@@ -12,7 +12,9 @@ extension CoreLoop {
       apply(cached, localMilliseconds: localMilliseconds)
     } else {
       do {
-        let read = try parts.storage.entries(after: applied, through: last, maxBytes: 8 << 20)
+        // Only what memory no longer has: the disk may not have newer entries yet, or still have replaced ones.
+        let onDisk = min(last, raft.firstCachedIndex.previous)
+        let read = try parts.storage.entries(after: applied, through: onDisk, maxBytes: 8 << 20)
         apply(read[...], localMilliseconds: localMilliseconds)
       } catch {
         parts.onFatal("the log could not be read: \(error)")
