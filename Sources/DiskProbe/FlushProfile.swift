@@ -11,7 +11,7 @@ package import Measurement
 /// One way of asking the disk, and how long each answer took.
 package struct FlushSeries: Sendable {
   package enum Path: String, Sendable {
-    /// A durable transaction of the log: `LogStorage.write`.
+    /// A batch made durable by the log: `LogStorage.append`.
     case log
     /// `pwrite` and `fdatasync` of a file whose blocks are already there: the least that any log could do.
     case file

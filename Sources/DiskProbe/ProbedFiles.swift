@@ -81,7 +81,7 @@ struct ProbedLog {
     lastIndex = opened.recovered.lastIndex
     self.recordBytes = recordBytes
     let term = HardState(term: Term(1), votedFor: nil)
-    try storage.write([Persist(sequence: 0, hardState: term, removeFrom: nil, entries: [])])
+    try storage.append([Persist(sequence: 0, hardState: term, removeFrom: nil, entries: [])])
   }
 
   mutating func commit(records: Int) throws(StorageError) {
@@ -95,7 +95,7 @@ struct ProbedLog {
           payload: source.next(bytes: recordBytes)))
     }
     sequence += 1
-    try storage.write([Persist(sequence: sequence, hardState: nil, removeFrom: nil, entries: entries)])
+    try storage.append([Persist(sequence: sequence, hardState: nil, removeFrom: nil, entries: entries)])
   }
 
   func close() {

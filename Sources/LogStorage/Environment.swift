@@ -148,6 +148,12 @@ final class Environment: @unchecked Sendable {
     try Self.check(mdb_reader_check(handle, &cleared), "clearing stale readers", path)
   }
 
+  /// Throws when the environment was closed.
+  func checkOpen() throws(StorageError) {
+    try enter()
+    pthread_rwlock_unlock(gate)
+  }
+
   private func enter() throws(StorageError) {
     let code = pthread_rwlock_rdlock(gate)
     precondition(code == 0, "the log's gate failed: \(StorageError.text(ofSystemError: code))")

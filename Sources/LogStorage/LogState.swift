@@ -78,6 +78,22 @@ struct LogState: Sendable {
     }
   }
 
+  /// Takes note of a batch that only adds, without writing it to the tree.
+  mutating func admit(_ persist: Persist) {
+    if let hardState = persist.hardState { replaceHardState(by: hardState) }
+    for entry in persist.entries { admit(entry) }
+  }
+
+  /// Whether a batch only adds to the log. What cuts goes to the tree at once.
+  func isOnlyAddedTo(by batch: [Persist]) -> Bool {
+    var end = lastIndex
+    for persist in batch {
+      if let removeFrom = persist.removeFrom, removeFrom <= end { return false }
+      if let last = persist.entries.last { end = last.index }
+    }
+    return true
+  }
+
   private mutating func replaceHardState(by new: HardState) {
     precondition(new.term >= hardState.term, "\(new.term) was to be stored over \(hardState.term): terms never fall")
     precondition(
@@ -89,15 +105,19 @@ struct LogState: Sendable {
   private mutating func append(
     _ entry: Entry, _ placing: Transaction.Placing, in transaction: borrowing Transaction
   ) throws(StorageError) {
+    admit(entry)
+    let record = try transaction.reserve(
+      key: Key.entry(entry.index), bytes: EntryHeader.bytes + entry.payload.count, placing)
+    EntryHeader.write(entry, to: record)
+  }
+
+  private mutating func admit(_ entry: Entry) {
     precondition(entry.index == lastIndex.next, "\(entry.index) was to be stored behind \(lastIndex)")
     precondition(
       entry.term >= lastTerm && entry.term <= hardState.term,
       "\(entry.index) is of \(entry.term), between \(lastTerm) before it and the stored \(hardState.term)")
     precondition(
       entry.clockMilliseconds >= lastClockMilliseconds, "the cluster's clock fell at \(entry.index)")
-    let record = try transaction.reserve(
-      key: Key.entry(entry.index), bytes: EntryHeader.bytes + entry.payload.count, placing)
-    EntryHeader.write(entry, to: record)
     lastIndex = entry.index
     lastTerm = entry.term
     lastClockMilliseconds = entry.clockMilliseconds

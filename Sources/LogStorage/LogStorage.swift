@@ -6,6 +6,8 @@
 // Who acts: one thread writes (LogWriter's, or whichever thread writes first), any thread reads. The contract with the
 // other rooms is `open`, `write`, `entries` and `close` alone, so that where the bytes go first may change behind it.
 //
+// A batch is durable in the journal first (Journal.swift, JournaledWriting.swift); the tree takes it later.
+//
 // Invariants: the entries are contiguous from `firstIndex` to `lastIndex`; terms and clocks do not fall from one entry
 // to the next; no entry's term is above the stored term (a term is durable no later than its entries).
 
@@ -13,24 +15,32 @@ package import RaftCore
 import Synchronization
 
 package final class LogStorage: Sendable {
-  private let environment: Environment
+  let environment: Environment
+  let journal: Journal
   private let directory: LogDirectory
   private let truncationStepEntries: Int
-  private let shared: Mutex<Shared>
+  let shared: Mutex<Shared>
 
   /// What threads other than the writer's look at, and the writer's own state between two writes.
-  private struct Shared {
+  struct Shared {
     var log: LogState
+    /// What the tree has of it; the rest is in the journal.
+    var settled: LogState
+    var unsettled = Unsettled()
     var owner: ThreadIdentity?
     /// The first error of a write. What is on the disk is not known after it, so that every later write is refused.
     var failure: StorageError?
   }
 
-  private init(environment: Environment, directory: LogDirectory, log: LogState, options: Options) {
+  private init(
+    environment: Environment, journal: Journal, directory: LogDirectory, log: LogState, sequence: UInt64,
+    options: Options
+  ) {
     self.environment = environment
+    self.journal = journal
     self.directory = directory
     truncationStepEntries = options.truncationStepEntries
-    shared = Mutex(Shared(log: log, owner: nil, failure: nil))
+    shared = Mutex(Shared(log: log, settled: log, unsettled: Unsettled(sequence: sequence), owner: nil, failure: nil))
   }
 
   deinit {
@@ -49,12 +59,19 @@ package final class LogStorage: Sendable {
       try create(identity, in: environment)
       try LogDirectory.sync(path)
     }
-    let recovered = try environment.read { (transaction) throws(StorageError) in
-      try checkIdentity(try storedIdentity(in: transaction, path: path), expected: identity, path: path)
-      return try Recovery(options: options).run(in: transaction)
+    let recover = { () throws(StorageError) in
+      try environment.read { (transaction) throws(StorageError) in
+        try checkIdentity(try storedIdentity(in: transaction, path: path), expected: identity, path: path)
+        return try Recovery(options: options).run(in: transaction)
+      }
     }
+    var recovered = try recover()
+    let journal = try Journal(directory: path, capacityBytes: options.journalBytes)
+    let (sequence, hasMoved) = try settle(journal, into: environment, LogState(recovered))
+    if hasMoved { recovered = try recover() }
     let storage = LogStorage(
-      environment: environment, directory: directory, log: LogState(recovered), options: options)
+      environment: environment, journal: journal, directory: directory, log: LogState(recovered), sequence: sequence,
+      options: options)
     return (storage, recovered)
   }
 
@@ -86,6 +103,7 @@ package final class LogStorage: Sendable {
   @discardableResult
   package func write(_ batch: [Persist]) throws(StorageError) -> FlushTiming {
     let began = MonotonicClock.nanoseconds()
+    try settle()
     var log = try claim()
     do throws(StorageError) {
       let flush = try write(batch, to: &log)
@@ -98,7 +116,7 @@ package final class LogStorage: Sendable {
     }
   }
 
-  private func claim() throws(StorageError) -> LogState {
+  func claim() throws(StorageError) -> LogState {
     let caller = ThreadIdentity.current
     let (log, failure) = shared.withLock { shared in
       let owner = shared.owner ?? caller
@@ -150,7 +168,10 @@ package final class LogStorage: Sendable {
       flushBegan = MonotonicClock.nanoseconds()
     }
     log = next
-    shared.withLock { $0.log = next }
+    shared.withLock { shared in
+      shared.log = next
+      shared.settled = next
+    }
     return flushBegan
   }
 
@@ -159,6 +180,24 @@ package final class LogStorage: Sendable {
   /// The entries after `after` and up to `through`, as far as `maxBytes` of payload go; the first one always, however
   /// large, so that the reader gets on. Fewer when the log ends before. Any thread may ask.
   package func entries(
+    after: Index, through: Index, maxBytes: Int
+  ) throws(StorageError) -> [Entry] {
+    guard through > after else { return [] }
+    try environment.checkOpen()
+    let (settledLast, unsettled) = shared.withLock { ($0.settled.lastIndex, $0.unsettled.entries) }
+    var entries = try settledEntries(after: after, through: min(through, settledLast), maxBytes: maxBytes)
+    guard after.advanced(by: entries.count) >= settledLast else { return entries }
+    var bytes = entries.reduce(0) { $0 + $1.payload.count }
+    for entry in unsettled where entry.index > after && entry.index <= through {
+      bytes += entry.payload.count
+      guard entries.isEmpty || bytes <= maxBytes else { break }
+      entries.append(entry)
+    }
+    return entries
+  }
+
+  /// The same of what the tree has.
+  private func settledEntries(
     after: Index, through: Index, maxBytes: Int
   ) throws(StorageError) -> [Entry] {
     guard through > after else { return [] }

@@ -44,15 +44,19 @@ package final class LogWriter: Sendable {
       while let group = queue.takeAll() {
         do throws(StorageError) {
           for part in split(group) {
-            let timing = try storage.write(part)
+            let timing = try storage.append(part)
             if let last = part.last { onPersisted(last.sequence, timing) }
           }
+          // Behind the replies: nobody waits for it but the next group.
+          if storage.isDueForSettling { try storage.settle() }
         } catch {
           queue.refuseEverything()
           onFailure(error)
           return
         }
       }
+      // What is left in the journal is safe there; settling it now spares the next start the work.
+      do throws(StorageError) { try storage.settle() } catch { onFailure(error) }
     }
   }
 

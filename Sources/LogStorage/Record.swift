@@ -5,7 +5,8 @@
 //
 //   key 0          identity     written once
 //   key 1          hard state   written when the term or the vote changes
-//   2 … 255        free, for what later formats need
+//   2              journal      written with each move of the journal into the tree
+//   3 … 255        free, for what later formats need
 //   256 + index    the entry of that index
 //
 // Every record starts with a CRC-32C over its own key (8 bytes) and everything after the sum, so that a record that is
@@ -13,6 +14,7 @@
 //
 //   identity     crc 4 │ format 4 │ magic 8 │ cluster 8 │ node 8 │ incarnation 8
 //   hard state   crc 4 │ has vote 1 │ zero 3 │ term 8 │ voted for 8
+//   journal      crc 4 │ zero 4 │ sequence of the newest record that was moved 8
 //   entry        crc 4 │ kind 1 │ zero 3 │ term 8 │ clock in milliseconds 8 │ payload
 //
 // Invariants: in every format, however late, the identity starts with its sum and the format's number, so that an
@@ -28,6 +30,7 @@ enum Format {
 enum Key {
   static let identity: UInt64 = 0
   static let hardState: UInt64 = 1
+  static let journal: UInt64 = 2
   private static let beforeFirstEntry: UInt64 = 256
 
   static func entry(_ index: Index) -> UInt64 { beforeFirstEntry + index.rawValue }
@@ -124,6 +127,22 @@ enum HardStateRecord {
   }
 }
 
+/// Up to which record the tree has taken the journal.
+enum JournalPositionRecord {
+  static let bytes = 16
+
+  static func write(_ sequence: UInt64, to record: UnsafeMutableRawBufferPointer) {
+    record.store(UInt32(0), at: 4)
+    record.store(sequence, at: 8)
+    Record.seal(key: Key.journal, record)
+  }
+
+  static func read(_ record: UnsafeRawBufferPointer) throws(Corruption) -> UInt64 {
+    try Record.check(key: Key.journal, record, atLeastBytes: bytes)
+    return record.integer(at: 8)
+  }
+}
+
 /// What stands before an entry's payload.
 struct EntryHeader {
   static let bytes = 24
@@ -171,7 +190,7 @@ extension Entry {
 
 extension UnsafeRawBufferPointer {
   /// LMDB aligns values to two bytes only.
-  fileprivate func integer<T: FixedWidthInteger & BitwiseCopyable>(at offset: Int) -> T {
+  func integer<T: FixedWidthInteger & BitwiseCopyable>(at offset: Int) -> T {
     T(littleEndian: loadUnaligned(fromByteOffset: offset, as: T.self))
   }
 }

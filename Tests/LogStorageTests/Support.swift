@@ -19,7 +19,7 @@ final class TemporaryDirectory {
   }
 
   deinit {
-    for name in ["log/data.mdb", "log/lock.mdb", "log/owner.lock", "log", "file"] {
+    for name in ["log/data.mdb", "log/lock.mdb", "log/owner.lock", "log/journal", "log", "file"] {
       let full = path + "/" + name
       if unlink(full) != 0 { rmdir(full) }
     }
@@ -42,6 +42,22 @@ final class TemporaryDirectory {
     precondition(file != nil, "\(dataFile) is not there")
     defer { fclose(file) }
     precondition(fwrite(bytes, 1, bytes.count, file) == bytes.count, "\(dataFile) could not be written")
+  }
+
+  /// Changes one bit of the journal, at every place of `pattern`. Returns how many there were.
+  func flipBit(inJournal pattern: [UInt8]) -> Int {
+    let path = log + "/journal"
+    guard let file = fopen(path, "r+") else { preconditionFailure("\(path) is not there") }
+    defer { fclose(file) }
+    fseek(file, 0, SEEK_END)
+    var bytes = [UInt8](repeating: 0, count: ftell(file))
+    rewind(file)
+    precondition(fread(&bytes, 1, bytes.count, file) == bytes.count, "the journal could not be read")
+    let places = positions(of: pattern, in: bytes)
+    for place in places { bytes[place + pattern.count / 2] ^= 0x10 }
+    rewind(file)
+    precondition(fwrite(bytes, 1, bytes.count, file) == bytes.count, "the journal could not be written")
+    return places.count
   }
 
   /// Changes one bit of every place where `pattern` is. Returns how many there were: LMDB leaves older copies of a page.

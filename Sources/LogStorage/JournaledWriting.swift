@@ -1,0 +1,128 @@
+// Owns the way of a batch through the journal into the tree: `append` makes it durable with one flush, `settle` moves
+// what has gathered into the tree in one transaction, whose cost many batches share.
+//
+// It must never: let the journal be reused before that transaction is durable; let a batch that cuts the log go through
+// the journal, since what it cuts may be in the tree.
+//
+// Invariants: the tree and the unsettled entries together are the log; the tree's stored sequence is that of the newest
+// record it has taken, written in the same transaction as the entries.
+
+package import RaftCore
+import Synchronization
+
+/// What is in the journal and not yet in the tree.
+struct Unsettled: Sendable {
+  /// Contiguous, from the first that the tree does not have.
+  var entries: [Entry] = []
+  var hardState: HardState?
+  /// Of the newest record that was ever written.
+  var sequence: UInt64 = 0
+  var isEmpty: Bool { entries.isEmpty && hardState == nil }
+}
+
+extension LogStorage {
+  /// Moving costs about as much as ten flushes of the journal for this many bytes, so it is done no sooner.
+  private static let settleFromBytes = 512 << 10
+
+  /// Makes the whole batch durable: in the journal if it only adds to the log, in the tree otherwise. The same rules as
+  /// for `write` hold.
+  @discardableResult
+  package func append(_ batch: [Persist]) throws(StorageError) -> FlushTiming {
+    let began = MonotonicClock.nanoseconds()
+    var log = try claim()
+    let merged = Self.merged(batch)
+    let bytes = Journal.bytes(for: merged)
+    guard log.isOnlyAddedTo(by: batch), journal.canEverHold(bytes: bytes) else { return try write(batch) }
+    if !journal.hasRoom(forBytes: bytes) { try settle() }
+    log.admit(merged)
+    let sequence = shared.withLock { $0.unsettled.sequence } + 1
+    let flushBegan: UInt64
+    do throws(StorageError) {
+      // What is acknowledged from the journal must find room in the tree later.
+      try environment.makeRoom(forBytes: LogState.pageBytesNeeded(for: [merged][...]) + 2 * journal.usedBytes)
+      flushBegan = try journal.append(merged, sequence: sequence)
+    } catch {
+      shared.withLock { $0.failure = error }
+      throw error
+    }
+    shared.withLock { shared in
+      shared.log = log
+      shared.unsettled.sequence = sequence
+      shared.unsettled.entries += merged.entries
+      shared.unsettled.hardState = merged.hardState ?? shared.unsettled.hardState
+    }
+    return FlushTiming(
+      beganNanoseconds: began, flushBeganNanoseconds: flushBegan, flushEndedNanoseconds: MonotonicClock.nanoseconds(),
+      persists: batch.count, entries: merged.entries.count)
+  }
+
+  /// Whether enough has gathered to be worth a transaction.
+  var isDueForSettling: Bool { journal.usedBytes >= Self.settleFromBytes }
+
+  /// Moves everything from the journal into the tree. On the writing thread; does nothing when there is nothing.
+  package func settle() throws(StorageError) {
+    _ = try claim()
+    var (state, unsettled) = shared.withLock { ($0.settled, $0.unsettled) }
+    guard !unsettled.isEmpty else { return }
+    let persist = Persist(
+      sequence: 0, hardState: unsettled.hardState, removeFrom: nil, entries: unsettled.entries)
+    do throws(StorageError) {
+      try Self.commit([persist], upTo: unsettled.sequence, to: &state, in: environment)
+    } catch {
+      shared.withLock { $0.failure = error }
+      throw error
+    }
+    unsettled.entries = []
+    unsettled.hardState = nil
+    shared.withLock { shared in
+      shared.settled = state
+      shared.unsettled = unsettled
+    }
+    journal.reuse()
+  }
+
+  /// At the opening: moves what an earlier run left in the journal.
+  /// - Returns: the sequence of the newest record, and whether anything was moved.
+  static func settle(
+    _ journal: Journal, into environment: Environment, _ log: LogState
+  ) throws(StorageError) -> (sequence: UInt64, hasMoved: Bool) {
+    let settled = try environment.read { (transaction) throws(StorageError) in
+      guard let record = try transaction.record(at: Key.journal) else { return UInt64(0) }
+      do throws(Corruption) {
+        return try JournalPositionRecord.read(record)
+      } catch {
+        throw .corruptFile(reason: "the journal's position: \(error.reason)")
+      }
+    }
+    let records = try journal.replay(after: settled)
+    guard let newest = records.last?.sequence else { return (settled, false) }
+    var state = log
+    try commit(records.map(\.persist), upTo: newest, to: &state, in: environment)
+    return (newest, true)
+  }
+
+  private static func commit(
+    _ persists: [Persist], upTo sequence: UInt64, to state: inout LogState, in environment: Environment
+  ) throws(StorageError) {
+    try environment.makeRoom(forBytes: LogState.pageBytesNeeded(for: persists[...]))
+    var next = state
+    try environment.write { (transaction) throws(StorageError) in
+      try next.apply(persists[...], in: transaction)
+      JournalPositionRecord.write(
+        sequence,
+        to: try transaction.reserve(key: Key.journal, bytes: JournalPositionRecord.bytes, .replacing))
+    }
+    state = next
+  }
+
+  /// One persist that leaves the log as the batch does.
+  private static func merged(_ batch: [Persist]) -> Persist {
+    if batch.count == 1, let only = batch.first { return only }
+    var merged = Persist(sequence: 0, hardState: nil, removeFrom: nil, entries: [])
+    for persist in batch {
+      merged.hardState = persist.hardState ?? merged.hardState
+      merged.entries += persist.entries
+    }
+    return merged
+  }
+}
