@@ -17,7 +17,7 @@ struct ScratchDirectory {
   }
 
   func remove() {
-    for name in ["log/data.mdb", "log/lock.mdb", "log/owner.lock", "plain"] { unlink(path + "/" + name) }
+    for name in ["log/data.mdb", "log/lock.mdb", "log/owner.lock", "log/journal", "plain"] { unlink(path + "/" + name) }
     rmdir(path + "/log")
     rmdir(path)
   }
