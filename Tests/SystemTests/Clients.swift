@@ -1,4 +1,4 @@
-// Clients that others wrote: Debian's etcdctl, and PyJWT with cryptography.
+// Clients that others wrote: Debian's etcdctl and sqlite3, and PyJWT with cryptography.
 
 import Foundation
 import Testing
@@ -6,11 +6,15 @@ import Testing
 enum Clients {
   private static let directory = ProcessInfo.processInfo.environment["PORTCULLIS_CLIENTS"] ?? ""
 
-  static let etcdctl: String? = [directory + "/usr/bin/etcdctl", "/usr/bin/etcdctl"]
-    .first(where: FileManager.default.isExecutableFile(atPath:))
+  static let etcdctl = program("etcdctl")
+  static let sqlite3 = program("sqlite3")
 
   static let hasPyJWT = FileManager.default.fileExists(atPath: directory + "/python/jwt")
   static let pythonPath = directory + "/python"
+
+  private static func program(_ name: String) -> String? {
+    [directory + "/usr/bin/" + name, "/usr/bin/" + name].first(where: FileManager.default.isExecutableFile(atPath:))
+  }
 }
 
 /// etcdctl 3.4 against given endpoints.

@@ -80,25 +80,28 @@ struct HoldTests {
     await serving.stop()
   }
 
-  @Test("an existing SQLite file is protected as it is, and given back unchanged")
+  @Test(
+    "an existing SQLite file is protected as it is, and given back unchanged",
+    .enabled(if: Clients.sqlite3 != nil, "sqlite3 (Debian: sqlite3) is not there"))
   func existingFile() async throws {
+    let sqlite3 = try #require(Clients.sqlite3)
     let directory = try ScratchDirectory()
     let path = directory("orders.db")
     let schema =
       "CREATE TABLE stock (id INTEGER PRIMARY KEY, n INTEGER CHECK (n >= 0)); CREATE INDEX by_n ON stock (n);"
     let made = try await Program.run(
-      [path, schema + "INSERT INTO stock VALUES (7, 3);"], executable: "/usr/bin/sqlite3")
+      [path, schema + "INSERT INTO stock VALUES (7, 3);"], executable: sqlite3)
     try #require(made.exitCode == 0, "\(made.errors)")
     let question = "SELECT sql FROM sqlite_schema WHERE name NOT LIKE '\\_fence%' ESCAPE '\\' ORDER BY name"
-    let before = try await Program.run([path, question], executable: "/usr/bin/sqlite3").output
+    let before = try await Program.run([path, question], executable: sqlite3).output
     let serving = try await Serving.start(directory("data"), databases: ["orders": path])
     let sold = try await serving.run([
       "acquire", "orders", "--", Program.path, "sql", "orders", "UPDATE stock SET n = n - 1 WHERE id = 7",
     ])
     #expect(sold.exitCode == 0, "\(sold.errors)")
     await serving.stop()
-    #expect(try await Program.run([path, question], executable: "/usr/bin/sqlite3").output == before)
-    #expect(try await Program.run([path, "SELECT n FROM stock"], executable: "/usr/bin/sqlite3").output == "2\n")
+    #expect(try await Program.run([path, question], executable: sqlite3).output == before)
+    #expect(try await Program.run([path, "SELECT n FROM stock"], executable: sqlite3).output == "2\n")
   }
 
   private func withServing(_ body: (Serving) async throws -> Void) async throws {
