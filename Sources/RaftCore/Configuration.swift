@@ -1,26 +1,6 @@
 // Owns what a node is told when it starts: who it is, who votes, how patient it is and every limit it keeps.
-// Must never: change while the node runs. A change of membership will go through the log.
-// Invariant: voters are sorted and distinct, so that every node sees them in the same order.
-
-/// Who takes part. Learners and joint configurations will be added here and reach nodes as `Entry.Kind.membership`.
-package struct Membership: Sendable, Equatable {
-  /// Sorted and distinct.
-  package let voters: [NodeID]
-
-  package init(voters: [NodeID]) {
-    let sorted = voters.sorted()
-    precondition(!sorted.isEmpty, "a cluster needs at least one voter")
-    for (one, other) in zip(sorted, sorted.dropFirst()) {
-      precondition(one != other, "\(one) is named twice among the voters")
-    }
-    self.voters = sorted
-  }
-
-  /// The smallest number of voters of which any two groups share a member.
-  package var quorum: Int { voters.count / 2 + 1 }
-
-  package func contains(_ node: NodeID) -> Bool { voters.contains(node) }
-}
+// Must never: change while the node runs. Changes of membership go through the log (Membership.swift).
+// Invariant: what is here was known before the first step.
 
 /// Every bound that the core keeps, in one place.
 package struct Limits: Sendable, Equatable {
@@ -38,11 +18,19 @@ package struct Limits: Sendable, Equatable {
   package var maxPendingReads: Int
   /// Confirmations of leadership under way at once. Reads that come meanwhile share the next one.
   package var maxReadRounds: Int
+  /// Bytes of a snapshot in one message. One such message at a time is on its way to a follower.
+  package var maxSnapshotChunkBytes: Int
+  /// Entries kept behind a snapshot, so that a follower that is a little behind need not take all of it.
+  package var trailingEntries: Int
+  /// A learner may be promoted when it lacks no more entries than this of the leader's log.
+  package var maxPromotionLag: Int
+  package var maxLearners: Int
 
   package init(
     maxMessageBytes: Int = 1 << 20, maxInFlightMessages: Int = 256, maxInFlightBytes: Int = 16 << 20,
     maxUncommittedBytes: Int = 64 << 20, cachedEntryBytes: Int = 64 << 20, maxCachedEntries: Int = 256 << 10,
-    maxPendingReads: Int = 64 << 10, maxReadRounds: Int = 4
+    maxPendingReads: Int = 64 << 10, maxReadRounds: Int = 4, maxSnapshotChunkBytes: Int = 1 << 20,
+    trailingEntries: Int = 10_000, maxPromotionLag: Int = 1000, maxLearners: Int = 1
   ) {
     precondition(maxMessageBytes > 0 && maxInFlightMessages > 0 && maxInFlightBytes > 0 && maxUncommittedBytes > 0)
     precondition(cachedEntryBytes >= 0 && maxCachedEntries >= 0 && maxPendingReads > 0 && maxReadRounds > 0)
@@ -54,12 +42,19 @@ package struct Limits: Sendable, Equatable {
     self.maxCachedEntries = maxCachedEntries
     self.maxPendingReads = maxPendingReads
     self.maxReadRounds = maxReadRounds
+    precondition(maxSnapshotChunkBytes > 0 && trailingEntries >= 0 && maxPromotionLag >= 0 && maxLearners >= 0)
+    self.maxSnapshotChunkBytes = maxSnapshotChunkBytes
+    self.trailingEntries = trailingEntries
+    self.maxPromotionLag = maxPromotionLag
+    self.maxLearners = maxLearners
   }
 }
 
 package struct Configuration: Sendable {
   package var id: NodeID
-  package var voters: [NodeID]
+  /// What counts while neither the log nor a snapshot says otherwise: the members of a cluster that is being founded,
+  /// or nobody for a node that waits to be added to one.
+  package var membership: Membership
   /// Ticks between two heartbeats of a leader.
   package var heartbeatTicks: Int
   /// Ticks without a leader after which an election may begin; each wait is drawn from [n, 2n).
@@ -69,14 +64,24 @@ package struct Configuration: Sendable {
   package var limits: Limits
 
   package init(
-    id: NodeID, voters: [NodeID], heartbeatTicks: Int = 10, electionTicks: Int = 100, seed: UInt64,
+    id: NodeID, membership: Membership, heartbeatTicks: Int = 10, electionTicks: Int = 100, seed: UInt64,
     limits: Limits = Limits()
   ) {
     self.id = id
-    self.voters = voters
+    self.membership = membership
     self.heartbeatTicks = heartbeatTicks
     self.electionTicks = electionTicks
     self.seed = seed
     self.limits = limits
+  }
+
+  /// A founding cluster whose members have no addresses, for tests and the simulator.
+  package init(
+    id: NodeID, voters: [NodeID], heartbeatTicks: Int = 10, electionTicks: Int = 100, seed: UInt64,
+    limits: Limits = Limits()
+  ) {
+    self.init(
+      id: id, membership: Membership(voters: voters), heartbeatTicks: heartbeatTicks, electionTicks: electionTicks,
+      seed: seed, limits: limits)
   }
 }

@@ -51,13 +51,53 @@ package struct Persist: Sendable, Equatable {
   package var hardState: HardState?
   /// Set only where a conflict was found: this entry and all after it are to be removed before `entries` are written.
   package var removeFrom: Index?
+  /// Set only where a snapshot takes the place of the log: every entry is to be removed, and the log begins anew behind
+  /// this place. The snapshot itself was durable before.
+  package var base: LogBase?
+  /// The log that storage found damaged is whole again; what it remembers of the damage is to be removed.
+  package var isRepaired = false
   package var entries: [Entry]
 
-  package init(sequence: UInt64, hardState: HardState?, removeFrom: Index?, entries: [Entry]) {
+  package init(
+    sequence: UInt64, hardState: HardState?, removeFrom: Index?, base: LogBase? = nil, isRepaired: Bool = false,
+    entries: [Entry]
+  ) {
     self.sequence = sequence
     self.hardState = hardState
     self.removeFrom = removeFrom
+    self.base = base
+    self.isRepaired = isRepaired
     self.entries = entries
+  }
+}
+
+/// The entry before the first one that a log holds, of which only this is still known.
+package struct LogBase: Sendable, Equatable {
+  package var index: Index
+  package var term: Term
+  package var clockMilliseconds: UInt64
+
+  package init(index: Index, term: Term, clockMilliseconds: UInt64) {
+    self.index = index
+    self.term = term
+    self.clockMilliseconds = clockMilliseconds
+  }
+}
+
+/// What a disk had lost when it was read: this node may have acknowledged entries that it no longer has, so it neither
+/// votes nor stands until its log is whole again (Alagappan et al., "Protocol-Aware Recovery", section 3).
+package struct Damage: Sendable, Equatable {
+  /// The first entry that could not be read. The log was restored up to the one before.
+  package var firstLost: Index
+  /// The newest entry that the log may have had.
+  package var lastLost: Index
+  /// The stored term when the damage was found: entries of later terms were not acknowledged before it.
+  package var term: Term
+
+  package init(firstLost: Index, lastLost: Index, term: Term) {
+    self.firstLost = firstLost
+    self.lastLost = lastLost
+    self.term = term
   }
 }
 
@@ -86,10 +126,17 @@ package struct Restored: Sendable {
   package var tail: [Entry]
   /// The clock of the newest entry, 0 for an empty log.
   package var lastClockMilliseconds: UInt64
+  /// The newest snapshot that is whole. Its point is at or behind `firstIndex.previous`, and the log either holds the
+  /// entry at the point or ends there. nil where there was never one.
+  package var snapshot: SnapshotPoint?
+  /// Every entry of kind `membership` that the log holds.
+  package var membershipEntries: [Entry]
+  package var damage: Damage?
 
   package init(
     hardState: HardState, firstIndex: Index, lastIndex: Index, termRuns: [TermRun], tail: [Entry],
-    lastClockMilliseconds: UInt64
+    lastClockMilliseconds: UInt64, snapshot: SnapshotPoint? = nil, membershipEntries: [Entry] = [],
+    damage: Damage? = nil
   ) {
     self.hardState = hardState
     self.firstIndex = firstIndex
@@ -97,6 +144,9 @@ package struct Restored: Sendable {
     self.termRuns = termRuns
     self.tail = tail
     self.lastClockMilliseconds = lastClockMilliseconds
+    self.snapshot = snapshot
+    self.membershipEntries = membershipEntries
+    self.damage = damage
   }
 
   /// A disk on which nothing was ever written.

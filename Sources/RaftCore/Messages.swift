@@ -175,6 +175,42 @@ package struct ReadIndexResponse: Sendable, Equatable {
   }
 }
 
+/// A stretch of a snapshot, for a follower that needs entries which the leader's log no longer has (Raft paper, section 7).
+/// A chunk of no bytes asks how much the follower has.
+package struct InstallSnapshot: Sendable, Equatable {
+  package var term: Term
+  package var chunk: SnapshotChunk
+
+  package init(term: Term, chunk: SnapshotChunk) {
+    self.term = term
+    self.chunk = chunk
+  }
+}
+
+package struct InstallSnapshotResponse: Sendable, Equatable {
+  package enum Outcome: Sendable, Equatable {
+    /// The follower holds this snapshot's bytes up to here: go on from there.
+    case staged(through: UInt64)
+    /// The follower's state and log, on disk, are at or beyond the snapshot's point.
+    case installed
+    /// All bytes came and do not check: begin again.
+    case rejected
+  }
+
+  package var term: Term
+  /// Names the snapshot that this answers: index and checksum of its description.
+  package var index: Index
+  package var checksum: UInt32
+  package var outcome: Outcome
+
+  package init(term: Term, index: Index, checksum: UInt32, outcome: Outcome) {
+    self.term = term
+    self.index = index
+    self.checksum = checksum
+    self.outcome = outcome
+  }
+}
+
 /// The leader asks a follower that has the whole log to stand for election at once.
 package struct TimeoutNow: Sendable, Equatable {
   package var term: Term
@@ -195,6 +231,8 @@ package enum Message: Sendable, Equatable {
   case readIndex(ReadIndexRequest)
   case readIndexResponse(ReadIndexResponse)
   case timeoutNow(TimeoutNow)
+  case installSnapshot(InstallSnapshot)
+  case installSnapshotResponse(InstallSnapshotResponse)
 
   package var term: Term {
     switch self {
@@ -210,6 +248,8 @@ package enum Message: Sendable, Equatable {
     case .readIndex(let message): message.term
     case .readIndexResponse(let message): message.term
     case .timeoutNow(let message): message.term
+    case .installSnapshot(let message): message.term
+    case .installSnapshotResponse(let message): message.term
     }
   }
 }

@@ -53,7 +53,7 @@ package struct Raft: Sendable {
       configuration.electionTicks > configuration.heartbeatTicks,
       "an election timeout of \(configuration.electionTicks) ticks would fire between two heartbeats")
     id = configuration.id
-    membership = Membership(voters: configuration.voters)
+    membership = configuration.membership
     precondition(membership.contains(id), "\(id) is not among the voters that it was started with")
     limits = configuration.limits
     heartbeatTicks = configuration.heartbeatTicks
@@ -113,6 +113,7 @@ package struct Raft: Sendable {
     case .unreachable(let peer): unreachable(peer)
     case .transferLeadership(let target): transferLeadership(to: target)
     case .applied(let index): appliedThrough = max(appliedThrough, index)
+    case .snapshotTaken, .snapshotRead, .snapshotStaged, .snapshotReady, .snapshotRejected, .storage: break
     }
   }
 
@@ -220,6 +221,7 @@ package struct Raft: Sendable {
     case .readIndex(let request): receive(request, from: sender)
     case .readIndexResponse(let response): receive(response)
     case .timeoutNow: receiveTimeoutNow(from: sender)
+    case .installSnapshot, .installSnapshotResponse: break
     }
   }
 

@@ -6,10 +6,13 @@
 package struct Proposal: Sendable, Equatable {
   /// The proposer's own number for it, which comes back in a refusal.
   package var id: UInt64
+  /// `membership`: the payload is an encoded `MembershipRequest`. Nobody proposes a `noOp`.
+  package var kind: Entry.Kind
   package var payload: [UInt8]
 
-  package init(id: UInt64, payload: [UInt8]) {
+  package init(id: UInt64, kind: Entry.Kind = .command, payload: [UInt8]) {
     self.id = id
+    self.kind = kind
     self.payload = payload
   }
 }
@@ -28,6 +31,20 @@ package enum Refusal: UInt8, Sendable {
   case tooManyReads = 5
   /// Reads only: the leader did not answer in time.
   case leaderSilent = 6
+  /// This node's disk, or the leader's, has no room but its reserve: free some, and writing goes on by itself.
+  case storageFull = 7
+  /// An earlier change of membership is not complete: retry when it is.
+  case membershipChangeUnderWay = 8
+  /// The change names a node that is no member, or that is no learner where one is needed.
+  case noSuchMember = 9
+  case alreadyMember = 10
+  /// The learner lacks too much of the log to be counted on: retry when it has caught up.
+  case learnerIsBehind = 11
+  case tooManyLearners = 12
+  /// The change would leave nobody to vote.
+  case noVoterWouldRemain = 13
+  /// The bytes of the change cannot be read.
+  case malformedChange = 14
 }
 
 /// Entries that a lagging peer needs and that are no longer in memory. The driver reads them from its storage and
@@ -62,6 +79,18 @@ package enum Input: Sendable {
   case transferLeadership(to: NodeID)
   /// The state machine has taken everything up to here, so the core may let go of it.
   case applied(through: Index)
+  /// A snapshot of the state machine at this point is whole and durable on this node: the log before it may go.
+  case snapshotTaken(SnapshotPoint)
+  /// The answer to `Effect.readSnapshot`; nil when that snapshot, or any, is not there.
+  case snapshotRead(SnapshotRead, SnapshotChunk?)
+  /// The bytes of this snapshot up to `through` are staged. They need not survive a crash.
+  case snapshotStaged(SnapshotDescription, through: UInt64)
+  /// All bytes are there and durable, they checked, and the state in them was read: it can be installed at once.
+  case snapshotReady(SnapshotDescription)
+  /// All bytes are there and are not a snapshot that this node can read.
+  case snapshotRejected(SnapshotDescription)
+  /// Whether the disk has room for more than its reserve.
+  case storage(isWritable: Bool)
 }
 
 package enum Role: UInt8, Sendable {
@@ -98,4 +127,18 @@ package enum Effect: Sendable {
   case fetch(FetchRequest)
   /// Role, term or leader changed.
   case leadership(Leadership)
+  /// Asks storage for a stretch of a snapshot; to be answered with `Input.snapshotRead`.
+  case readSnapshot(SnapshotRead)
+  /// A stretch that came in. One at offset 0 of another snapshot than before takes the place of what was staged. To be
+  /// answered with `snapshotStaged`, and after the last stretch with `snapshotReady` or `snapshotRejected`.
+  case stageSnapshot(SnapshotChunk)
+  /// The state machine becomes the snapshot that was reported ready. Comes right behind the `persist` whose `base` is
+  /// the snapshot's point, and before any `commit` beyond it.
+  case installSnapshot(SnapshotDescription)
+  /// Storage may remove all entries before this index, in small steps and at its leisure. They stay readable until then.
+  case compact(before: Index)
+  /// The configuration in force changed: by an entry that was appended or cut away again, or by a snapshot.
+  case membership(Membership)
+  /// This node's damaged log is whole again, and it takes part as any other.
+  case repaired
 }

@@ -77,7 +77,9 @@ extension Simulator {
       queue.push(
         .fetched(node: node, life: nodes[node].life, request),
         afterMicroseconds: diskChance.next(in: 1..<world.flushMicroseconds))
-    case .leadership: break
+    case .leadership, .membership, .repaired, .compact: break
+    case .readSnapshot, .stageSnapshot, .installSnapshot:
+      throw Checker.Broken(rule: "no snapshot is asked for", detail: "none was ever taken")
     }
   }
 

@@ -55,6 +55,7 @@ struct Trace {
     case .unreachable(let peer): "\(peer) is unreachable"
     case .transferLeadership(let target): "hand over to \(target)"
     case .applied(let index): "applied through \(index)"
+    default: "\(input)"
     }
   }
 
