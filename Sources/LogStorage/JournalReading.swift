@@ -13,8 +13,8 @@ import RaftCore
 
 /// What follows in the journal on what the tree has.
 struct JournalFindings {
-  /// Of the whole records, as far as they continue the log without a gap. A damaged record in between that held none does
-  /// not keep them away.
+  /// Of the whole records, as far as they continue the log without a gap. A damaged record in between that held none
+  /// does not keep them away.
   var entries: [Entry] = []
   /// The highest that any whole head has, or what the tree has taken.
   var newestSequence: UInt64
@@ -34,14 +34,15 @@ extension HardState {
 }
 
 extension Journal {
-  /// Everything behind the record `settled`. With nil, where the tree's own note of it is lost, every head that there is.
+  /// Everything behind the record `settled`. With nil, where the tree's own note of it is lost, every head that there
+  /// is.
   /// - Parameter end: the last index that the tree has.
   func findings(after settled: UInt64?, end: Index) throws(StorageError) -> JournalFindings {
     let seed = sumSeed()
     return try wholeFile().withUnsafeBytes { bytes in
       var findings = JournalFindings(newestSequence: settled ?? 0)
       var position = 0
-      if let settled {
+      if settled != nil {
         while let found = Found(in: bytes, at: position, seed: seed),
           found.head.sequence == findings.newestSequence + 1, let entries = found.entries
         {
@@ -49,7 +50,7 @@ extension Journal {
           findings.entries += entries
           position = found.end
         }
-        }
+      }
       let expected = settled.map { _ in findings.newestSequence + 1 }
       while position + Self.headBytes <= bytes.count {
         guard let found = Found(in: bytes, at: position, seed: seed) else {

@@ -78,7 +78,8 @@ extension LogStorage {
     let persist = Persist(
       sequence: 0, hardState: unsettled.hardState, removeFrom: nil, entries: unsettled.entries)
     // What was acknowledged must find room, in the reserve if need be.
-    try change(&state, forBytes: LogState.pageBytesNeeded(for: [persist])) { (state, transaction) throws(StorageError) in
+    try change(&state, forBytes: LogState.pageBytesNeeded(for: [persist])) {
+      (state, transaction) throws(StorageError) in
       try state.apply([persist], in: transaction)
       try transaction.put(key: Key.journal, bytes: JournalPositionRecord.bytes) {
         JournalPositionRecord.write(unsettled.sequence, to: $0)

@@ -21,7 +21,9 @@ struct DamageTests {
   private func marked(_ index: UInt64) -> [UInt8] { Array("payload-of-entry-\(index)-in-the-log".utf8) }
 
   /// 1 to `count`, with the entry at `damaged` damaged in every copy.
-  private func damagedLog(_ count: UInt64, at damaged: UInt64, _ options: LogStorage.Options) throws -> TemporaryDirectory {
+  private func damagedLog(_ count: UInt64, at damaged: UInt64, _ options: LogStorage.Options) throws
+    -> TemporaryDirectory
+  {
     let directory = TemporaryDirectory()
     try directory.write([persist(1, term: 2, (1...count).map { entry($0, marked($0)) })], options)
     #expect(directory.flipBit(inEvery: marked(damaged)) > 0)
