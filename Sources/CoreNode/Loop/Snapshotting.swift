@@ -47,10 +47,24 @@ extension CoreLoop {
     case .staged(let through): inputs.append(.snapshotStaged(description, through: through))
     case .rejected: inputs.append(.snapshotRejected(description))
     case .ready(let box):
-      if let old = ready?.state { retired.append(old) }
+      releaseUnusedSnapshot()
       ready = (description, box)
       inputs.append(.snapshotReady(description))
     }
+  }
+
+  /// A snapshot that the step did not ask to install is not needed any more: the log caught up while it was read.
+  func releaseUnusedSnapshot() {
+    guard let box = ready?.state else { return }
+    ready = nil
+    retired.append(box)
+  }
+
+  /// Called after the state that took their place was published, so that the last reference is let go of elsewhere.
+  func releaseRetired() {
+    guard !retired.isEmpty else { return }
+    for box in retired { snapshots.release(box) }
+    retired.removeAll()
   }
 
   /// The state becomes the snapshot's. Whoever waits here for an entry that is inside of it gets no outcome any more.

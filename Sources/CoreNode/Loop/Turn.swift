@@ -17,11 +17,13 @@ extension CoreLoop {
     inputs.removeAll(keepingCapacity: true)
     hasUrgentInput = false
     for effect in effects { carryOut(effect, localMilliseconds: local) }
+    releaseUnusedSnapshot()
     for (peer, messages) in outgoing { parts.peers.send(messages, peer) }
     outgoing.removeAll(keepingCapacity: true)
     applyCommitted(localMilliseconds: local)
     takeSnapshotIfDue()
     publish()
+    releaseRetired()
     answerReads()
     timeOut()
     replies.send()
@@ -160,8 +162,6 @@ extension CoreLoop {
     answered.removeAll(keepingCapacity: true)
     for completion in done { replies.add(completion, .done(snapshot)) }
     done.removeAll(keepingCapacity: true)
-    for box in retired { snapshots.release(box) }
-    retired.removeAll()
   }
 
   private func makeSnapshot() -> Snapshot {

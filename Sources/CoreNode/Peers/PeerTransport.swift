@@ -25,10 +25,15 @@ final class PeerTransport: Sendable {
     var members: [Member] = []
     /// Nodes that greeted this one and are no members by its log.
     var guests: [NodeID: Member] = [:]
+    /// Nodes that were members until now: the leader still has to tell them so.
+    var leaving: Set<NodeID> = []
     var isStarted = false
     var listener: (any Channel)?
     var accepted: [ObjectIdentifier: (channel: any Channel, peer: NodeID?)] = [:]
   }
+
+  /// How long a node that left can still be reached.
+  private static let farewell = TimeAmount.seconds(10)
 
   private let registry: PeerRegistry
   private let birth: UInt64
@@ -108,26 +113,36 @@ final class PeerTransport: Sendable {
 
   // MARK: Who is connected
 
-  /// Follows the configuration in force: links to new members, none to those that left, new ones where an address
-  /// changed. Any thread; the loop calls it.
+  /// Follows the configuration in force: links to new members, after a while none to those that left, new ones where an
+  /// address changed. Any thread; the loop calls it.
   func follow(_ membership: Membership) {
-    let stopped = state.withLockedValue { state -> [PeerLink] in
+    let (stopped, left) = state.withLockedValue { state -> ([PeerLink], [NodeID]) in
       state.members = membership.members.filter { $0.id != localID }
-      var stopped: [PeerLink] = []
+      var (stopped, left): ([PeerLink], [NodeID]) = ([], [])
       for (id, link) in state.links {
-        if let member = state.members.first(where: { $0.id == id }) {
-          state.guests[id] = nil
-          if endpoints(of: member) == link.endpoints { continue }
-        } else if state.guests[id] != nil {
+        guard let member = state.members.first(where: { $0.id == id }) else {
+          if state.guests[id] == nil, state.leaving.insert(id).inserted { left.append(id) }
           continue
         }
+        state.guests[id] = nil
+        state.leaving.remove(id)
+        guard endpoints(of: member) != link.endpoints else { continue }
         stopped.append(link)
         state.links[id] = nil
       }
       for member in state.members where state.links[member.id] == nil { open(to: member, &state) }
-      return stopped
+      return (stopped, left)
     }
     for link in stopped { link.stop() }
+    guard !left.isEmpty else { return }
+    group.next().scheduleTask(in: Self.farewell) { [weak self] in self?.close(left) }
+  }
+
+  private func close(_ left: [NodeID]) {
+    let links = state.withLockedValue { state in
+      left.compactMap { state.leaving.remove($0) == nil ? nil : state.links.removeValue(forKey: $0) }
+    }
+    for link in links { link.stop() }
   }
 
   /// Hangs up on a node that was removed, so that it greets again and is told.
