@@ -142,7 +142,9 @@ let testTargets: [Target] = [
       .product(name: "SwiftProtobuf", package: "swift-protobuf"),
       .product(name: "Logging", package: "swift-log"),
     ]),
-  tests(of: "CoreNode", with: ["RaftCore"]),
+  tests(
+    of: "CoreNode",
+    with: ["RaftCore", "LogStorage", "CoordinationCore", .product(name: "NIOCore", package: "swift-nio")]),
   tests(
     of: "Gateway",
     with: [

@@ -6,21 +6,21 @@
 import Crypto
 import RaftCore
 
-struct MemberAddress: Sendable, Equatable {
+package struct MemberAddress: Sendable, Equatable {
   static let format: UInt8 = 1
   static let maxURLs = 8
   static let maxTextBytes = 255
 
   /// Empty until the member has started for the first time and said what it is called.
-  var name: String
-  var peerURLs: [String]
+  package var name: String
+  package var peerURLs: [String]
 
-  init(name: String, peerURLs: [String]) {
+  package init(name: String, peerURLs: [String]) {
     self.name = name
     self.peerURLs = peerURLs
   }
 
-  func encoded() -> [UInt8] {
+  package func encoded() -> [UInt8] {
     precondition(peerURLs.count <= Self.maxURLs, "a member has \(peerURLs.count) URLs")
     var bytes = [Self.format]
     func append(_ text: String) {
@@ -35,7 +35,7 @@ struct MemberAddress: Sendable, Equatable {
   }
 
   /// Nil for bytes that are no address; the members of tests and simulations have none.
-  init?(_ bytes: [UInt8]) {
+  package init?(_ bytes: [UInt8]) {
     var rest = bytes[...]
     func text() -> String? {
       guard rest.count >= 2 else { return nil }
@@ -59,17 +59,17 @@ struct MemberAddress: Sendable, Equatable {
 }
 
 /// Where a peer is served.
-struct PeerEndpoint: Sendable, Equatable {
-  let host: String
-  let port: Int
+package struct PeerEndpoint: Sendable, Equatable {
+  package let host: String
+  package let port: Int
 
-  /// Reads `http://host:port`, with brackets around an IPv6 address. etcd wants a port and no path, and so does this.
-  init(host: String, port: Int) {
+  package init(host: String, port: Int) {
     self.host = host
     self.port = port
   }
 
-  init?(url: String) {
+  /// Reads `http://host:port`, with brackets around an IPv6 address. etcd wants a port and no path, and so does this.
+  package init?(url: String) {
     guard url.utf8.count <= MemberAddress.maxTextBytes, url.hasPrefix("http://") else { return nil }
     var rest = url.dropFirst("http://".count)
     if rest.hasSuffix("/") { rest = rest.dropLast() }

@@ -11,24 +11,35 @@
 //   answer     … · cluster u64 · incarnation u64 · membership u32 + bytes
 //   refusal    … · cluster u64 · incarnation u64 · to u64 · reason u8 · text u32 + bytes
 
-import NIOCore
-import RaftCore
+package import NIOCore
+package import RaftCore
 
 /// Opens a connection over which messages follow.
-struct Hello: Sendable, Equatable {
+package struct Hello: Sendable, Equatable {
   static let magic: UInt64 = 0x7063_756c_6c69_7331  // "pcullis1"
   static let maxAddressBytes = 32 << 10
 
-  var clusterID: UInt64
-  var incarnation: UInt64
-  var from: NodeID
-  var to: NodeID
+  package var clusterID: UInt64
+  package var incarnation: UInt64
+  package var from: NodeID
+  package var to: NodeID
   /// Drawn when the sender's log was made. Another one under the same identity is another disk.
-  var birth: UInt64
+  package var birth: UInt64
   /// The sender's `Member.address`, so that a node which does not know the sender yet can answer it.
-  var address: [UInt8]
+  package var address: [UInt8]
 
-  func write(into buffer: inout ByteBuffer) {
+  package init(
+    clusterID: UInt64, incarnation: UInt64, from: NodeID, to: NodeID, birth: UInt64, address: [UInt8]
+  ) {
+    self.clusterID = clusterID
+    self.incarnation = incarnation
+    self.from = from
+    self.to = to
+    self.birth = birth
+    self.address = address
+  }
+
+  package func write(into buffer: inout ByteBuffer) {
     PeerCodec.writeFrame(into: &buffer) { buffer in
       buffer.writeMultipleIntegers(
         Self.magic, PeerCodec.version, clusterID, incarnation, from.rawValue, to.rawValue, birth, endianness: .little)
@@ -38,24 +49,32 @@ struct Hello: Sendable, Equatable {
 }
 
 /// Asks who is in the cluster, in the place of a hello. What a node asks that is to join.
-struct Inquiry: Sendable, Equatable {
+package struct Inquiry: Sendable, Equatable {
   static let magic: UInt64 = 0x7063_756c_6c69_7351  // "pcullisQ"
 
-  func write(into buffer: inout ByteBuffer) {
+  package init() {}
+
+  package func write(into buffer: inout ByteBuffer) {
     PeerCodec.writeFrame(into: &buffer) {
       $0.writeMultipleIntegers(Self.magic, PeerCodec.version, endianness: .little)
     }
   }
 }
 
-struct InquiryAnswer: Sendable, Equatable {
+package struct InquiryAnswer: Sendable, Equatable {
   static let magic: UInt64 = 0x7063_756c_6c69_7341  // "pcullisA"
 
-  var clusterID: UInt64
-  var incarnation: UInt64
-  var membership: Membership
+  package var clusterID: UInt64
+  package var incarnation: UInt64
+  package var membership: Membership
 
-  func write(into buffer: inout ByteBuffer) {
+  package init(clusterID: UInt64, incarnation: UInt64, membership: Membership) {
+    self.clusterID = clusterID
+    self.incarnation = incarnation
+    self.membership = membership
+  }
+
+  package func write(into buffer: inout ByteBuffer) {
     PeerCodec.writeFrame(into: &buffer) { buffer in
       buffer.writeMultipleIntegers(Self.magic, PeerCodec.version, clusterID, incarnation, endianness: .little)
       PeerCodec.write(bytes: membership.encoded(), into: &buffer)
@@ -64,10 +83,10 @@ struct InquiryAnswer: Sendable, Equatable {
 }
 
 /// Why a node does not talk to the one that greeted it. It is told, so that its operator is.
-struct PeerRefusal: Sendable, Equatable {
+package struct PeerRefusal: Sendable, Equatable {
   static let magic: UInt64 = 0x7063_756c_6c69_7352  // "pcullisR"
 
-  enum Reason: UInt8, Sendable {
+  package enum Reason: UInt8, Sendable {
     case otherCluster = 1
     case otherIncarnation = 2
     /// The id belongs to somebody else than who listens there.
@@ -78,13 +97,21 @@ struct PeerRefusal: Sendable, Equatable {
     case removed = 5
   }
 
-  var clusterID: UInt64
-  var incarnation: UInt64
-  var to: NodeID
-  var reason: Reason
-  var text: String
+  package var clusterID: UInt64
+  package var incarnation: UInt64
+  package var to: NodeID
+  package var reason: Reason
+  package var text: String
 
-  func write(into buffer: inout ByteBuffer) {
+  package init(clusterID: UInt64, incarnation: UInt64, to: NodeID, reason: Reason, text: String) {
+    self.clusterID = clusterID
+    self.incarnation = incarnation
+    self.to = to
+    self.reason = reason
+    self.text = text
+  }
+
+  package func write(into buffer: inout ByteBuffer) {
     PeerCodec.writeFrame(into: &buffer) { buffer in
       buffer.writeMultipleIntegers(
         Self.magic, PeerCodec.version, clusterID, incarnation, to.rawValue, reason.rawValue, endianness: .little)
@@ -94,13 +121,13 @@ struct PeerRefusal: Sendable, Equatable {
 }
 
 /// The first frame of a connection, in either direction.
-enum Opening: Sendable, Equatable {
+package enum Opening: Sendable, Equatable {
   case hello(Hello)
   case inquiry
   case answer(InquiryAnswer)
   case refusal(PeerRefusal)
 
-  static func read(_ body: ByteBuffer) throws(PeerCodecError) -> Opening {
+  package static func read(_ body: ByteBuffer) throws(PeerCodecError) -> Opening {
     var input = PeerReader(buffer: body)
     let magic = try? input.number()
     guard let magic, [Hello.magic, Inquiry.magic, InquiryAnswer.magic, PeerRefusal.magic].contains(magic) else {

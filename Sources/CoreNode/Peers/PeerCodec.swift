@@ -11,28 +11,28 @@
 // bytes give a message or an error, and nothing is allocated before it is known to be there (PeerReading.swift).
 
 import LogStorage
-import NIOCore
-import RaftCore
+package import NIOCore
+package import RaftCore
 
-enum PeerCodecError: Error, CustomStringConvertible {
+package enum PeerCodecError: Error, CustomStringConvertible {
   case damaged(String)
 
-  var description: String {
+  package var description: String {
     if case .damaged(let text) = self { return text }
     return "damaged frame"
   }
 }
 
-enum PeerCodec {
+package enum PeerCodec {
   /// The format that `Hello` announces.
-  static let version: UInt16 = 2
+  package static let version: UInt16 = 2
   /// A frame that claims to be longer is damaged. What goes into one message is bounded by `Limits`, to 1 MiB of entries,
   /// of proposals or of a snapshot, save for one larger entry, which is no larger than what a client may send.
-  static let maxFrameBytes = 16 << 20
+  package static let maxFrameBytes = 16 << 20
   /// The same for the first frame of a connection, which comes from anybody.
-  static let maxOpeningBytes = 1 << 20
+  package static let maxOpeningBytes = 1 << 20
 
-  static func write(_ message: Message, into buffer: inout ByteBuffer) {
+  package static func write(_ message: Message, into buffer: inout ByteBuffer) {
     writeFrame(into: &buffer) { buffer in write(body: message, into: &buffer) }
   }
 
@@ -51,7 +51,7 @@ enum PeerCodec {
   }
 
   /// Takes the next whole frame's body off the buffer, or nil when it has not all arrived.
-  static func readFrame(
+  package static func readFrame(
     from buffer: inout ByteBuffer, atMost limit: Int = maxFrameBytes
   ) throws(PeerCodecError) -> ByteBuffer? {
     guard let length = buffer.getInteger(at: buffer.readerIndex, endianness: .little, as: UInt32.self),

@@ -1,12 +1,12 @@
 // Reading what peers send: every number, length and kind is checked before anything is made of it. What comes from a
 // socket may be anything, and the worst that it may do is close the connection.
 
-import NIOCore
-import RaftCore
+package import NIOCore
+package import RaftCore
 
 extension PeerCodec {
   /// Reads a frame's body back.
-  static func read(_ body: ByteBuffer) throws(PeerCodecError) -> Message {
+  package static func read(_ body: ByteBuffer) throws(PeerCodecError) -> Message {
     var input = PeerReader(buffer: body)
     let number = try input.byte()
     guard let kind = Kind(rawValue: number) else { throw .damaged("unknown kind of message \(number)") }

@@ -4,29 +4,29 @@
 // The births are kept in the data directory as well. A node that has only just started has applied nothing, and would
 // otherwise welcome a wiped disk in the very election that the disk's lost vote could decide.
 
-import CoordinationCore
-import LogStorage
+package import CoordinationCore
+package import LogStorage
 import NIOConcurrencyHelpers
-import RaftCore
+package import RaftCore
 
-final class PeerRegistry: Sendable {
+package final class PeerRegistry: Sendable {
   private struct State {
     var membership: Membership
     var births: [NodeID: UInt64]
     var removed: Set<NodeID> = []
   }
 
-  let identity: Identity
+  package let identity: Identity
   private let state: NIOLockedValueBox<State>
 
-  init(identity: Identity, membership: Membership, births: [NodeID: UInt64]) {
+  package init(identity: Identity, membership: Membership, births: [NodeID: UInt64]) {
     self.identity = identity
     state = NIOLockedValueBox(State(membership: membership, births: births))
   }
 
   /// Takes note of the configuration that this node has applied, and of those that were members and are no longer.
   /// - Returns: who was removed now.
-  func applied(_ membership: Membership) -> [NodeID] {
+  package func applied(_ membership: Membership) -> [NodeID] {
     state.withLockedValue { state in
       let gone = state.membership.members.map(\.id).filter { !membership.contains($0) }
       state.membership = membership
@@ -38,12 +38,12 @@ final class PeerRegistry: Sendable {
   /// Takes note of what nodes have said of themselves. A record of a node that is no member is of one that was: it can
   /// only have been applied behind the entry that added the node.
   /// - Returns: every birth that is known now, if one is new.
-  func registered(_ records: [NodeRecord]) -> [NodeID: UInt64]? {
+  package func registered(_ records: [NodeRecord]) -> [NodeID: UInt64]? {
     state.withLockedValue { state in
       var isNew = false
       for record in records {
         let node = NodeID(record.node)
-        if !state.membership.contains(node) { state.removed.insert(node) }
+        if record.isRemoved || !state.membership.contains(node) { state.removed.insert(node) }
         guard record.birth != 0, state.births[node] != record.birth else { continue }
         state.births[node] = record.birth
         isNew = true
@@ -52,13 +52,13 @@ final class PeerRegistry: Sendable {
     }
   }
 
-  var answer: InquiryAnswer {
+  package var answer: InquiryAnswer {
     let membership = state.withLockedValue { $0.membership }
     return InquiryAnswer(clusterID: identity.clusterID, incarnation: identity.incarnation, membership: membership)
   }
 
   /// Why a node that greets is not to be talked to, or nil.
-  func refusal(of hello: Hello) -> PeerRefusal? {
+  package func refusal(of hello: Hello) -> PeerRefusal? {
     let seen = { (id: UInt64) in String(id, radix: 16) }
     let (birth, isRemoved) = state.withLockedValue { ($0.births[hello.from], $0.removed.contains(hello.from)) }
     let reason: PeerRefusal.Reason

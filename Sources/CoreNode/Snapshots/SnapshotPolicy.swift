@@ -1,7 +1,7 @@
 // When a snapshot is due. A snapshot writes the whole state, so how often is worth it depends on the state's size: the
 // log may grow to a fair part of it first (dissertation, section 5.1.2). Both together bound what a restart has to apply.
 
-struct SnapshotPolicy {
+package struct SnapshotPolicy {
   private let entries: Int
   private let bytes: Int
   /// After one that failed, such as for want of room, the next is not tried at once.
@@ -11,34 +11,34 @@ struct SnapshotPolicy {
   private var bytesSince = 0
   private var lastBytes: Int
   private var notBeforeNanoseconds: UInt64 = 0
-  private(set) var isUnderWay = false
+  package private(set) var isUnderWay = false
 
-  init(_ configuration: NodeConfiguration, lastBytes: Int) {
+  package init(_ configuration: NodeConfiguration, lastBytes: Int) {
     entries = configuration.snapshotEntries
     bytes = configuration.limits.snapshotLogBytes
     self.lastBytes = lastBytes
   }
 
   /// Takes note of an applied entry.
-  mutating func applied(bytes: Int) {
+  package mutating func applied(bytes: Int) {
     entriesSince += 1
     bytesSince += bytes
   }
 
-  func isDue(nowNanoseconds: UInt64) -> Bool {
+  package func isDue(nowNanoseconds: UInt64) -> Bool {
     if isUnderWay { return false }
     let isMuch = entriesSince >= entries && bytesSince >= lastBytes / 4 || bytesSince >= max(bytes, lastBytes)
     return isMuch && nowNanoseconds >= notBeforeNanoseconds
   }
 
-  mutating func began() {
+  package mutating func began() {
     isUnderWay = true
     entriesSince = 0
     bytesSince = 0
   }
 
   /// - Parameter bytes: the snapshot's size, or nil when it failed.
-  mutating func ended(bytes: Int?, nowNanoseconds: UInt64) {
+  package mutating func ended(bytes: Int?, nowNanoseconds: UInt64) {
     isUnderWay = false
     if let bytes {
       lastBytes = bytes
@@ -51,7 +51,7 @@ struct SnapshotPolicy {
   }
 
   /// The state became that of a snapshot which another node took.
-  mutating func installed(bytes: Int) {
+  package mutating func installed(bytes: Int) {
     entriesSince = 0
     bytesSince = 0
     lastBytes = bytes
