@@ -38,8 +38,12 @@ package struct NodeConfiguration: Sendable {
   package var forcesNewCluster: Bool
   /// Whether other nodes may join. One that does not listen for peers is a cluster of one for ever.
   package var listensForPeers: Bool
-  /// A snapshot is due when this many entries were applied since the last one and they take up a fair part of its size.
+  /// A snapshot is due when this many entries were applied since the last one, and the log since then has at least this
+  /// share of that one's size.
   package var snapshotEntries: Int
+  package var snapshotLogPercent: Int
+  /// Entries kept behind a snapshot, so that a follower that is a little behind need not take all of it.
+  package var trailingEntries: Int
   package var heartbeatMilliseconds: Int
   package var electionMilliseconds: Int
   package var limits: NodeLimits
@@ -55,6 +59,8 @@ package struct NodeConfiguration: Sendable {
     self.forcesNewCluster = false
     self.listensForPeers = true
     self.snapshotEntries = 100_000
+    self.snapshotLogPercent = 25
+    self.trailingEntries = 10_000
     self.heartbeatMilliseconds = 100
     self.electionMilliseconds = 1000
     self.limits = NodeLimits()

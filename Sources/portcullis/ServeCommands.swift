@@ -136,6 +136,16 @@ struct Core: AsyncParsableCommand {
     help: "Take a snapshot when at least this many entries were applied since the last.")
   var snapshotCount = 100_000
 
+  @Option(
+    name: .customLong("snapshot-log-percent"),
+    help: "… and the log since the last has at least this share of that snapshot's size.")
+  var snapshotLogPercent = 25
+
+  @Option(
+    name: .customLong("snapshot-catchup-entries"),
+    help: "Entries to keep behind a snapshot, for followers that are a little behind.")
+  var catchupEntries = 10_000
+
   @Option(name: .customLong("heartbeat-interval"), help: "Milliseconds between two heartbeats of a leader.")
   var heartbeat = 100
 
@@ -153,7 +163,9 @@ struct Core: AsyncParsableCommand {
     guard ["new", "existing"].contains(clusterState) else {
       throw ValidationError("--initial-cluster-state is \"new\" or \"existing\", not \"\(clusterState)\"")
     }
-    guard snapshotCount > 0 else { throw ValidationError("--snapshot-count must be above 0") }
+    guard snapshotCount > 0, snapshotLogPercent >= 0, catchupEntries >= 0 else {
+      throw ValidationError("--snapshot-count must be above 0, and the other --snapshot options not below it")
+    }
   }
 
   func run() async throws {
@@ -165,6 +177,8 @@ struct Core: AsyncParsableCommand {
     core.isClusterNew = clusterState == "new"
     core.forcesNewCluster = forceNewCluster
     core.snapshotEntries = snapshotCount
+    core.snapshotLogPercent = snapshotLogPercent
+    core.trailingEntries = catchupEntries
     core.peerListenHost = listenPeer.host
     core.peerListenPort = listenPeer.port
     core.heartbeatMilliseconds = heartbeat

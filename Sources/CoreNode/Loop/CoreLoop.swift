@@ -124,7 +124,8 @@ final class CoreLoop: @unchecked Sendable {
     raft = Raft(
       configuration: Configuration(
         id: localID, membership: parts.founders, heartbeatTicks: configuration.heartbeatTicks,
-        electionTicks: configuration.electionTicks, seed: UInt64.random(in: 0...UInt64.max)),
+        electionTicks: configuration.electionTicks, seed: UInt64.random(in: 0...UInt64.max),
+        limits: Limits(trailingEntries: configuration.trailingEntries)),
       restored: restored)
     leadership = Leadership(role: .follower, term: restored.hardState.term, leader: nil)
     clock = ClusterClock(

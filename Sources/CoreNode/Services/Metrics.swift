@@ -36,7 +36,7 @@ struct Metrics {
   private func log(_ out: inout MetricsText) {
     out.gauge("portcullis_snapshot_index", gauges.snapshotIndex.rawValue)
     out.gauge("portcullis_snapshot_bytes", gauges.snapshotBytes)
-    out.gauge("portcullis_snapshot_duration_seconds", gauges.snapshotSeconds)
+    out.gauge("portcullis_snapshot_duration_seconds", seconds: gauges.snapshotSeconds)
     guard let raft = gauges.raft else { return }
     out.gauge("portcullis_log_first_index", raft.firstIndex.rawValue)
     out.gauge("portcullis_log_last_index", raft.lastIndex.rawValue)
@@ -65,7 +65,7 @@ private struct MetricsText {
     text += "# TYPE \(name) gauge\n\(name) \(value)\n"
   }
 
-  mutating func gauge(_ name: String, _ value: Double) {
+  mutating func gauge(_ name: String, seconds value: Double) {
     text += "# TYPE \(name) gauge\n\(name) \(value)\n"
   }
 

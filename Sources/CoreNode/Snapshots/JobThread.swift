@@ -19,7 +19,7 @@ final class JobThread: Sendable {
   init(name: String, niceness: Int32) {
     let thread = Thread { [inbox, ended] in
       // On Linux 0 is the calling thread, not the process.
-      if niceness != 0 { setpriority(PRIO_PROCESS, 0, niceness) }
+      if niceness != 0 { setpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0, niceness) }
       var jobs: [Job] = []
       while true {
         inbox.take(into: &jobs, untilNanoseconds: UInt64.max)

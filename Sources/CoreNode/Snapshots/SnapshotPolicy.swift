@@ -4,6 +4,7 @@
 package struct SnapshotPolicy {
   private let entries: Int
   private let bytes: Int
+  private let percent: Int
   /// After one that failed, such as for want of room, the next is not tried at once.
   private static let pauseAfterFailureNanoseconds: UInt64 = 10_000_000_000
 
@@ -16,6 +17,7 @@ package struct SnapshotPolicy {
   package init(_ configuration: NodeConfiguration, lastBytes: Int) {
     entries = configuration.snapshotEntries
     bytes = configuration.limits.snapshotLogBytes
+    percent = configuration.snapshotLogPercent
     self.lastBytes = lastBytes
   }
 
@@ -27,7 +29,7 @@ package struct SnapshotPolicy {
 
   package func isDue(nowNanoseconds: UInt64) -> Bool {
     if isUnderWay { return false }
-    let isMuch = entriesSince >= entries && bytesSince >= lastBytes / 4 || bytesSince >= max(bytes, lastBytes)
+    let isMuch = entriesSince >= entries && bytesSince >= lastBytes / 100 * percent || bytesSince >= max(bytes, lastBytes)
     return isMuch && nowNanoseconds >= notBeforeNanoseconds
   }
 
