@@ -42,6 +42,7 @@ package final class CoreNode: Sendable {
     try makeDirectory(configuration.dataDirectory)
     let group = MultiThreadedEventLoopGroup(numberOfThreads: System.coreCount)
     do {
+      if configuration.forcesNewCluster { try await onThread { try NewCluster.force(configuration, logger: logger) } }
       let origin = try await Origin.determine(configuration, group: group, logger: logger)
       let ground = try await onThread { try open(configuration, origin, logger: logger) }
       do {

@@ -156,10 +156,10 @@ final class CoreLoop: @unchecked Sendable {
     writer = LogWriter(
       storage: parts.storage,
       onPersisted: { sequence, _ in inbox.append(.persisted(sequence: sequence)) },
-      onSpaceChanged: { inbox.append(.storage(isWritable: $0)) },
       onFailure: { [onEnd = parts.onEnd] error in
         onEnd(.storage("the log could not be written, so nothing more may be acknowledged: \(error)"))
-      })
+      },
+      onSpaceChanged: { inbox.append(.storage(isWritable: $0)) })
     parts.peers.follow(membership)
     noteNodes()
     let thread = Thread { [self] in run() }
