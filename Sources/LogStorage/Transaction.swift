@@ -92,6 +92,13 @@ struct Transaction: ~Copyable {
     return UnsafeRawBufferPointer(start: value.mv_data, count: value.mv_size)
   }
 
+  /// Writes a record of fixed length over what is there, if anything is.
+  func put(
+    key: UInt64, bytes: Int, _ write: (UnsafeMutableRawBufferPointer) -> Void
+  ) throws(StorageError) {
+    write(try reserve(key: key, bytes: bytes, .replacing))
+  }
+
   enum Placing {
     /// Behind every other key: LMDB then fills its pages to the brim and searches less.
     case last
@@ -149,6 +156,15 @@ struct Transaction: ~Copyable {
   }
 }
 
+extension Transaction {
+  /// The last key at or before `key`, or nil when every key is behind it.
+  func lastKey(atMost key: UInt64) throws(StorageError) -> UInt64? {
+    let cursor = try Cursor(in: handle, tree: tree, path: path)
+    guard let found = try cursor.seek(key) else { return try cursor.last()?.key }
+    return found.key == key ? key : try cursor.previous()?.key
+  }
+}
+
 /// A position in a tree. Only for reading: a cursor that lives on in a write transaction is closed with it.
 private struct Cursor: ~Copyable {
   private let handle: OpaquePointer
@@ -176,6 +192,18 @@ private struct Cursor: ~Copyable {
       return mdb_cursor_get(handle, &found, &value, MDB_SET_RANGE)
     }
     return try result(code, found, value)
+  }
+
+  func previous() throws(StorageError) -> (key: UInt64, record: UnsafeRawBufferPointer)? {
+    var found = MDB_val()
+    var value = MDB_val()
+    return try result(mdb_cursor_get(handle, &found, &value, MDB_PREV), found, value)
+  }
+
+  func last() throws(StorageError) -> (key: UInt64, record: UnsafeRawBufferPointer)? {
+    var found = MDB_val()
+    var value = MDB_val()
+    return try result(mdb_cursor_get(handle, &found, &value, MDB_LAST), found, value)
   }
 
   func next() throws(StorageError) -> (key: UInt64, record: UnsafeRawBufferPointer)? {
