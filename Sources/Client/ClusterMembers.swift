@@ -39,7 +39,8 @@ public struct ClusterMembers: Sendable {
     var request = Etcdserverpb_MemberListRequest()
     request.linearizable = true
     let response = try await call(
-      RPCPath.Cluster.memberList, request, Etcdserverpb_MemberListResponse.self, isRepeatable: true, "listing the members")
+      RPCPath.Cluster.memberList, request, Etcdserverpb_MemberListResponse.self, isRepeatable: true,
+      "listing the members")
     let status = try await call(
       RPCPath.Maintenance.status, Etcdserverpb_StatusRequest(), Etcdserverpb_StatusResponse.self, isRepeatable: true,
       "asking for the leader")
@@ -69,7 +70,8 @@ public struct ClusterMembers: Sendable {
     request.peerUrls = peerURLs
     request.isLearner = isLearner
     let response = try await call(
-      RPCPath.Cluster.memberAdd, request, Etcdserverpb_MemberAddResponse.self, "adding \(peerURLs.joined(separator: ","))")
+      RPCPath.Cluster.memberAdd, request, Etcdserverpb_MemberAddResponse.self,
+      "adding \(peerURLs.joined(separator: ","))")
     return Member(response.member, leader: 0)
   }
 
@@ -127,7 +129,8 @@ public struct ClusterMembers: Sendable {
     var request = Etcdserverpb_MoveLeaderRequest()
     request.targetID = target.number
     _ = try await direct.call(
-      RPCPath.Maintenance.moveLeader, request, Etcdserverpb_MoveLeaderResponse.self, "moving leadership to \(target.label)"
+      RPCPath.Maintenance.moveLeader, request, Etcdserverpb_MoveLeaderResponse.self,
+      "moving leadership to \(target.label)"
     )
   }
 

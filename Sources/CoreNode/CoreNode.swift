@@ -164,7 +164,8 @@ package final class CoreNode: Sendable {
     let what =
       "the log is damaged: entries from \(damage.firstLost.rawValue) to \(damage.lastLost.rawValue) cannot be read"
     if loop.membership.voters == [loop.localID], !loop.membership.isJoint {
-      throw .storage("\(what), and no other member has them. Restore the data directory from a copy; look after the disk")
+      throw .storage(
+        "\(what), and no other member has them. Restore the data directory from a copy; look after the disk")
     }
     logger.error("\(what). This node does not vote until they came back from the other members")
   }

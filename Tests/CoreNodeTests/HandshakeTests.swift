@@ -96,7 +96,9 @@ struct HandshakeTests {
   func urls() {
     #expect(PeerEndpoint(url: "http://10.0.0.1:2380") == PeerEndpoint(host: "10.0.0.1", port: 2380))
     #expect(PeerEndpoint(url: "http://[::1]:2380/") == PeerEndpoint(host: "::1", port: 2380))
-    for url in ["https://h:1", "h:1", "http://h", "http://:1", "http://h:0", "http://h:65536", "http://h:1/x", "http://a:b:1"] {
+    for url in [
+      "https://h:1", "h:1", "http://h", "http://:1", "http://h:0", "http://h:65536", "http://h:1/x", "http://a:b:1",
+    ] {
       #expect(PeerEndpoint(url: url) == nil, "\(url)")
     }
   }

@@ -33,7 +33,8 @@ struct PeerCodecTests {
     .commitAdvanced(CommitAdvanced(term: Term(3), commit: Index(8))),
     .heartbeat(Heartbeat(term: Term(3), commit: Index(8), readContext: 5)),
     .heartbeatResponse(HeartbeatResponse(term: Term(3), readContext: 5)),
-    .requestVote(RequestVote(term: Term(4), lastIndex: Index(9), lastTerm: Term(3), isPreVote: true, isTransfer: false)),
+    .requestVote(
+      RequestVote(term: Term(4), lastIndex: Index(9), lastTerm: Term(3), isPreVote: true, isTransfer: false)),
     .voteResponse(VoteResponse(term: Term(4), isPreVote: false, isGranted: true)),
     .propose(
       Propose(
@@ -47,7 +48,8 @@ struct PeerCodecTests {
     .installSnapshot(
       InstallSnapshot(
         term: Term(6), chunk: SnapshotChunk(description: description, offset: 990, bytes: Array(0..<10)))),
-    .installSnapshot(InstallSnapshot(term: Term(6), chunk: SnapshotChunk(description: description, offset: 0, bytes: []))),
+    .installSnapshot(
+      InstallSnapshot(term: Term(6), chunk: SnapshotChunk(description: description, offset: 0, bytes: []))),
     .installSnapshotResponse(
       InstallSnapshotResponse(term: Term(6), index: Index(70), checksum: 7, outcome: .staged(through: 512))),
     .installSnapshotResponse(

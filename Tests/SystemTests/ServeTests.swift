@@ -110,7 +110,8 @@ struct ServeTests {
     "every command has a help with an example",
     arguments: [
       "serve", "core", "gateway", "member", "member list", "member add", "member promote", "member remove",
-      "member update", "member replace", "move-leader", "log", "log compact-copy", "acquire", "sql", "tour", "bench put",
+      "member update", "member replace", "move-leader", "log", "log compact-copy", "acquire", "sql", "tour",
+      "bench put",
       "fsync", "simulate",
     ])
   func help(command: String) async throws {

@@ -50,7 +50,8 @@ extension CoreLoop {
     parts.logger.info(
       "membership",
       metadata: [
-        "voters": "\(new.voters.map { new[$0]?.label ?? "" })", "leaving": "\(new.outgoing.map { new[$0]?.label ?? "" })",
+        "voters": "\(new.voters.map { new[$0]?.label ?? "" })",
+        "leaving": "\(new.outgoing.map { new[$0]?.label ?? "" })",
         "learners": "\(new.learners.map { new[$0]?.label ?? "" })",
       ])
   }

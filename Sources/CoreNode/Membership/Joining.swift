@@ -25,7 +25,8 @@ enum Joining {
     }
     let others = configuration.peers.filter { $0.name != own.name }
     guard !others.isEmpty else {
-      throw NodeError.configuration("to join a cluster, the initial cluster must name at least one member beside this one")
+      throw NodeError.configuration(
+        "to join a cluster, the initial cluster must name at least one member beside this one")
     }
     let end = ContinuousClock.now + patience
     var answers: [String] = []

@@ -111,6 +111,7 @@ enum Digest {
   /// The id of a member that is added. As in etcd it depends on the time, here on a random number, so that the same URLs
   /// added again make another member: an id is never given twice.
   static func newMember(peerURLs: [String], clusterID: UInt64) -> NodeID {
-    NodeID(of(peerURLs.sorted() + [String(clusterID, radix: 16), String(UInt64.random(in: 0...UInt64.max), radix: 16)]))
+    NodeID(
+      of(peerURLs.sorted() + [String(clusterID, radix: 16), String(UInt64.random(in: 0...UInt64.max), radix: 16)]))
   }
 }

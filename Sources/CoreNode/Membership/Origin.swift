@@ -49,7 +49,8 @@ struct Origin: Sendable {
     let directory = configuration.dataDirectory
     guard file.name == configuration.name else {
       throw .configuration(
-        "\(directory) belongs to node \(file.name), this node is \(configuration.name): a directory is one node's for ever")
+        "\(directory) belongs to node \(file.name), this node is \(configuration.name): a directory is one node's for ever"
+      )
     }
     if let token = configuration.clusterToken, token != file.token {
       throw .configuration(

@@ -167,7 +167,9 @@ struct PeerReader {
     proposals.reserveCapacity(count)
     for _ in 0..<count {
       let (id, raw) = (try number(), try byte())
-      guard let kind = Entry.Kind(rawValue: raw), kind != .noOp else { throw .damaged("unknown kind of proposal \(raw)") }
+      guard let kind = Entry.Kind(rawValue: raw), kind != .noOp else {
+        throw .damaged("unknown kind of proposal \(raw)")
+      }
       proposals.append(Proposal(id: id, kind: kind, payload: try payload()))
     }
     return proposals

@@ -121,7 +121,9 @@ struct ClusterService: Sendable {
   }
 
   @Sendable private func replace(_ call: UnaryCall, _ body: ByteBuffer) {
-    guard let message = call.decode(Portcullis_V1_ReplaceMemberRequest.self, from: body), mayChange(call) else { return }
+    guard let message = call.decode(Portcullis_V1_ReplaceMemberRequest.self, from: body), mayChange(call) else {
+      return
+    }
     let (old, new) = (NodeID(message.memberID), NodeID(message.withMemberID))
     look(call) { snapshot throws(RPCStatus) in
       guard snapshot.membership.isVoter(old), snapshot.membership.contains(new) else { throw .memberNotFound }

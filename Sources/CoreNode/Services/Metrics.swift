@@ -20,7 +20,8 @@ struct Metrics {
     out.gauge("etcd_server_has_leader", snapshot.leader == nil ? 0 : 1)
     out.gauge("etcd_server_is_leader", snapshot.isLeader ? 1 : 0)
     out.gauge("etcd_server_proposals_applied_total", snapshot.applied.rawValue)
-    out.gauge("etcd_server_proposals_committed_total", max(gauges.raft?.commit ?? .beforeFirst, snapshot.applied).rawValue)
+    out.gauge(
+      "etcd_server_proposals_committed_total", max(gauges.raft?.commit ?? .beforeFirst, snapshot.applied).rawValue)
     out.gauge("portcullis_revision", UInt64(state.revision))
     out.gauge("portcullis_compacted_revision", UInt64(state.store.compactedRevision))
     out.gauge("portcullis_term", snapshot.term.rawValue)

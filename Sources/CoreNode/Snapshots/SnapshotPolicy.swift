@@ -29,7 +29,8 @@ package struct SnapshotPolicy {
 
   package func isDue(nowNanoseconds: UInt64) -> Bool {
     if isUnderWay { return false }
-    let isMuch = entriesSince >= entries && bytesSince >= lastBytes / 100 * percent || bytesSince >= max(bytes, lastBytes)
+    let isMuch =
+      entriesSince >= entries && bytesSince >= lastBytes / 100 * percent || bytesSince >= max(bytes, lastBytes)
     return isMuch && nowNanoseconds >= notBeforeNanoseconds
   }
 
