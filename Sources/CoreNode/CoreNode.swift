@@ -107,7 +107,7 @@ package final class CoreNode: Sendable {
     let identity = ground.origin.identity
     let issuer = try TokenIssuer(
       directory: configuration.dataDirectory, clusterID: identity.clusterID, incarnation: identity.incarnation)
-    let watches = WatchHub()
+    let watches = WatchHub(revision: ground.start.state.revision)
     let outbound = Outbound()
     let registry = PeerRegistry(
       identity: identity, membership: ground.start.description?.point.membership ?? ground.origin.founders,

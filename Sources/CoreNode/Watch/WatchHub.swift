@@ -26,10 +26,15 @@ final class WatchHub: Sendable {
     var nextID: UInt64 = 1
     /// Every change up to here has been told to the streams that it concerns: their marks were handed to their event
     /// loops before this rose.
-    var revision: Revision = 1
+    var revision: Revision
   }
 
-  private let registry = NIOLockedValueBox(Registry())
+  private let registry: NIOLockedValueBox<Registry>
+
+  /// - Parameter revision: of the state with which the node starts. Nobody watches yet, so nobody missed anything.
+  init(revision: Revision) {
+    registry = NIOLockedValueBox(Registry(revision: revision))
+  }
 
   /// A revision such that every stream has been told of all changes up to it, once its event loop has run what was
   /// handed to it before this call.
