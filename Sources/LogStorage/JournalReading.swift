@@ -41,7 +41,7 @@ extension Journal {
     return try wholeFile().withUnsafeBytes { bytes in
       var findings = JournalFindings(newestSequence: settled ?? 0)
       var position = 0
-      if let settled {
+      if settled != nil {
         while let found = Found(in: bytes, at: position, seed: seed),
           found.head.sequence == findings.newestSequence + 1, let entries = found.entries
         {
@@ -49,7 +49,7 @@ extension Journal {
           findings.entries += entries
           position = found.end
         }
-        }
+      }
       let expected = settled.map { _ in findings.newestSequence + 1 }
       while position + Self.headBytes <= bytes.count {
         guard let found = Found(in: bytes, at: position, seed: seed) else {

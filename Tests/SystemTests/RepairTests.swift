@@ -137,5 +137,5 @@ private final class SmallFileSystem {
 
   func free() throws { try FileManager.default.removeItem(atPath: path + "/ballast") }
 
-  func unmount() { umount2(path, Int32(MNT_DETACH.rawValue)) }
+  func unmount() { umount2(path, Int32(MNT_DETACH)) }
 }
