@@ -194,7 +194,7 @@ private final class SmallFileSystem {
   }
 
   deinit {
-    umount2(path, Int32(MNT_DETACH.rawValue))
+    umount2(path, Int32(MNT_DETACH))
   }
 
   /// Takes every byte that is free.
