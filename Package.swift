@@ -144,7 +144,9 @@ let testTargets: [Target] = [
       .product(name: "SwiftProtobuf", package: "swift-protobuf"),
       .product(name: "Logging", package: "swift-log"),
     ]),
-  tests(of: "CoreNode", with: ["RaftCore"]),
+  tests(
+    of: "CoreNode",
+    with: ["RaftCore", "LogStorage", "CoordinationCore", .product(name: "NIOCore", package: "swift-nio")]),
   tests(
     of: "Gateway",
     with: [
@@ -166,7 +168,13 @@ let testTargets: [Target] = [
   tests(of: "Reporting", with: ["Measurement"]),
   // The real executable, with real processes and other people's clients.
   .testTarget(
-    name: "SystemTests", dependencies: ["Client", "Protocol", "Wire", "portcullis"], exclude: ["verify_token.py"]),
+    name: "SystemTests",
+    dependencies: [
+      "Client", "Protocol", "Wire", "portcullis",
+      .product(name: "NIOCore", package: "swift-nio"),
+      .product(name: "NIOPosix", package: "swift-nio"),
+    ],
+    exclude: ["verify_token.py"]),
 ]
 
 let package = Package(

@@ -43,7 +43,7 @@ struct CrashTests {
 }
 
 /// Writers that each count upwards in keys of their own, and what was acknowledged to them.
-private final class Load: Sendable {
+final class Load: Sendable {
   private struct State {
     var acknowledged: [String: String] = [:]
     var isStopped = false

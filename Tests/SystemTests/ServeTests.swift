@@ -109,7 +109,10 @@ struct ServeTests {
   @Test(
     "every command has a help with an example",
     arguments: [
-      "serve", "core", "gateway", "acquire", "sql", "tour", "bench put", "fsync", "simulate",
+      "serve", "core", "gateway", "member", "member list", "member add", "member promote", "member remove",
+      "member update", "member replace", "move-leader", "log", "log compact-copy", "acquire", "sql", "tour",
+      "bench put",
+      "fsync", "simulate",
     ])
   func help(command: String) async throws {
     let outcome = try await Program.run(command.split(separator: " ").map(String.init) + ["--help"])

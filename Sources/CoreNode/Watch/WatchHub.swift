@@ -26,10 +26,15 @@ final class WatchHub: Sendable {
     var nextID: UInt64 = 1
     /// Every change up to here has been told to the streams that it concerns: their marks were handed to their event
     /// loops before this rose.
-    var revision: Revision = 1
+    var revision: Revision
   }
 
-  private let registry = NIOLockedValueBox(Registry())
+  private let registry: NIOLockedValueBox<Registry>
+
+  /// - Parameter revision: of the state with which the node starts. Nobody watches yet, so nobody missed anything.
+  init(revision: Revision) {
+    registry = NIOLockedValueBox(Registry(revision: revision))
+  }
 
   /// A revision such that every stream has been told of all changes up to it, once its event loop has run what was
   /// handed to it before this call.
@@ -59,18 +64,29 @@ final class WatchHub: Sendable {
       let revision = snapshot.state.revision
       guard revision > registry.revision else { return }
       if !registry.index.isEmpty {
-        for (observer, marks) in Self.marks(snapshot, registry) { observer.mark(marks) }
+        // What happened in between may be gone already: by a compaction in the same turn as the changes, or by a snapshot
+        // from the leader. Nobody can tell whom it concerned, so everybody looks, and whoever missed it is told where
+        // history begins now.
+        let isGone = snapshot.state.store.compactedRevision > registry.revision + 1
+        let marks = isGone ? Self.marksForAll(registry) : Self.marks(snapshot, registry)
+        for (observer, marks) in marks { observer.mark(marks) }
       }
       registry.revision = revision
     }
   }
 
+  private static func marksForAll(_ registry: Registry) -> [(any WatchObserver, [Mark])] {
+    registry.entries.values.map { ($0.observer, [($0.watch, registry.revision + 1)]) }
+  }
+
+  private typealias Mark = (watch: Int64, revision: Revision)
+
   /// For each observer concerned, its watchers with the first revision that touches them.
   private static func marks(
     _ snapshot: Snapshot, _ registry: Registry
-  ) -> [(any WatchObserver, [(watch: Int64, revision: Revision)])] {
+  ) -> [(any WatchObserver, [Mark])] {
     var seen: Set<WatcherID> = []
-    var marks: [(observer: any WatchObserver, marks: [(watch: Int64, revision: Revision)])] = []
+    var marks: [(observer: any WatchObserver, marks: [Mark])] = []
     var place: [ObjectIdentifier: Int] = [:]
     snapshot.state.store.forEachRevision(from: registry.revision + 1, through: snapshot.state.revision) {
       revision, events in
