@@ -88,11 +88,11 @@ struct StateChecker {
   // MARK: The model of keys
 
   mutating func judge(
-    _ entry: Entry, _ operation: Operation, _ result: Applied, state: Coordination
+    _ entry: Entry, _ operation: Operation, _ command: Command, _ result: Applied, state: Coordination
   ) throws(Broken) {
     if operation.name != nil { try judgeName(entry, operation, result) }
     let isFailure = if case .failed = result.outcome { true } else { false }
-    if !result.isRepeat && !isFailure { try run(entry, operation, result) }
+    if !result.isRepeat && !isFailure { try run(entry, operation, command, result) }
     guard revision == state.revision else {
       throw Broken(
         "a revision for each change",
@@ -116,7 +116,9 @@ struct StateChecker {
     }
   }
 
-  private mutating func run(_ entry: Entry, _ operation: Operation, _ result: Applied) throws(Broken) {
+  private mutating func run(
+    _ entry: Entry, _ operation: Operation, _ command: Command, _ result: Applied
+  ) throws(Broken) {
     switch (operation.work, result.outcome) {
     case (.put(let key), .put): put(operation.logical, key, entry.index)
     case (.delete(let key), .deleted(let count, _)):
@@ -132,7 +134,7 @@ struct StateChecker {
       (.housekeeping, .clockMarked):
       break
     default:
-      if try authority.judge(entry, operation, result, revision: revision + 1) { revision += 1 }
+      if try authority.judge(entry, command, result, revision: revision + 1) { revision += 1 }
     }
   }
 

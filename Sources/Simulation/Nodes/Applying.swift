@@ -24,6 +24,10 @@ extension Simulator {
 
   private mutating func apply(_ entry: Entry, by node: SimulatedNode) throws(Broken) {
     node.applied = entry.index
+    if node.skipsNext {
+      node.skipsNext = false
+      return
+    }
     node.appliedTerm = entry.term
     node.appliedClock = entry.clockMilliseconds
     node.clock.observe(
@@ -69,29 +73,21 @@ extension Simulator {
   private mutating func applyCommand(_ entry: Entry, by node: SimulatedNode) throws(Broken) {
     let envelope = try checker.state.envelope(of: entry)
     let before = node.state.revision
-    if options.plantedBug == .executedTwice, let name = envelope.name {
-      _ = name
-      _ = node.state.apply(envelope.command, index: entry.index.rawValue, clockMilliseconds: entry.clockMilliseconds)
-    }
-    var command = envelope
-    if options.plantedBug == .generationIgnored { command = ignoringGeneration(envelope, node.state) }
+    let command = options.plantedBug == nil ? envelope : distorted(envelope, node.state)
     let result = node.state.apply(
       command, index: entry.index.rawValue, clockMilliseconds: entry.clockMilliseconds)
     let isFirst = try checker.state.applied(entry, result, node.state, by: node.id)
-    if isFirst {
-      try judge(entry, envelope, result, revisionBefore: before, node)
-    }
+    if isFirst { try judge(entry, envelope, result, revisionBefore: before, node) }
     if case .leaseExpire(let candidate) = envelope.command {
       node.housekeeping.proposed.removeAll { $0.lease == candidate.lease }
     }
     for notice in result.notices { try settle(notice, at: node) }
     guard envelope.origin == node.id.rawValue else { return }
     let operation = operations[envelope.request]
-    guard operation.life == node.life, operation.state == .open else { return }
+    guard operation.life == node.life, operation.state == .open || operation.state == .superseded else { return }
     if case .queued(let ticket) = result.outcome {
       node.waits[ticket] = envelope.request
-      reach(.waiterQueued)
-      return
+      return sessionQueued(operation)
     }
     if case .cancelWait(_, let ticket) = envelope.command, let waiting = node.waits.removeValue(forKey: ticket) {
       reach(.waitCancelled)
@@ -100,13 +96,36 @@ extension Simulator {
     try answer(envelope.request, result.outcome, at: entry.index)
   }
 
-  /// A planted bug: an expiry that does not look whether the lease was renewed since it was proposed.
-  private func ignoringGeneration(_ envelope: Envelope, _ state: Coordination) -> Envelope {
-    guard case .leaseExpire(let candidate) = envelope.command, state.leases[candidate.lease] != nil else {
-      return envelope
+  /// The first node to apply an entry has it judged by the models.
+  private mutating func judge(
+    _ entry: Entry, _ envelope: Envelope, _ result: Applied, revisionBefore: Revision, _ node: SimulatedNode
+  ) throws(Broken) {
+    guard envelope.request < UInt64(operations.count), envelope.origin == UInt64(operations[envelope.request].node) + 1
+    else { throw Broken("nothing is invented", "\(entry.index) holds what nobody proposed") }
+    let id = envelope.request
+    let operation = operations[id]
+    guard operation.committedAt == .beforeFirst else {
+      throw Broken(
+        "a proposal is applied at most once",
+        "operation \(id) is at \(operation.committedAt) and at \(entry.index)")
     }
-    return Envelope(
-      origin: envelope.origin, request: envelope.request, name: nil, command: .leaseRevoke(candidate.lease))
+    guard operation.state != .refused else {
+      throw Broken("a refused proposal is never applied", "operation \(id) was refused, see \(entry.index)")
+    }
+    operations[id].committedAt = entry.index
+    try checker.state.judge(entry, operation, envelope.command, result, state: node.state)
+    checker.state.changed(node.state, after: revisionBefore)
+    if result.isRepeat { reach(.duplicateSuppressed) }
+    for notice in result.notices {
+      if case .granted = notice { reach(.waiterGranted) } else { reach(.waiterDismissed) }
+    }
+    guard case .leaseExpire(let candidate) = envelope.command else { return }
+    guard case .leaseEnded(let lease) = result.outcome else {
+      if node.state.leases[candidate.lease] != nil { reach(.renewalBeatExpiry) }
+      return
+    }
+    reach(.leaseExpired)
+    try checkExpiry(of: lease)
   }
 
   private mutating func settle(_ notice: Notice, at node: SimulatedNode) throws(Broken) {

@@ -71,6 +71,7 @@ extension Simulator {
     // Who leads is looked at first, so that a second leader is called by its name and not by what it writes.
     for case .leadership(let leadership) in effects { try changed(leadership, of: node) }
     for effect in effects { try carryOut(effect, of: node) }
+    if options.plantedBug == .priorTermCounted { try countPriorTerm(node) }
     try serveReads(of: node)
     schedule(node)
   }
@@ -136,8 +137,13 @@ extension Simulator {
     }
     mix(write.sequence)
     try checker.wrote(node, write)
-    if options.plantedBug == .reportedBeforeDurable { give(node, .persisted(sequence: write.sequence)) }
+    if reportsEarly(node) { give(node, .persisted(sequence: write.sequence)) }
     beginFlush(node)
+  }
+
+  /// Planted bugs: a disk that says so before it is true.
+  private func reportsEarly(_ node: SimulatedNode) -> Bool {
+    options.plantedBug == .reportedBeforeDurable || (options.plantedBug == .fullDiskAcknowledges && node.disk.isFull)
   }
 
   private mutating func refused(_ ids: [UInt64], _ refusal: Refusal) throws(Broken) {
@@ -169,6 +175,7 @@ extension Simulator {
 
   mutating func beginFlush(_ node: SimulatedNode) {
     if options.plantedBug == .diskFallsSilent && phase != .faults { return }
+    if options.plantedBug == .fullDiskAcknowledges && node.disk.isFull { return }
     guard node.disk.beginFlush() else { return }
     let stall = max(node.disk.stalledUntil, now) - now
     let usual = world.disk.flushMicroseconds

@@ -43,6 +43,8 @@ final class SimulatedNode {
   var applied = RaftCore.Index.beforeFirst
   var appliedTerm = Term(0)
   var appliedClock: UInt64 = 0
+  /// A planted bug: the next entry is not applied.
+  var skipsNext = false
 
   // Who waits for what.
   var pendingReads: Set<UInt64> = []

@@ -129,15 +129,9 @@ extension Simulator {
     reach(.snapshotInstalled)
     mix(description.point.index.rawValue)
     trace.record(.note("\(node.id) becomes the snapshot at \(description.point.index)"), at: now)
-    // Whoever queued here is answered by what the state says now.
-    try reconcileWaits(of: node)
-    if options.plantedBug == .applySkippedAfterInstall { node.applied = node.applied.next }
-    node.inputs.append(.applied(through: node.applied))
-  }
-
-  /// Notices of what was skipped were never given at this node: a waiter that is not in the queue any more learns what
-  /// became of it by asking again. It is left without an answer.
-  private mutating func reconcileWaits(of node: SimulatedNode) throws(Broken) {
+    // Notices of what was skipped are never given here: who waits at this node has to ask again.
     node.waits.removeAll()
+    if options.plantedBug == .applySkippedAfterInstall { node.skipsNext = true }
+    node.inputs.append(.applied(through: node.applied))
   }
 }

@@ -1,9 +1,9 @@
 // Owns the names of what goes wrong and of what must have been reached.
 // Must never: reuse a name for something else; reports of different versions are compared by them.
-// Invariant: the order of the cases is the order of every list of counts.
+// Invariant: a case's raw value is its place in every list of counts.
 
 /// What can go wrong in the world. Each seed picks its own subset.
-package enum FaultKind: String, CaseIterable, Sendable {
+package enum FaultKind: Int, CaseIterable, Sendable {
   case crash
   /// A voter crashes as soon as its vote has left it, and is back at once.
   case crashAfterVote
@@ -48,7 +48,7 @@ package enum FaultKind: String, CaseIterable, Sendable {
 }
 
 /// States that a long run must have reached, or it has tested less than it claims.
-package enum Milestone: String, CaseIterable, Sendable {
+package enum Milestone: Int, CaseIterable, Sendable {
   case snapshotTaken
   case logCompacted
   case restartedFromSnapshot
