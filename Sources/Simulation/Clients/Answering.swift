@@ -6,18 +6,20 @@ import CoordinationCore
 import RaftCore
 
 extension Simulator {
-  mutating func answer(_ id: UInt64, _ outcome: Outcome, at index: RaftCore.Index) throws(Broken) {
+  mutating func answer(
+    _ id: UInt64, _ outcome: Outcome, at index: RaftCore.Index, revision: Revision? = nil
+  ) throws(Broken) {
     let operation = operations[id]
     guard operation.state == .open || operation.state == .superseded else { return }
     try checker.state.acknowledged(id, operation)
     operations.acknowledge(id, at: now, index: index)
     let logical = operation.logical
     switch outcome {
-    case .put: history.complete(logical, .done, at: now)
-    case .deleted: history.complete(logical, .done, at: now)
+    case .put: history.complete(logical, .wrote(true, revision: revision), at: now)
+    case .deleted(let count, _): history.complete(logical, .wrote(count > 0, revision: revision), at: now)
     case .transaction(let result):
       if !result.succeeded { reach(.comparedAndFailed) }
-      history.complete(logical, .compared(result.succeeded), at: now)
+      history.complete(logical, .wrote(result.succeeded, revision: revision), at: now)
     case .clientOpened(let client, _):
       if case .openClient(let position) = operation.work, clients[position].openedBy == id {
         clients[position] = NamedClient(id: client)

@@ -27,6 +27,7 @@ struct NamedClient {
 extension Simulator {
   static let retryMicroseconds: UInt64 = 500_000
   static let namedClients = 2
+  static let maxOpenPerKey = 8
 
   mutating func load() {
     // What is still unsettled at the end has to settle by itself.
@@ -107,9 +108,14 @@ extension Simulator {
     name: ClientSequence? = nil
   ) -> Proposal {
     let id = operations.begin(work, node: node.position, life: node.life, at: now, logical: logical, name: name)
-    if let key = work.key, logical == nil { history.invoke(id, work, key: key, at: now) }
+    if let key = work.key, logical == nil { invoke(id, work, key: key) }
     let payload = Envelope(origin: node.id.rawValue, request: id, name: name, command: command).encoded()
     return Proposal(id: id, payload: payload)
+  }
+
+  private mutating func invoke(_ id: UInt64, _ work: Operation.Work, key: Int) {
+    history.invoke(id, work, key: key, at: now)
+    if history.open[key] >= Self.maxOpenPerKey { keys.giveUp(key) }
   }
 
   // MARK: Requests with names
@@ -170,7 +176,7 @@ extension Simulator {
     let key = keys.pick(loadChance.next())
     let id = operations.begin(.get(key: key), node: node.position, life: node.life, at: now)
     operations[id].floor = checker.log.committedIndex
-    history.invoke(id, .get(key: key), key: key, at: now)
+    invoke(id, .get(key: key), key: key)
     if options.plantedBug == .readFromMemory {
       node.waitingReads.append(SimulatedNode.WaitingRead(operation: id, index: .beforeFirst))
     } else {
@@ -186,7 +192,7 @@ extension Simulator {
     try checker.state.served(operations[id], key: key, value: value, by: node)
     if node.role != .leader { reach(.readByFollower) }
     operations.acknowledge(id, at: now, index: node.applied)
-    history.complete(id, .value(value), at: now)
+    history.complete(id, .value(value, modRevision: found?.modRevision), at: now)
     readsServed += 1
   }
 }

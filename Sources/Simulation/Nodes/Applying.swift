@@ -93,7 +93,9 @@ extension Simulator {
       reach(.waitCancelled)
       try answer(waiting, result.outcome, at: entry.index)
     }
-    try answer(envelope.request, result.outcome, at: entry.index)
+    // A repeated outcome is that of an earlier revision, which this one does not tell.
+    let revision = result.isRepeat ? nil : node.state.revision
+    try answer(envelope.request, result.outcome, at: entry.index, revision: revision)
   }
 
   /// The first node to apply an entry has it judged by the models.

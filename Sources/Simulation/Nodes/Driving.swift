@@ -93,6 +93,7 @@ extension Simulator {
       for id in ids where node.pendingReads.remove(id) != nil {
         reach(.readRefused)
         operations.refuse(id)
+        history.remove(id)
       }
     case .fetch(let request):
       queue.push(

@@ -14,43 +14,90 @@ struct Opened {
 extension SimulatedDisk {
   /// With no more than `tail` entries in memory.
   mutating func open(tail: Int) -> Opened {
-    var image = durable
     let whole = snapshots.filter { SnapshotChecksum.of($0.bytes) == $0.description.checksum }
     var found = Opened(restored: .empty)
     found.fellBack = whole.count < snapshots.count
-    // Entries that a whole snapshot holds are not missed.
-    if let newest = whole.last?.description.point, let first = rotten.min(), first <= newest.index {
-      image.compact(before: newest.index.next)
+    var image = durable
+    let flaw = rotten.filter { $0 > image.base.index }.min()
+    let last = image.lastIndex
+    if let flaw { image.cut(from: flaw) }
+    var lost = flaw.map { $0...last }
+    found.snapshot = whole.last { $0.description.point.index >= image.base.index }
+    if let snapshot = found.snapshot {
+      if settle(&image, with: snapshot.description.point) { lost = lost.flatMap { beyond(image, $0) } }
+    } else if image.base.index > .beforeFirst {
+      // Nothing of the log can be used without the state at its beginning.
+      found.snapshot = whole.last
+      image.begin(behind: found.snapshot.map { LogBase($0.description.point) } ?? .start)
+      lost = image.base.index.next...max(image.base.index.next, last)
     }
-    if let first = rotten.filter({ $0 > image.base.index }).min() {
+    if let lost {
       found.foundDamage = true
-      image.noteDamage(from: first)
-      image.entries.removeLast(image.lastIndex.distance(from: first.previous))
+      image.noteDamage(from: lost.lowerBound, through: lost.upperBound)
     }
-    let usable = whole.filter { $0.description.point.index >= image.base.index }
-    found.snapshot = usable.last { $0.description.point.index <= image.lastIndex }
-    if found.snapshot == nil, image.base.index > .beforeFirst {
-      found.foundDamage = true
-      image.noteDamage(from: RaftCore.Index(1))
-      image.entries = []
-      image.base = LogBase(index: .beforeFirst, term: Term(0), clockMilliseconds: 0)
-    }
+    image.settleTerm()
     recovered(as: image, snapshots: whole)
     found.restored = image.restored(tail: tail, snapshot: found.snapshot?.description.point)
     return found
   }
+
+  /// A snapshot is of committed state only: an entry at its point with another term was never committed, nor was what
+  /// follows it, and a log that ends before the point has nothing that the snapshot has not. True when the log begins
+  /// behind the snapshot now.
+  private func settle(_ image: inout LogImage, with point: SnapshotPoint) -> Bool {
+    guard image.term(at: point.index) != point.term else { return false }
+    let isOnDisk = durable.term(at: point.index) == point.term && !rotten.contains(point.index)
+    guard isOnDisk else {
+      image.begin(behind: LogBase(point))
+      return true
+    }
+    // The flaw is before the point: what follows it is the log, up to the next flaw.
+    let (hardState, damage) = (image.hardState, image.damage)
+    image = durable
+    image.hardState = hardState
+    image.damage = damage
+    image.compact(before: point.index.next)
+    if let flaw = rotten.filter({ $0 > point.index }).min() { image.cut(from: flaw) }
+    return true
+  }
+
+  /// What is lost of the log although a snapshot holds the effect of its beginning.
+  private func beyond(_ image: LogImage, _ lost: ClosedRange<RaftCore.Index>) -> ClosedRange<RaftCore.Index>? {
+    let first = image.lastIndex.next
+    guard lost.upperBound >= first, durable.term(at: image.base.index) == image.base.term else { return nil }
+    return first...lost.upperBound
+  }
+}
+
+extension LogBase {
+  fileprivate static let start = LogBase(index: .beforeFirst, term: Term(0), clockMilliseconds: 0)
+
+  fileprivate init(_ point: SnapshotPoint) {
+    self.init(index: point.index, term: point.term, clockMilliseconds: point.clockMilliseconds)
+  }
 }
 
 extension LogImage {
-  fileprivate mutating func noteDamage(from first: RaftCore.Index) {
-    let last = max(lastIndex, first)
-    if let earlier = damage {
-      damage = Damage(
-        firstLost: min(earlier.firstLost, first), lastLost: max(earlier.lastLost, last),
-        term: max(earlier.term, hardState.term))
-    } else {
-      damage = Damage(firstLost: first, lastLost: last, term: hardState.term)
-    }
+  fileprivate mutating func cut(from index: RaftCore.Index) {
+    entries.removeLast(lastIndex.distance(from: index.previous))
+  }
+
+  fileprivate mutating func begin(behind base: LogBase) {
+    self.base = base
+    entries = []
+  }
+
+  /// A snapshot may be of a later term than the disk knew of. In that term nobody got a vote from here, for a vote is
+  /// durable before it leaves.
+  fileprivate mutating func settleTerm() {
+    let newest = entries.last?.term ?? base.term
+    if newest > hardState.term { hardState = HardState(term: newest, votedFor: nil) }
+  }
+
+  fileprivate mutating func noteDamage(from first: RaftCore.Index, through last: RaftCore.Index) {
+    damage = Damage(
+      firstLost: min(damage?.firstLost ?? first, first), lastLost: max(damage?.lastLost ?? last, last),
+      term: max(damage?.term ?? Term(0), hardState.term))
   }
 
   fileprivate func restored(tail: Int, snapshot: SnapshotPoint?) -> Restored {

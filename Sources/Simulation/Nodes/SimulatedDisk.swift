@@ -75,8 +75,6 @@ struct SimulatedDisk {
   private(set) var rotten: [RaftCore.Index] = []
   /// Oldest first, at most two.
   private(set) var snapshots: [SnapshotFile] = []
-  /// One that came in whole and is durable, until the log begins behind it.
-  private(set) var received: SnapshotFile?
 
   var isFull = false
   private(set) var reserveLeftBytes = 0
@@ -140,10 +138,6 @@ struct SimulatedDisk {
       if let index = write.removeFrom { rotten.removeAll { $0 >= index } }
     }
     durable.apply(write)
-    if let base = write.base, let file = received, file.description.point.index == base.index {
-      received = nil
-      add(file)
-    }
   }
 
   mutating func compact(before first: RaftCore.Index) {
@@ -175,8 +169,6 @@ struct SimulatedDisk {
     pending = []
     flushing = 0
     stalledUntil = 0
-    // What came in for a log that never began is of no use.
-    if let file = received, file.description.point.index != durable.base.index { received = nil }
     written = durable
     return losses
   }
@@ -189,8 +181,6 @@ struct SimulatedDisk {
     snapshots.append(file)
     if snapshots.count > 2 { snapshots.removeFirst() }
   }
-
-  mutating func receive(_ file: SnapshotFile) { received = file }
 
   // MARK: Rot
 

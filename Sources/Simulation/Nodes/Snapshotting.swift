@@ -101,7 +101,7 @@ extension Simulator {
       throw Broken("a snapshot arrives as it was sent", "\(node.id) got another one at \(description.point.index)")
     }
     try checker.received(description, by: node, digest: state.digest)
-    node.disk.receive(SnapshotFile(description: description, bytes: staging.bytes))
+    node.disk.add(SnapshotFile(description: description, bytes: staging.bytes))
     node.prepared = (description, state)
     give(node, .snapshotReady(description))
   }
@@ -110,10 +110,12 @@ extension Simulator {
     guard let prepared = node.prepared, prepared.description == description else {
       throw Broken("only what was reported ready is installed", "\(node.id) installs \(description.point.index)")
     }
-    guard node.disk.written.base.index == description.point.index else {
+    // The log begins behind it, or holds its last entry and what follows.
+    guard node.disk.written.term(at: description.point.index) == description.point.term else {
       throw Broken(
-        "a log begins behind the snapshot that takes its place",
-        "\(node.id) installs \(description.point.index), its log begins behind \(node.disk.written.base.index)")
+        "an installed snapshot is in the log's place",
+        "\(node.id) installs \(description.point.index), its log has \(node.disk.written.base.index.next) through "
+          + "\(node.disk.written.lastIndex)")
     }
     guard description.point.index > node.applied else {
       throw Broken("what is applied stays applied", "\(node.id) goes back from \(node.applied)")

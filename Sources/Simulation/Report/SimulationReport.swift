@@ -37,6 +37,7 @@ package struct SimulationReport: Sendable, Equatable {
   package var watchEvents: Int
   /// Requests with a known end in the histories that the independent checker judged.
   package var historyOperations: Int
+  package var historiesUndecided: Int
   package var violation: Violation?
 
   package func count(_ kind: FaultKind) -> Int { faults[kind.rawValue] }
@@ -53,6 +54,6 @@ extension Simulator {
       committedEntries: checker.log.committed.count, operationsAcknowledged: operations.acknowledged,
       operationsRefused: operations.refused, operationsUnknown: operations.unknown, readsServed: readsServed,
       gatewayAccepted: gatewayAccepted, gatewayRefused: gatewayRefused, watchEvents: watchEvents,
-      historyOperations: history.completed, violation: violation)
+      historyOperations: history.completed, historiesUndecided: historiesUndecided, violation: violation)
   }
 }

@@ -17,6 +17,7 @@ package struct SimulationSummary: Sendable {
   package private(set) var gatewayRefused = 0
   package private(set) var watchEvents = 0
   package private(set) var historyOperations = 0
+  package private(set) var historiesUndecided = 0
   package private(set) var faults = Array(repeating: 0, count: FaultKind.allCases.count)
   package private(set) var milestones = Array(repeating: 0, count: Milestone.allCases.count)
 
@@ -37,6 +38,7 @@ package struct SimulationSummary: Sendable {
     gatewayRefused += report.gatewayRefused
     watchEvents += report.watchEvents
     historyOperations += report.historyOperations
+    historiesUndecided += report.historiesUndecided
     for kind in FaultKind.allCases { faults[kind.rawValue] += report.count(kind) }
     for milestone in Milestone.allCases { milestones[milestone.rawValue] += report.count(milestone) }
   }
@@ -57,7 +59,7 @@ package struct SimulationSummary: Sendable {
       ("operationsRefused", UInt64(operationsRefused)), ("operationsUnknown", UInt64(operationsUnknown)),
       ("readsServed", UInt64(readsServed)), ("gatewayAccepted", UInt64(gatewayAccepted)),
       ("gatewayRefused", UInt64(gatewayRefused)), ("watchEvents", UInt64(watchEvents)),
-      ("historyOperations", UInt64(historyOperations)),
+      ("historyOperations", UInt64(historyOperations)), ("historiesUndecided", UInt64(historiesUndecided)),
     ]
   }
 

@@ -69,6 +69,7 @@ package struct Simulator: ~Copyable {
   var watchEvents = 0
   var gatewayAccepted = 0
   var gatewayRefused = 0
+  var historiesUndecided = 0
 
   var networkChance: RandomStream
   var diskChance: RandomStream

@@ -85,7 +85,7 @@ extension Simulator {
       guard node.isUp, node.disk.hasPending else { return }
       // The process must end: what a failed flush left behind is unknown, and asking again proves nothing.
       begin(kind, [node])
-      crash(node, for: faultChance.next(in: 1000..<500_000))
+      crash(node, for: faultChance.next(in: 1000..<500_000), losesWrites: true)
     case .diskFull:
       guard node.isUp, !node.disk.isFull else { return }
       begin(kind, [node])
@@ -158,12 +158,12 @@ extension Simulator {
   // MARK: Crashes
 
   /// Without a duration the node stays down until somebody starts it.
-  mutating func crash(_ node: SimulatedNode, for duration: UInt64?) {
+  mutating func crash(_ node: SimulatedNode, for duration: UInt64?, losesWrites: Bool = false) {
     guard node.isUp else { return }
     if node.membership.isJoint { reach(.crashInJointConfiguration) }
     node.stop()
     // Without this fault a crash is that of a process: what was written is kept.
-    let isWriteLost = world.has(.lostWrites) || options.plantedBug == .reportedBeforeDurable
+    let isWriteLost = losesWrites || world.has(.lostWrites) || options.plantedBug == .reportedBeforeDurable
     let draw = diskChance.next()
     let losses = node.disk.crash(keeping: isWriteLost ? draw : nil, isTearing: world.has(.tornWrite))
     if losses.writes > 0 { count(.lostWrites) }
