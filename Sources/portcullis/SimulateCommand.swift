@@ -36,7 +36,8 @@ struct Simulate: AsyncParsableCommand {
   @Option(help: "Operations a second of simulated time. Default: each seed draws its own.")
   var rate: UInt64?
 
-  @Option(name: .customLong("planted-bug"), help: "Plant a defect in the world, to see the alarm. See docs/simulation.md.")
+  @Option(
+    name: .customLong("planted-bug"), help: "Plant a defect in the world, to see the alarm. See docs/simulation.md.")
   var plantedBug: String?
 
   @Flag(help: "Print everything that happens, as it happens.")

@@ -8,8 +8,7 @@ import Testing
 
 @Suite("Digests of fixed seeds")
 struct DigestTests {
-  static let golden: [(seed: UInt64, digest: UInt64)] = [
-  ]
+  static let golden: [(seed: UInt64, digest: UInt64)] = []
 
   @Test("each seed gives the digest that it gave everywhere else")
   func fixed() {

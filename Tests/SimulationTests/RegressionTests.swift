@@ -12,8 +12,7 @@ struct RegressionTests {
     var testDescription: String { "seed \(seed): \(reason)" }
   }
 
-  static let all: [Regression] = [
-  ]
+  static let all: [Regression] = []
 
   @Test("a seed that failed once does not fail again", arguments: all)
   func again(regression: Regression) { runAll([regression.seed]) }

@@ -153,7 +153,8 @@ struct MembershipChecker {
     guard isSound else {
       throw Broken(
         "voters change through a joint configuration",
-        "\(index) goes from \(before.voters) (leaving \(before.outgoing)) to \(after.voters) (leaving \(after.outgoing))")
+        "\(index) goes from \(before.voters) (leaving \(before.outgoing)) to \(after.voters) (leaving \(after.outgoing))"
+      )
     }
     records.append((index, after))
     return true

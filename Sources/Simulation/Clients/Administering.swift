@@ -23,7 +23,8 @@ extension Simulator {
       if isOpen, now < administrator.askedAt + Self.operatorPatienceMicroseconds { return }
       if !isOpen { administrator.requested = [] }
     }
-    administrator.requested.removeAll { $0.until < now }
+    let time = now
+    administrator.requested.removeAll { $0.until < time }
     let membership = checker.members.newest
     guard !membership.isJoint, let change = try drawChange(membership) else { return }
     let voters = membership.voters(after: change)

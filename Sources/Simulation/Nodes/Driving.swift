@@ -192,7 +192,8 @@ extension Simulator {
 
   mutating func fetched(_ node: SimulatedNode, _ request: FetchRequest) throws(Broken) {
     // The log may have been truncated or compacted meanwhile, in which case the request is void and the core knows it.
-    guard let term = node.disk.written.term(at: request.first), let start = node.disk.durable.position(of: request.first),
+    guard let term = node.disk.written.term(at: request.first),
+      let start = node.disk.durable.position(of: request.first),
       node.disk.durable.entries[start].term == term
     else { return }
     reach(.fetchedFromDisk)

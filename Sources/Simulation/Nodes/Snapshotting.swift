@@ -47,7 +47,8 @@ extension Simulator {
       throw Broken("a log is only cut behind a snapshot", "\(node.id) cuts before \(first) and has no snapshot")
     }
     guard first.previous <= newest else {
-      throw Broken("a log is only cut behind a snapshot", "\(node.id) cuts before \(first), its snapshot is at \(newest)")
+      throw Broken(
+        "a log is only cut behind a snapshot", "\(node.id) cuts before \(first), its snapshot is at \(newest)")
     }
     reach(.logCompacted)
     node.disk.compact(before: first)

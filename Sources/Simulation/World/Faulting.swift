@@ -134,7 +134,8 @@ extension Simulator {
     var isAny = false
     for _ in 0..<victims {
       // The end of a log is worth more than its middle.
-      let back = faultChance.chance(perMille: 500) ? faultChance.next(below: min(4, count)) : faultChance.next(below: count)
+      let back =
+        faultChance.chance(perMille: 500) ? faultChance.next(below: min(4, count)) : faultChance.next(below: count)
       let index = log.base.index.advanced(by: count - back)
       guard node.disk.mayRot(at: index) else { continue }
       node.disk.rot(at: index)

@@ -41,7 +41,8 @@ extension Simulator {
     guard case .heartbeat(let heartbeat) = message else { return }
     let response = HeartbeatResponse(term: heartbeat.term, readContext: heartbeat.readContext)
     queue.push(
-      .arrive(.heartbeatResponse(response), from: receiver, to: sender), afterMicroseconds: world.network.delayMicroseconds)
+      .arrive(.heartbeatResponse(response), from: receiver, to: sender),
+      afterMicroseconds: world.network.delayMicroseconds)
   }
 
   /// A message that also arrives in the name of somebody whose word counts.
