@@ -189,42 +189,16 @@ extension KeyStore {
 // MARK: - Restoring from a snapshot
 
 extension KeyStore {
-  /// A store as it was just before the first revision of its log.
-  /// - Parameter base: what was live then.
-  init(base: OrderedTree<Key, KeyVersion>, compactedRevision: Revision) {
-    self.init()
-    self.live = base
-    self.compactedRevision = compactedRevision
-    self.sizeBytes = Self.weight(of: base)
-  }
-
-  /// Begins to make the changes of a revision once more.
-  mutating func beginReplay(of revision: Revision) {
-    precondition(pending.isEmpty && revision > self.revision, "revisions are replayed whole and in order")
-    self.revision = revision - 1
-  }
-
-  /// Ends a revision that is replayed. What the compacted revision replaced is known to its events and to nobody else,
-  /// as after `compact`.
-  mutating func endReplay() {
-    commitPending()
-    guard revision == compactedRevision else { return }
-    superseded = OrderedTree()
-    sizeBytes = Self.weight(of: live)
-  }
-
-  /// Ends the replay: revisions that changed no key are not in the log.
-  mutating func finishReplay(at revision: Revision) {
-    precondition(revision >= self.revision || log.isEmpty, "the log cannot be ahead of the store")
+  /// A store put together again by `LogReplay`, which answers for the invariants.
+  init(
+    live: OrderedTree<Key, KeyVersion>, superseded: OrderedTree<VersionKey, KeyVersion>,
+    log: OrderedTree<Revision, Events>, revision: Revision, compactedRevision: Revision, sizeBytes: Int
+  ) {
+    self.live = live
+    self.superseded = superseded
+    self.log = log
     self.revision = revision
-  }
-
-  private static func weight(of versions: OrderedTree<Key, KeyVersion>) -> Int {
-    var sum = 0
-    versions.forEach { _, version in
-      sum += version.weight
-      return true
-    }
-    return sum
+    self.compactedRevision = compactedRevision
+    self.sizeBytes = sizeBytes
   }
 }

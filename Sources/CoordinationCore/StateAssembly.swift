@@ -5,8 +5,8 @@
 struct StateAssembly: Sendable {
   private var compacted: Revision = 0
   private var revision: Revision = 0
-  private var base = OrderedTree<Key, KeyVersion>.Builder()
-  private var store = KeyStore()
+  private var lastBaseKey: Key?
+  private var replay = LogReplay(compactedRevision: 0)
   private var logRevision: Revision = 0
   private var isInRevision = false
   private var leases: [Lease] = []
@@ -27,6 +27,8 @@ struct StateAssembly: Sendable {
     let revision = try input.revision()
     guard revision >= 1, compacted <= revision else { throw input.malformed("compacted beyond the revision") }
     (self.compacted, self.revision) = (compacted, revision)
+    replay = LogReplay(compactedRevision: compacted)
+    logRevision = StateFormat.revisionBeforeLog(compacted: compacted)
   }
 }
 
@@ -40,19 +42,14 @@ extension StateAssembly {
     let mod = try input.revision()
     let version = try input.revision()
     let lease = try input.signed()
-    guard base.lastKey.map({ $0 < key }) ?? true else { throw input.malformed("keys that do not ascend") }
+    guard lastBaseKey.map({ $0 < key }) ?? true else { throw input.malformed("keys that do not ascend") }
     guard create >= 1, create <= mod, mod < compacted, version >= 1 else {
       throw input.malformed("a version that cannot have been before the log")
     }
-    base.append(
-      key,
-      KeyVersion(key: key, value: value, createRevision: create, modRevision: mod, version: version, lease: lease))
-  }
-
-  mutating func endBase() {
-    store = KeyStore(base: base.finish(), compactedRevision: compacted)
-    base = .init()
-    logRevision = StateFormat.revisionBeforeLog(compacted: compacted)
+    replay.begin(
+      with: KeyVersion(
+        key: key, value: value, createRevision: create, modRevision: mod, version: version, lease: lease))
+    lastBaseKey = key
   }
 
   mutating func readRevision(_ input: inout StrictReader) throws(StateError) {
@@ -62,37 +59,32 @@ extension StateAssembly {
     }
     try endRevision(input)
     logRevision += step
-    store.beginReplay(of: logRevision)
     isInRevision = true
   }
 
   mutating func readPut(_ input: inout StrictReader) throws(StateError) {
     let key = Key(try input.data())
-    var value = try input.data()
+    let value = try input.data()
     let lease = try input.signed()
     guard isInRevision else { throw input.malformed("an event of no revision") }
-    // Puts that kept the value share its bytes, as they did when they were applied.
-    if let current = store.current(key)?.value, current == value { value = current }
-    _ = store.put(key, value: value, lease: lease)
+    replay.put(key, value: value, lease: lease, at: logRevision)
   }
 
   mutating func readDeletion(_ input: inout StrictReader) throws(StateError) {
     let key = Key(try input.data())
     guard isInRevision else { throw input.malformed("an event of no revision") }
-    guard !store.delete(KeyRange(start: key, end: .single)).isEmpty else {
+    guard replay.delete(key, at: logRevision) else {
       throw input.malformed("the deletion of a key that does not exist")
     }
   }
 
   mutating func endLog(_ input: StrictReader) throws(StateError) {
     try endRevision(input)
-    store.finishReplay(at: revision)
   }
 
   private mutating func endRevision(_ input: StrictReader) throws(StateError) {
     guard isInRevision else { return }
-    guard store.hasPendingChanges else { throw input.malformed("a revision without events") }
-    store.endReplay()
+    guard replay.endRevision(logRevision) else { throw input.malformed("a revision without events") }
     isInRevision = false
   }
 }
@@ -203,7 +195,7 @@ extension StateAssembly {
   consuming func assemble(at position: UInt64) throws(StateError) -> Coordination {
     var state = Coordination()
     state.scopes = GrantTable(scopes: scopes.finish())
-    state.store = store
+    state.store = replay.finish(at: revision)
     state.leases = LeaseTable(sorted: try Self.attach(leases, in: state, at: position))
     state.nodes = nodes
     state.clients = ClientTable(sorted: clients)

@@ -94,9 +94,7 @@ package struct StateReader: Sendable {
   private mutating func endSection(_ input: StrictReader) throws(StateError) {
     switch section {
     case .header, .done: preconditionFailure("a header has no tag, and nothing follows the end")
-    case .base:
-      parts.endBase()
-      section = .log
+    case .base: section = .log
     case .log:
       try parts.endLog(input)
       section = .leases
