@@ -188,7 +188,9 @@ struct Cluster {
       case .send(let message, let peer): inbox.append(Letter(message: message, from: NodeID(id), to: peer))
       case .commit(let index):
         let after = applied[position].last?.index ?? .beforeFirst
-        applied[position] += nodes[position].cachedEntries(after: after, through: index) ?? []
+        // What is no longer in memory is durable.
+        let stored = disks.isEmpty ? [] : disks[position].entries.filter { $0.index > after && $0.index <= index }
+        applied[position] += nodes[position].cachedEntries(after: after, through: index) ?? stored[...]
       default: if !disks.isEmpty { carryOut(effect, on: id) }
       }
     }
