@@ -21,7 +21,7 @@ let pureRooms: [Target] = [
   .target(
     name: "Measurement",
     dependencies: [.product(name: "Histogram", package: "hdrhistogram-swift")]),
-  .target(name: "Simulation", dependencies: ["RaftCore", "CoordinationCore", "FencingCore"]),
+  .target(name: "Simulation", dependencies: ["RaftCore", "CoordinationCore", "FencingCore", "Linearizability"]),
 ]
 
 let storageRooms: [Target] = [

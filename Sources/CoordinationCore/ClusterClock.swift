@@ -14,10 +14,12 @@ package struct ClusterClock: Sendable {
 
   private var readingMilliseconds: UInt64
   private var readAtLocalMilliseconds: UInt64?
+  private var newestStampMilliseconds: UInt64
 
   /// - Parameter startMilliseconds: the stamp of the newest entry in the log.
   package init(startMilliseconds: UInt64, longestStepMilliseconds: UInt64) {
     self.readingMilliseconds = startMilliseconds
+    self.newestStampMilliseconds = startMilliseconds
     self.longestStepMilliseconds = longestStepMilliseconds
   }
 
@@ -31,8 +33,12 @@ package struct ClusterClock: Sendable {
   }
 
   /// Takes note of an entry's stamp.
-  package mutating func observe(stampMilliseconds: UInt64, localMilliseconds: UInt64) {
+  /// - Parameter isLeading: whether this node's own clock is the one that stamps. Then it only follows what is ahead of it.
+  ///   Otherwise it goes on counting from the newest stamp, even backwards: a clock that is a little faster than the
+  ///   leader's would else gain on it for as long as both run, and end every lease early on the day when it leads.
+  package mutating func observe(stampMilliseconds: UInt64, localMilliseconds: UInt64, isLeading: Bool = true) {
     let reading = now(localMilliseconds: localMilliseconds)
-    if stampMilliseconds > reading { readingMilliseconds = stampMilliseconds }
+    newestStampMilliseconds = max(newestStampMilliseconds, stampMilliseconds)
+    if stampMilliseconds > reading || !isLeading { readingMilliseconds = newestStampMilliseconds }
   }
 }

@@ -1,4 +1,4 @@
-// `bench`, `fsync` and `simulate`: measuring and attacking.
+// `bench` and `fsync`: measuring.
 
 import ArgumentParser
 import Client
@@ -8,7 +8,6 @@ import Foundation
 import LogStorage
 import Measurement
 import Reporting
-import Simulation
 import Workloads
 
 struct Bench: AsyncParsableCommand {
@@ -190,48 +189,5 @@ extension FlushProfile {
         + microseconds(latency.percentile(99)) + " " + microseconds(latency.max)
     }
     return [head] + rows + [verdict.text]
-  }
-}
-
-struct Simulate: AsyncParsableCommand {
-  static let configuration = CommandConfiguration(
-    abstract: "Run the consensus core in a simulated world full of faults, and check every step.",
-    discussion: """
-      Example:
-        portcullis simulate --seeds 100 --seed 1
-
-      The same seed gives the same run and the same digest. A violation prints its seed; the exit code is then 1.
-      """)
-
-  @Option(help: "How many seeds to run.")
-  var seeds: UInt64 = 20
-
-  @Option(help: "The first seed. Default: drawn at random, and printed.")
-  var seed: UInt64?
-
-  func run() async throws {
-    let first = seed ?? UInt64.random(in: 0...UInt64(UInt32.max))
-    var events: UInt64 = 0
-    var simulated: UInt64 = 0
-    var acknowledged = 0
-    let began = ContinuousClock.now
-    for seed in first..<(first &+ seeds) {
-      var simulator = Simulator(seed: seed, options: SimulationOptions())
-      let report = simulator.run()
-      events += report.events
-      simulated += report.simulatedMicroseconds
-      acknowledged += report.proposalsAcknowledged
-      guard let violation = report.violation else { continue }
-      for event in violation.lastEvents { print(event) }
-      throw CommandFailure(
-        Commands.ExitCode.failed,
-        "seed \(seed): \(violation.rule): \(violation.detail). Replay: portcullis simulate --seeds 1 --seed \(seed)")
-    }
-    let seconds = Double(simulated) / 1e6
-    let wall = Double(began.duration(to: .now).components.seconds) + 0.001
-    print(
-      "\(seeds) seeds from \(first): no violation in \(String(format: "%.0f", seconds)) simulated seconds, \(events) events,"
-        + " \(acknowledged) proposals acknowledged, \(String(format: "%.0f", seconds / wall)) simulated seconds a second"
-    )
   }
 }

@@ -13,6 +13,10 @@ struct RandomStream: Sendable {
     case scheduling
     case seeds
     case healing
+    case sessions
+    case gateways
+    case watchers
+    case members
   }
 
   private var state: UInt64
