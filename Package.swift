@@ -164,7 +164,13 @@ let testTargets: [Target] = [
   tests(of: "Reporting", with: ["Measurement"]),
   // The real executable, with real processes and other people's clients.
   .testTarget(
-    name: "SystemTests", dependencies: ["Client", "Protocol", "Wire", "portcullis"], exclude: ["verify_token.py"]),
+    name: "SystemTests",
+    dependencies: [
+      "Client", "Protocol", "Wire", "portcullis",
+      .product(name: "NIOCore", package: "swift-nio"),
+      .product(name: "NIOPosix", package: "swift-nio"),
+    ],
+    exclude: ["verify_token.py"]),
 ]
 
 let package = Package(
