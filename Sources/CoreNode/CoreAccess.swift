@@ -83,4 +83,12 @@ final class CoreAccess: Sendable {
   func header(_ snapshot: Snapshot) -> Etcdserverpb_ResponseHeader {
     header(revision: snapshot.state.revision, term: snapshot.term)
   }
+
+  /// The header of a command's answer: the revision that the command made, or met if it changed nothing, and not that
+  /// of others which were applied in the same turn. Clients take it for the revision of what they wrote: etcd's own
+  /// mutex waits for everybody below it, and Kubernetes gives it to the object as its version.
+  func header(of answer: Answer, _ snapshot: Snapshot) -> Etcdserverpb_ResponseHeader {
+    guard case .applied(_, _, let revision) = answer else { return header(snapshot) }
+    return header(revision: revision, term: snapshot.term)
+  }
 }

@@ -6,8 +6,9 @@ import RaftCore
 
 /// How a command ended, from the point of view of the node that proposed it.
 enum Answer: Sendable {
-  /// Applied: the outcome and the snapshot in which it first shows.
-  case applied(Outcome, Snapshot)
+  /// Applied: the outcome, the snapshot in which it first shows, and the store's revision right after it. The snapshot
+  /// may be newer, since a turn applies many commands before it publishes one.
+  case applied(Outcome, Snapshot, revision: Revision)
   /// Refused before it entered the log: it was not and will not be applied.
   case refused(Refusal)
   /// No answer in time: it may have been applied or may yet be.

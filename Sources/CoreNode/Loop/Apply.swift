@@ -55,7 +55,7 @@ extension CoreLoop {
     if case .queued(let ticket) = result.outcome, case .acquire(let request) = envelope.command {
       waits.add(ticket, Wait(request: envelope.request, scope: request.scope, completion: completion))
     } else {
-      answered.append((completion, result.outcome))
+      answered.append((completion, result.outcome, state.revision))
     }
   }
 }
@@ -71,19 +71,19 @@ extension CoreLoop {
           // Nobody is left to hold it: a caller that went away must not end up as the holder.
           propose(.release(scope: wait.scope, number: record.number))
         } else {
-          answered.append((wait.completion, .granted(record)))
+          answered.append((wait.completion, .granted(record), state.revision))
         }
       }
     case .dismissed(let ticket):
       for wait in waits.remove(ticket) {
-        answered.append((wait.completion, .waitEnded(holder: state.scopes[wait.scope]?.holder)))
+        answered.append((wait.completion, .waitEnded(holder: state.scopes[wait.scope]?.holder), state.revision))
       }
     }
   }
 
   private func settleCancelled(_ ticket: Ticket, holder: GrantRecord?) {
     for wait in waits.remove(ticket) where !wait.isAbandoned {
-      answered.append((wait.completion, .waitEnded(holder: holder)))
+      answered.append((wait.completion, .waitEnded(holder: holder), state.revision))
     }
   }
 

@@ -59,8 +59,8 @@ final class CoreLoop: @unchecked Sendable {
   var confirmedReads: [(ids: [UInt64], index: Index)] = []
   var nextReadID: UInt64 = 1
   var replies = Replies()
-  /// Outcomes of this turn, told once the snapshot that shows them is published.
-  var answered: [(Completion, Outcome)] = []
+  /// Outcomes of this turn with the revision after each, told once the snapshot that shows them is published.
+  var answered: [(Completion, Outcome, Revision)] = []
   var housekeeping = Housekeeping()
 
   var inputs: [Input] = []
@@ -252,7 +252,9 @@ extension CoreLoop {
     let snapshot = makeSnapshot()
     publication.publish(snapshot)
     parts.watches.advance(to: snapshot)
-    for (completion, outcome) in answered { replies.add(completion, .applied(outcome, snapshot)) }
+    for (completion, outcome, revision) in answered {
+      replies.add(completion, .applied(outcome, snapshot, revision: revision))
+    }
     answered.removeAll(keepingCapacity: true)
   }
 

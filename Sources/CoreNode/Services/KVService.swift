@@ -25,7 +25,7 @@ struct KVService: Sendable {
     core.submit(.put(request), on: call.eventLoop) { [core] answer in
       call.answer(answer) { outcome, snapshot in
         guard case .put(let previous) = outcome else { preconditionFailure("a put ends as a put") }
-        call.respond(core.putResponse(previous: previous, header: core.header(snapshot)))
+        call.respond(core.putResponse(previous: previous, header: core.header(of: answer, snapshot)))
       }
     }
   }
@@ -37,7 +37,7 @@ struct KVService: Sendable {
     core.submit(.delete(request), on: call.eventLoop) { [core] answer in
       call.answer(answer) { outcome, snapshot in
         guard case .deleted(let count, let previous) = outcome else { preconditionFailure("a delete ends as one") }
-        call.respond(core.deleteResponse(count: count, previous: previous, header: core.header(snapshot)))
+        call.respond(core.deleteResponse(count: count, previous: previous, header: core.header(of: answer, snapshot)))
       }
     }
   }
@@ -81,7 +81,7 @@ struct KVService: Sendable {
     core.submit(.transaction(request), on: call.eventLoop) { [core] answer in
       call.answer(answer) { outcome, snapshot in
         guard case .transaction(let result) = outcome else { preconditionFailure("a transaction ends as one") }
-        call.respond(core.transactionResponse(result, header: core.header(snapshot)))
+        call.respond(core.transactionResponse(result, header: core.header(of: answer, snapshot)))
       }
     }
   }

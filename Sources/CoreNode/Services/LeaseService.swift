@@ -125,10 +125,10 @@ private final class KeepAliveStream: @unchecked Sendable, StreamHandler {
     var response = Etcdserverpb_LeaseKeepAliveResponse()
     response.id = id
     switch answer {
-    case .applied(.leaseRenewed(_, let ttlMilliseconds), let snapshot):
+    case .applied(.leaseRenewed(_, let ttlMilliseconds), let snapshot, _):
       response.header = core.header(snapshot)
       response.ttl = ttlMilliseconds / 1000
-    case .applied(_, let snapshot): response.header = core.header(snapshot)
+    case .applied(_, let snapshot, _): response.header = core.header(snapshot)
     case .refused(let refusal): return fail(RPCStatus(refusal))
     case .timedOut: return fail(.timedOut)
     case .stopping: return fail(.stopping)
