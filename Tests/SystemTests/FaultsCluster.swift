@@ -70,6 +70,7 @@ final class FaultsCluster {
       "--initial-advertise-peer-urls", "http://127.0.0.1:\(advertised[node])",
       "--initial-cluster", cluster, "--initial-cluster-token", "faults-test",
       "--heartbeat-interval", "\(Self.heartbeatMilliseconds)", "--election-timeout", "\(Self.electionMilliseconds)",
+      "--log-level", "info",
     ])
     programs[node] = program
     try await proxy.setProcess(program.processID, of: node)
@@ -104,10 +105,17 @@ final class FaultsCluster {
     for node in nodes {
       let client = HistoryClient(-1, ports: ports, node: node)
       defer { client.close() }
-      _ = try await eventually(within: seconds, "an answer of node \(ThreeNodes.names[node])") {
-        try self.checkAlive()
-        let operation = await client.perform(.get, on: HistoryAudit.markerKey, timeout: .seconds(1))
-        return operation.isAcknowledged ? true : nil
+      var last: HistoryOutcome?
+      do {
+        _ = try await eventually(within: seconds, "an answer") {
+          try self.checkAlive()
+          let operation = await client.perform(.get, on: HistoryAudit.markerKey, timeout: .seconds(1))
+          last = operation.outcome
+          return operation.isAcknowledged ? true : nil
+        }
+      } catch {
+        throw Trouble(
+          description: "node \(ThreeNodes.names[node]) answers no read: \(error), but: \(String(describing: last))")
       }
     }
   }

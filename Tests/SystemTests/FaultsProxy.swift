@@ -225,7 +225,7 @@ private final class FaultsHandler: ChannelInboundHandler, @unchecked Sendable {
 private enum SocketTable {
   /// The inode of the socket on loopback from `localPort` to `remotePort`.
   static func inode(localPort: Int, remotePort: Int) -> Substring? {
-    guard let table = try? String(contentsOfFile: "/proc/self/net/tcp", encoding: .utf8) else { return nil }
+    let table = text(of: "/proc/self/net/tcp")
     let local = ":" + hexadecimal(localPort)
     let remote = ":" + hexadecimal(remotePort)
     for line in table.split(separator: "\n").dropFirst() {
@@ -233,6 +233,20 @@ private enum SocketTable {
       if fields.count > 9, fields[1].hasSuffix(local), fields[2].hasSuffix(remote) { return fields[9] }
     }
     return nil
+  }
+
+  /// To its very end: this file gives a page at a time, which Foundation takes for all of it.
+  private static func text(of path: String) -> String {
+    let file = open(path, O_RDONLY)
+    guard file >= 0 else { return "" }
+    defer { close(file) }
+    var bytes: [UInt8] = []
+    var page = [UInt8](repeating: 0, count: 65_536)
+    while true {
+      let count = read(file, &page, page.count)
+      guard count > 0 else { return String(decoding: bytes, as: UTF8.self) }
+      bytes += page[..<count]
+    }
   }
 
   static func process(_ process: pid_t, holds inode: Substring) -> Bool {

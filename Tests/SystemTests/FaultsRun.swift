@@ -8,6 +8,10 @@ struct FaultsReport: Sendable {
   var seed: UInt64
   var operations: [HistoryOperation] = []
   var logs: [[HistoryEvent]] = []
+  var acknowledged = 0
+  var failed = 0
+  var unknown = 0
+  var revisions = 0
   var faults: [FaultsKind: Int] = [:]
   var acknowledgedByNode: [Int] = []
   /// Terms begun while the run lasted.
@@ -15,17 +19,44 @@ struct FaultsReport: Sendable {
   var duration = Duration.zero
   var problems: [String] = []
 
-  var acknowledged: Int { operations.count { $0.isAcknowledged } }
-  var failed: Int { operations.count { if case .failed = $0.outcome { true } else { false } } }
-  var unknown: Int { operations.count - acknowledged - failed }
   var faultCount: Int { faults.values.reduce(0, +) }
 
   /// One line of figures.
   var summary: String {
     let kinds = FaultsKind.allCases.map { "\($0) \(faults[$0] ?? 0)" }.joined(separator: ", ")
     return "seed \(seed): \(duration.components.seconds) s; operations \(acknowledged) ok, \(failed) failed, \(unknown)"
-      + " unknown; by node \(acknowledgedByNode); revisions \(logs.first?.count ?? 0); terms \(terms); faults"
+      + " unknown; by node \(acknowledgedByNode); revisions \(revisions); terms \(terms); faults"
       + " \(faultCount): \(kinds); problems \(problems.count)"
+  }
+
+  mutating func count() {
+    acknowledged = operations.count { $0.isAcknowledged }
+    failed = operations.count { if case .failed = $0.outcome { true } else { false } }
+    unknown = operations.count - acknowledged - failed
+    revisions = logs.first?.count ?? 0
+  }
+
+  /// Many rounds' histories would fill the memory.
+  mutating func forgetHistory() {
+    operations = []
+    logs = []
+  }
+
+  static func total(_ reports: [FaultsReport]) -> FaultsReport {
+    var total = FaultsReport(seed: reports.first?.seed ?? 0)
+    total.acknowledgedByNode = [0, 0, 0]
+    for report in reports {
+      total.acknowledged += report.acknowledged
+      total.failed += report.failed
+      total.unknown += report.unknown
+      total.revisions += report.revisions
+      total.terms += report.terms
+      total.duration += report.duration
+      total.problems += report.problems
+      total.faults.merge(report.faults, uniquingKeysWith: +)
+      for node in 0..<3 { total.acknowledgedByNode[node] += report.acknowledgedByNode[node] }
+    }
+    return total
   }
 }
 
@@ -48,7 +79,9 @@ enum FaultsRun {
       var report = try await load(cluster, seed: seed, next: next)
       await cluster.stop()
       report.problems += HistoryAudit.problems(of: report.operations, logs: report.logs)
+      report.problems += HistoryChecking.problems(of: report.operations)
       report.duration = began.duration(to: .now)
+      report.count()
       return report
     } catch {
       let complaints = cluster.complaints

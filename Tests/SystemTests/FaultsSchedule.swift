@@ -4,16 +4,16 @@
 import Glibc
 
 enum FaultsKind: String, CaseIterable, Sendable {
-  case killLeader, killFollower, killAll
-  case pauseLeader, pauseFollower
-  case isolateLeader, isolateLeaderSilently, isolateLeaderAndDeliverLate, isolateFollower
+  case killLeader, killFollower, killAll, killLeaderAndNext
+  case pauseLeader, pauseFollower, pauseLeaderKillFollower
+  case isolateLeader, isolateLeaderSilently, isolateLeaderAndDeliverLate, isolateFollower, isolateFollowerKillLeader
   case leaderUnheard, leaderDeaf, leaderLosesOne
   case everybodyAlone, slow, flapping
 
   /// Whether a majority can go on meanwhile, and must.
   var leavesMajority: Bool {
     switch self {
-    case .killAll, .everybodyAlone: false
+    case .killAll, .everybodyAlone, .pauseLeaderKillFollower, .isolateFollowerKillLeader: false
     default: true
     }
   }
@@ -49,6 +49,8 @@ struct FaultsDriver {
   let recorder: HistoryRecorder
   /// How often each kind was carried out.
   private(set) var counts: [FaultsKind: Int] = [:]
+  private var dead: [Int] = []
+  private var stopped: [Int] = []
 
   init(_ cluster: FaultsCluster, _ recorder: HistoryRecorder) {
     self.cluster = cluster
@@ -69,7 +71,7 @@ struct FaultsDriver {
       try await Task.sleep(for: .milliseconds(step.milliseconds))
     }
     if step.kind.leavesMajority { try await waitForProgress(since: before, during: step) }
-    try await end(step.kind, leader: leader, follower: follower)
+    try await endAll()
     try await cluster.waitUntilServing()
     let healed = recorder.acknowledged
     try await waitForProgress(since: healed, during: step)
@@ -84,18 +86,28 @@ struct FaultsDriver {
     }
   }
 
-  private func begin(_ kind: FaultsKind, leader: Int, follower: Int) async throws {
+  private mutating func begin(_ kind: FaultsKind, leader: Int, follower: Int) async throws {
     let proxy = cluster.proxy
     switch kind {
-    case .killLeader: try await cluster.kill([leader])
-    case .killFollower: try await cluster.kill([follower])
-    case .killAll: try await cluster.kill([0, 1, 2])
-    case .pauseLeader: cluster.send(SIGSTOP, to: leader)
-    case .pauseFollower: cluster.send(SIGSTOP, to: follower)
+    case .killLeader: try await kill([leader])
+    case .killFollower: try await kill([follower])
+    case .killAll: try await kill([0, 1, 2])
+    case .killLeaderAndNext:
+      try await kill([leader])
+      try await endAll()
+      try await kill([try await cluster.leader()])
+    case .pauseLeader: pause(leader)
+    case .pauseFollower: pause(follower)
+    case .pauseLeaderKillFollower:
+      pause(leader)
+      try await kill([follower])
     case .isolateLeader: try await proxy.set(.cut, on: Self.around(leader))
     case .isolateLeaderSilently: try await proxy.set(.drop, on: Self.around(leader))
     case .isolateLeaderAndDeliverLate: try await proxy.set(.hold, on: Self.around(leader))
     case .isolateFollower: try await proxy.set(.drop, on: Self.around(follower))
+    case .isolateFollowerKillLeader:
+      try await proxy.set(.drop, on: Self.around(follower))
+      try await kill([leader])
     case .leaderUnheard: try await proxy.set(.drop, on: Self.around(leader).filter { $0.from == leader })
     case .leaderDeaf: try await proxy.set(.drop, on: Self.around(leader).filter { $0.to == leader })
     case .leaderLosesOne: try await proxy.set(.cut, on: Self.between(leader, follower))
@@ -105,15 +117,23 @@ struct FaultsDriver {
     }
   }
 
-  private func end(_ kind: FaultsKind, leader: Int, follower: Int) async throws {
-    switch kind {
-    case .killLeader: try await cluster.launch(leader)
-    case .killFollower: try await cluster.launch(follower)
-    case .killAll: for node in 0..<3 { try await cluster.launch(node) }
-    case .pauseLeader: cluster.send(SIGCONT, to: leader)
-    case .pauseFollower: cluster.send(SIGCONT, to: follower)
-    default: try await cluster.proxy.heal()
-    }
+  private mutating func kill(_ nodes: [Int]) async throws {
+    dead += nodes
+    try await cluster.kill(nodes)
+  }
+
+  private mutating func pause(_ node: Int) {
+    stopped.append(node)
+    cluster.send(SIGSTOP, to: node)
+  }
+
+  /// Everything that was done is undone.
+  private mutating func endAll() async throws {
+    for node in stopped { cluster.send(SIGCONT, to: node) }
+    stopped = []
+    try await cluster.proxy.heal()
+    for node in dead { try await cluster.launch(node) }
+    dead = []
   }
 
   /// The leader is cut off and back again several times within an election timeout.

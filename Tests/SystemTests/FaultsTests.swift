@@ -24,6 +24,43 @@ struct FaultsTests {
     Self.expectSound(report)
     for kind in FaultsKind.allCases { #expect(report.faults[kind] == 1, "\(kind) was not carried out") }
     #expect(report.terms >= 5, "so many faults of leaders and so few elections: \(report.terms)")
+    let plants = HistoryPlants(report.operations, log: report.logs[0]).all
+    #expect(plants.count == 3, "the history has no place for some of the planted faults: \(plants.map(\.name))")
+    for plant in plants {
+      #expect(HistoryAudit.problems(of: plant.operations, logs: report.logs) != [], "the audit passes \(plant.name)")
+      let search = HistoryChecking.search(plant.operations.filter { $0.key == plant.key })
+      #expect(search.counterexample != nil, "the search passes \(plant.name): \(search)")
+      let replay = HistoryChecking.replay(plant.operations)
+      #expect(replay.counterexample != nil, "the replay passes \(plant.name): \(replay)")
+    }
+  }
+
+  /// How long the long version runs; without it there is none.
+  private static let soakSeconds = ProcessInfo.processInfo.environment["PORTCULLIS_SOAK_SECONDS"].flatMap(Int.init)
+
+  @Test(
+    "hours of the same, with clusters of their own and faults at random",
+    .enabled(if: soakSeconds != nil, "PORTCULLIS_SOAK_SECONDS says how long"))
+  func soak() async throws {
+    let end = ContinuousClock.now + .seconds(Self.soakSeconds ?? 0)
+    var seed = FaultsRun.seed
+    var reports: [FaultsReport] = []
+    repeat {
+      let roundEnd = min(end, ContinuousClock.now + .seconds(120))
+      print("faults: round \(reports.count + 1), seed \(seed)")
+      var report = try await FaultsRun.run(seed: seed) { done, random in
+        if done > 0, ContinuousClock.now >= roundEnd { return nil }
+        let kinds = FaultsKind.allCases
+        return FaultsSchedule.step(kinds[Int.random(in: 0..<kinds.count, using: &random)], &random)
+      }
+      print("faults: \(report.summary)")
+      for problem in report.problems.prefix(10) { Issue.record("seed \(seed): \(problem)") }
+      report.forgetHistory()
+      reports.append(report)
+      seed += 1
+    } while ContinuousClock.now < end
+    print("faults: all \(reports.count) rounds: \(FaultsReport.total(reports).summary)")
+    Self.expectSound(FaultsReport.total(reports))
   }
 
   /// Nothing is wrong, and enough was done for that to mean something.
@@ -68,6 +105,9 @@ struct FaultsTests {
     #expect(
       operations[operations.count - 2].outcome == .ok(.read(HistoryState(value: "old", modRevision: 2)), revision: 2))
     #expect(HistoryAudit.problems(of: operations, logs: logs).count == 1)
+    #expect(HistoryChecking.search(operations).counterexample != nil)
+    #expect(HistoryChecking.replay(operations).counterexample != nil)
     #expect(HistoryAudit.problems(of: sound + [last], logs: logs) == [])
+    #expect(HistoryChecking.problems(of: sound + [last]) == [])
   }
 }

@@ -67,14 +67,17 @@ final class HistoryRecorder: Sendable {
       let call = Self.draw(value: "\(number).\(count)", seen: seen[key], &random)
       let operation = await client.perform(call, on: key, timeout: Self.timeout(&random))
       record(operation)
+      var pause = 12
       switch operation.outcome {
       case .ok(let answer, let revision):
         seen[key] = Self.state(after: call, answer, revision)
       case .failed, .unknown:
-        // Half of them stay where they are: a node that is cut off must have clients too.
-        if operation.outcome == .failed("not connected") || Bool.random(using: &random) { client.moveOn() }
+        // Half of them stay where they are: a node that is cut off must have clients too. Those that moved come back.
+        if Bool.random(using: &random) { client.moveOn() }
+        pause = 60
       }
-      try? await Task.sleep(for: .milliseconds(Int.random(in: 0...12, using: &random)))
+      if count % 100 == 0 { client.moveOn(to: number) }
+      try? await Task.sleep(for: .milliseconds(Int.random(in: 0...pause, using: &random)))
     }
     client.close()
   }
