@@ -170,7 +170,7 @@ let testTargets: [Target] = [
   .testTarget(
     name: "SystemTests",
     dependencies: [
-      "Client", "Protocol", "Wire", "portcullis",
+      "Client", "Linearizability", "Protocol", "Wire", "portcullis",
       .product(name: "NIOCore", package: "swift-nio"),
       .product(name: "NIOPosix", package: "swift-nio"),
     ],

@@ -92,6 +92,9 @@ final class CoreAccess: Sendable {
     return snapshot.leader != nil && snapshot.state.nodes.contains(record)
   }
 
+  /// The header of a write's answer names the revision that the write made, or met if it changed nothing, and not that of
+  /// others which were applied in the same turn. Clients take it for the revision of what they wrote: etcd's own mutex
+  /// waits for everybody below it, and Kubernetes gives it to the object as its version.
   func header(revision: Revision, term: Term) -> Etcdserverpb_ResponseHeader {
     var header = Etcdserverpb_ResponseHeader()
     header.clusterID = identity.clusterID

@@ -6,8 +6,9 @@ import RaftCore
 
 /// How a command ended, from the point of view of the node that proposed it.
 enum Answer: Sendable {
-  /// Applied: the outcome and the snapshot in which it first shows.
-  case applied(Outcome, Snapshot)
+  /// Applied: the outcome, the snapshot in which it first shows, and the store's revision right after it. The snapshot
+  /// may be newer, since a turn applies many commands before it publishes one.
+  case applied(Outcome, Snapshot, revision: Revision)
   /// A change of members or of the leader is complete, and the snapshot shows it.
   case done(Snapshot)
   /// Refused before it entered the log: it was not and will not be applied.
@@ -16,6 +17,11 @@ enum Answer: Sendable {
   case timedOut
   /// The node is stopping: as for `timedOut`.
   case stopping
+
+  /// The store's revision right after a command that was applied.
+  var revision: Revision? {
+    if case .applied(_, _, let revision) = self { revision } else { nil }
+  }
 }
 
 /// A caller that waits on an event loop. The body runs there, once.

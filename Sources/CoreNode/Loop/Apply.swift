@@ -30,7 +30,9 @@ extension CoreLoop {
       lastAppliedTerm = entry.term
       lastAppliedClockMilliseconds = entry.clockMilliseconds
       policy.applied(bytes: entry.sizeBytes)
-      clock.observe(stampMilliseconds: entry.clockMilliseconds, localMilliseconds: localMilliseconds)
+      clock.observe(
+        stampMilliseconds: entry.clockMilliseconds, localMilliseconds: localMilliseconds,
+        isLeading: leadership.role == .leader)
       switch entry.kind {
       case .command: apply(entry)
       case .membership: apply(membershipEntry: entry)
@@ -66,7 +68,7 @@ extension CoreLoop {
         completion: completion)
       waits.add(ticket, wait)
     } else {
-      answered.append((completion, result.outcome))
+      answered.append((completion, result.outcome, state.revision))
     }
   }
 }
@@ -82,19 +84,19 @@ extension CoreLoop {
           // Nobody is left to hold it: a caller that went away must not end up as the holder.
           propose(.release(scope: wait.scope, number: record.number))
         } else {
-          answered.append((wait.completion, .granted(record)))
+          answered.append((wait.completion, .granted(record), state.revision))
         }
       }
     case .dismissed(let ticket):
       for wait in waits.remove(ticket) {
-        answered.append((wait.completion, .waitEnded(holder: state.scopes[wait.scope]?.holder)))
+        answered.append((wait.completion, .waitEnded(holder: state.scopes[wait.scope]?.holder), state.revision))
       }
     }
   }
 
   private func settleCancelled(_ ticket: Ticket, holder: GrantRecord?) {
     for wait in waits.remove(ticket) where !wait.isAbandoned {
-      answered.append((wait.completion, .waitEnded(holder: holder)))
+      answered.append((wait.completion, .waitEnded(holder: holder), state.revision))
     }
   }
 

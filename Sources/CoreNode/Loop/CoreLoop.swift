@@ -94,8 +94,8 @@ final class CoreLoop: @unchecked Sendable {
   var confirmedReads: [(ids: [UInt64], index: Index)] = []
   var nextReadID: UInt64 = 1
   var replies = Replies()
-  /// Outcomes of this turn, told once the snapshot that shows them is published.
-  var answered: [(Completion, Outcome)] = []
+  /// Outcomes of this turn with the revision after each, told once the snapshot that shows them is published.
+  var answered: [(Completion, Outcome, Revision)] = []
   /// The same for changes of membership and leadership.
   var done: [Completion] = []
   var housekeeping = Housekeeping()

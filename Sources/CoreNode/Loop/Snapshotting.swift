@@ -82,7 +82,8 @@ extension CoreLoop {
     lastAppliedTerm = point.term
     lastAppliedClockMilliseconds = point.clockMilliseconds
     committed = max(committed, applied)
-    clock.observe(stampMilliseconds: point.clockMilliseconds, localMilliseconds: localMilliseconds)
+    clock.observe(
+      stampMilliseconds: point.clockMilliseconds, localMilliseconds: localMilliseconds, isLeading: false)
     applied(point.membership)
     noteNodes()
     policy.installed(bytes: Int(description.totalBytes))

@@ -158,7 +158,9 @@ extension CoreLoop {
     let snapshot = makeSnapshot()
     publication.publish(snapshot)
     parts.watches.advance(to: snapshot)
-    for (completion, outcome) in answered { replies.add(completion, .applied(outcome, snapshot)) }
+    for (completion, outcome, revision) in answered {
+      replies.add(completion, .applied(outcome, snapshot, revision: revision))
+    }
     answered.removeAll(keepingCapacity: true)
     for completion in done { replies.add(completion, .done(snapshot)) }
     done.removeAll(keepingCapacity: true)

@@ -113,7 +113,7 @@ struct AuthorityService: Sendable {
   @Sendable private func release(_ call: UnaryCall, _ body: ByteBuffer) {
     guard let message = call.decode(Portcullis_V1_ReleaseRequest.self, from: body) else { return }
     let scope = Key(Bytes(message.scope.utf8))
-    call.submit(.release(scope: scope, number: message.number), to: core) { [core] outcome, snapshot in
+    call.submit(.release(scope: scope, number: message.number), to: core) { [core] outcome, snapshot, _ in
       var response = Portcullis_V1_ReleaseResponse()
       response.evidence = core.evidence(snapshot)
       switch outcome {

@@ -54,9 +54,15 @@ extension ServerCall {
 
 extension UnaryCall {
   /// Proposes what the call asks for, once where it says so, and hands on the outcome or fails the call.
-  func submit(_ command: Command, to core: CoreAccess, _ body: @escaping @Sendable (Outcome, Snapshot) -> Void) {
+  /// `body` gets the outcome, the snapshot that shows it, and the revision which the command made, or met if it changed
+  /// nothing. The snapshot may be of a later one.
+  func submit(
+    _ command: Command, to core: CoreAccess, _ body: @escaping @Sendable (Outcome, Snapshot, Revision) -> Void
+  ) {
     do throws(RPCStatus) {
-      core.submit(command, named: try requestName(), on: eventLoop) { answer in self.answer(answer, body) }
+      core.submit(command, named: try requestName(), on: eventLoop) { answer in
+        self.answer(answer) { outcome, snapshot in body(outcome, snapshot, answer.revision ?? snapshot.state.revision) }
+      }
     } catch {
       fail(error)
     }

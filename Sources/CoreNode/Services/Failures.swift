@@ -86,8 +86,8 @@ extension Answer {
   /// The outcome of a command that was applied and did not fail, or the status to answer with.
   func outcome() throws(RPCStatus) -> (Outcome, Snapshot) {
     switch self {
-    case .applied(.failed(let error), _): throw RPCStatus(error)
-    case .applied(let outcome, let snapshot): return (outcome, snapshot)
+    case .applied(.failed(let error), _, _): throw RPCStatus(error)
+    case .applied(let outcome, let snapshot, _): return (outcome, snapshot)
     case .refused(let refusal): throw RPCStatus(refusal)
     case .timedOut: throw .timedOut
     case .stopping: throw .stopping

@@ -22,9 +22,9 @@ struct KVService: Sendable {
     guard let message = call.decode(Etcdserverpb_PutRequest.self, from: body),
       let request = call.checked({ () throws(RequestError) in try PutRequest(message) })
     else { return }
-    call.submit(.put(request), to: core) { [core] outcome, snapshot in
+    call.submit(.put(request), to: core) { [core] outcome, snapshot, revision in
       guard case .put(let previous) = outcome else { preconditionFailure("a put ends as a put") }
-      call.respond(core.putResponse(previous: previous, header: core.header(snapshot)))
+      call.respond(core.putResponse(previous: previous, header: core.header(revision: revision, term: snapshot.term)))
     }
   }
 
@@ -32,17 +32,19 @@ struct KVService: Sendable {
     guard let message = call.decode(Etcdserverpb_DeleteRangeRequest.self, from: body),
       let request = call.checked({ () throws(RequestError) in try DeleteRequest(message) })
     else { return }
-    call.submit(.delete(request), to: core) { [core] outcome, snapshot in
+    call.submit(.delete(request), to: core) { [core] outcome, snapshot, revision in
       guard case .deleted(let count, let previous) = outcome else { preconditionFailure("a delete ends as one") }
-      call.respond(core.deleteResponse(count: count, previous: previous, header: core.header(snapshot)))
+      call.respond(
+        core.deleteResponse(
+          count: count, previous: previous, header: core.header(revision: revision, term: snapshot.term)))
     }
   }
 
   @Sendable private func compact(_ call: UnaryCall, _ body: ByteBuffer) {
     guard let message = call.decode(Etcdserverpb_CompactionRequest.self, from: body) else { return }
-    call.submit(.compact(message.revision), to: core) { [core] _, snapshot in
+    call.submit(.compact(message.revision), to: core) { [core] _, snapshot, revision in
       var response = Etcdserverpb_CompactionResponse()
-      response.header = core.header(snapshot)
+      response.header = core.header(revision: revision, term: snapshot.term)
       call.respond(response)
     }
   }
@@ -72,9 +74,9 @@ struct KVService: Sendable {
         call.respond(core.transactionResponse(result, header: core.header(snapshot)))
       }
     }
-    call.submit(.transaction(request), to: core) { [core] outcome, snapshot in
+    call.submit(.transaction(request), to: core) { [core] outcome, snapshot, revision in
       guard case .transaction(let result) = outcome else { preconditionFailure("a transaction ends as one") }
-      call.respond(core.transactionResponse(result, header: core.header(snapshot)))
+      call.respond(core.transactionResponse(result, header: core.header(revision: revision, term: snapshot.term)))
     }
   }
 

@@ -36,13 +36,13 @@ struct LeaseService: Sendable {
     let name: ClientSequence?
     do throws(RPCStatus) { name = try call.requestName() } catch { return call.fail(error) }
     let id = message.id == 0 ? Self.newID(for: name) : message.id
-    call.submit(.leaseGrant(id, ttlMilliseconds: seconds * 1000), to: core) { [core] outcome, snapshot in
+    call.submit(.leaseGrant(id, ttlMilliseconds: seconds * 1000), to: core) { [core] outcome, snapshot, revision in
       // Under a name that was used before, the answer is that of the first time, and so is the id that was drawn then.
       guard case .leaseGranted(let granted, let ttlMilliseconds) = outcome else {
         preconditionFailure("a grant of a lease ends with a lease")
       }
       var response = Etcdserverpb_LeaseGrantResponse()
-      response.header = core.header(snapshot)
+      response.header = core.header(revision: revision, term: snapshot.term)
       response.id = granted
       response.ttl = ttlMilliseconds / 1000
       call.respond(response)
@@ -51,9 +51,9 @@ struct LeaseService: Sendable {
 
   @Sendable private func revoke(_ call: UnaryCall, _ body: ByteBuffer) {
     guard let message = call.decode(Etcdserverpb_LeaseRevokeRequest.self, from: body) else { return }
-    call.submit(.leaseRevoke(message.id), to: core) { [core] _, snapshot in
+    call.submit(.leaseRevoke(message.id), to: core) { [core] _, snapshot, revision in
       var response = Etcdserverpb_LeaseRevokeResponse()
-      response.header = core.header(snapshot)
+      response.header = core.header(revision: revision, term: snapshot.term)
       call.respond(response)
     }
   }
@@ -131,10 +131,10 @@ private final class KeepAliveStream: @unchecked Sendable, StreamHandler {
     var response = Etcdserverpb_LeaseKeepAliveResponse()
     response.id = id
     switch answer {
-    case .applied(.leaseRenewed(_, let ttlMilliseconds), let snapshot):
+    case .applied(.leaseRenewed(_, let ttlMilliseconds), let snapshot, _):
       response.header = core.header(snapshot)
       response.ttl = ttlMilliseconds / 1000
-    case .applied(_, let snapshot): response.header = core.header(snapshot)
+    case .applied(_, let snapshot, _): response.header = core.header(snapshot)
     case .refused(let refusal): return fail(RPCStatus(refusal))
     case .timedOut: return fail(.timedOut)
     case .stopping: return fail(.stopping)

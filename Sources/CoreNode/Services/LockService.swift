@@ -29,7 +29,7 @@ struct LockService: Sendable {
       var message = message
       message.lease = id
       // A request that is sent again finds the lease of its first time.
-      if name != nil, case .applied(.failed(.leaseExists), _) = answer {
+      if name != nil, case .applied(.failed(.leaseExists), _, _) = answer {
         return enqueue(call, prefix: prefix, message: message)
       }
       call.answer(answer) { [message] _, _ in enqueue(call, prefix: prefix, message: message) }
@@ -45,7 +45,7 @@ struct LockService: Sendable {
       Compare(range: KeyRange(start: key, end: .single), target: .createRevision(0), relation: .equal)
     ]
     request.success = [.put(put)]
-    call.submit(.transaction(request), to: core) { [core] _, snapshot in
+    call.submit(.transaction(request), to: core) { [core] _, snapshot, _ in
       guard let mine = snapshot.state.store.current(key) else { return call.fail(Self.sessionExpired) }
       LockWait(call, core: core, name: message.name, prefix: prefix, mine: mine).start()
     }
@@ -59,9 +59,9 @@ struct LockService: Sendable {
     guard let message = call.decode(V3lockpb_UnlockRequest.self, from: body) else { return }
     if message.key.isEmpty { return call.fail(RPCStatus(RequestError.keyNotProvided)) }
     let range = KeyRange(start: Key(Bytes(message.key)), end: .single)
-    call.submit(.delete(DeleteRequest(range: range, wantsPrevious: false)), to: core) { [core] _, snapshot in
+    call.submit(.delete(DeleteRequest(range: range, wantsPrevious: false)), to: core) { [core] _, snapshot, revision in
       var response = V3lockpb_UnlockResponse()
-      response.header = core.header(snapshot)
+      response.header = core.header(revision: revision, term: snapshot.term)
       call.respond(response)
     }
   }

@@ -1,0 +1,144 @@
+// One client: a connection to one node at a time, one request on the wire for each operation, never a second attempt.
+
+import Foundation
+import NIOCore
+import NIOPosix
+import Protocol
+import Wire
+
+/// Used by one task at a time.
+final class HistoryClient {
+  let number: Int
+  private let ports: [Int]
+  private(set) var node: Int
+  private var connection: WireConnection?
+  private let eventLoop = MultiThreadedEventLoopGroup.singleton.next()
+
+  /// - Parameter ports: where the nodes serve clients, on loopback.
+  init(_ number: Int, ports: [Int], node: Int) {
+    self.number = number
+    self.ports = ports
+    self.node = node
+  }
+
+  func close() {
+    connection?.close()
+    connection = nil
+  }
+
+  func moveOn(to node: Int? = nil) {
+    close()
+    self.node = (node ?? self.node + 1) % ports.count
+  }
+
+  func perform(_ call: HistoryCall, on key: String, timeout: TimeAmount) async -> HistoryOperation {
+    let invoked = HistoryClock.nanoseconds
+    let outcome = await outcome(of: call, on: key, timeout: timeout)
+    return HistoryOperation(
+      client: number, node: node, key: key, call: call, invoked: invoked, returned: HistoryClock.nanoseconds,
+      outcome: outcome)
+  }
+
+  private func outcome(of call: HistoryCall, on key: String, timeout: TimeAmount) async -> HistoryOutcome {
+    let deadline = NIODeadline.now() + timeout
+    let open: WireConnection
+    if let connection {
+      open = connection
+    } else {
+      do {
+        open = try await WireConnection.connect(host: "127.0.0.1", port: ports[node], on: eventLoop).get()
+        connection = open
+      } catch {
+        return .failed("not connected")
+      }
+    }
+    do throws(RPCStatus) {
+      let (answer, revision) = try await send(call, key, over: open, deadline: deadline)
+      return .ok(answer, revision: revision)
+    } catch {
+      if error.code != .deadlineExceeded { close() }
+      // The server's word that it did nothing. Whatever else goes wrong, the operation may have been carried out.
+      let isRefusal = error.message == "etcdserver: no leader" || error.message == "etcdserver: too many requests"
+      return isRefusal ? .failed(error.message) : .unknown(error.description)
+    }
+  }
+
+  private func send(
+    _ call: HistoryCall, _ key: String, over connection: WireConnection, deadline: NIODeadline
+  ) async throws(RPCStatus) -> (HistoryAnswer, Int64) {
+    switch call {
+    case .get, .getSerializable:
+      let request = Self.range(key, isSerializable: call == .getSerializable)
+      let response = try await connection.unary(
+        RPCPath.KV.range, request, as: Etcdserverpb_RangeResponse.self, deadline: deadline)
+      return (.read(HistoryState(response)), response.header.revision)
+    case .put(let value):
+      let response = try await connection.unary(
+        RPCPath.KV.put, Self.put(key, value), as: Etcdserverpb_PutResponse.self, deadline: deadline)
+      return (.written, response.header.revision)
+    case .delete:
+      var request = Etcdserverpb_DeleteRangeRequest()
+      request.key = Data(key.utf8)
+      let response = try await connection.unary(
+        RPCPath.KV.deleteRange, request, as: Etcdserverpb_DeleteRangeResponse.self, deadline: deadline)
+      return (.deleted(response.deleted == 1), response.header.revision)
+    case .compareAndPut(let expectation, let value):
+      let response = try await connection.unary(
+        RPCPath.KV.txn, Self.exchange(key, expectation, value), as: Etcdserverpb_TxnResponse.self, deadline: deadline)
+      if response.succeeded { return (.exchanged, response.header.revision) }
+      guard let seen = response.responses.first?.responseRange else {
+        throw RPCStatus(.internalError, "a transaction without the answer to its read")
+      }
+      return (.differed(HistoryState(seen)), response.header.revision)
+    }
+  }
+
+  static func range(_ key: String, isSerializable: Bool) -> Etcdserverpb_RangeRequest {
+    var request = Etcdserverpb_RangeRequest()
+    request.key = Data(key.utf8)
+    request.serializable = isSerializable
+    return request
+  }
+
+  private static func put(_ key: String, _ value: String) -> Etcdserverpb_PutRequest {
+    var request = Etcdserverpb_PutRequest()
+    request.key = Data(key.utf8)
+    request.value = Data(value.utf8)
+    return request
+  }
+
+  private static func exchange(
+    _ key: String, _ expectation: HistoryExpectation, _ value: String
+  ) -> Etcdserverpb_TxnRequest {
+    var compare = Etcdserverpb_Compare()
+    compare.key = Data(key.utf8)
+    compare.result = .equal
+    switch expectation {
+    case .modRevision(let revision):
+      compare.target = .mod
+      compare.modRevision = revision
+    case .value(let value):
+      compare.target = .value
+      compare.value = Data(value.utf8)
+    }
+    var write = Etcdserverpb_RequestOp()
+    write.request = .requestPut(put(key, value))
+    var read = Etcdserverpb_RequestOp()
+    read.request = .requestRange(range(key, isSerializable: false))
+    var request = Etcdserverpb_TxnRequest()
+    request.compare = [compare]
+    request.success = [write]
+    request.failure = [read]
+    return request
+  }
+}
+
+extension HistoryState {
+  init(_ response: Etcdserverpb_RangeResponse) {
+    guard let pair = response.kvs.first else {
+      self = .absent
+      return
+    }
+    self.init(value: String(decoding: pair.value, as: UTF8.self), modRevision: pair.modRevision)
+  }
+}
