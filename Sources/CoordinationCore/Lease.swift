@@ -19,7 +19,7 @@ package struct Lease: Sendable {
   var waits = OrderedTree<WaitKey, Void>()
 
   package func remainingMilliseconds(at clockMilliseconds: UInt64) -> Int64 {
-    Int64(deadlineMilliseconds) - Int64(clockMilliseconds)
+    Int64(clamping: deadlineMilliseconds) - Int64(clamping: clockMilliseconds)
   }
 
   package var attachedKeys: [Key] {
@@ -84,16 +84,26 @@ package struct LeaseTable: Sendable {
 
   mutating func grant(_ id: LeaseID, ttlMilliseconds: Int64, clock: UInt64) throws(RequestError) {
     guard leases[id] == nil else { throw .leaseExists(id) }
-    let lease = Lease(id: id, ttlMilliseconds: ttlMilliseconds, deadlineMilliseconds: clock + UInt64(ttlMilliseconds))
+    // The services refuse such a time to live. One that got into the log by another way must not stop every node.
+    guard ttlMilliseconds > 0 else { throw .malformedCommand("a lease of \(ttlMilliseconds) ms") }
+    let lease = Lease(
+      id: id, ttlMilliseconds: ttlMilliseconds,
+      deadlineMilliseconds: Self.deadline(clock, ttlMilliseconds: ttlMilliseconds))
     leases.updateValue(lease, forKey: id)
     deadlines.updateValue((), forKey: DeadlineKey(deadlineMilliseconds: lease.deadlineMilliseconds, lease: id))
+  }
+
+  /// What goes beyond the clock's range never ends by itself.
+  private static func deadline(_ clock: UInt64, ttlMilliseconds: Int64) -> UInt64 {
+    let (deadline, overflows) = clock.addingReportingOverflow(UInt64(clamping: ttlMilliseconds))
+    return overflows ? .max : deadline
   }
 
   mutating func renew(_ id: LeaseID, clock: UInt64) throws(RequestError) {
     guard var lease = leases[id] else { throw .leaseNotFound(id) }
     deadlines.removeValue(forKey: DeadlineKey(deadlineMilliseconds: lease.deadlineMilliseconds, lease: id))
     lease.generation += 1
-    lease.deadlineMilliseconds = clock + UInt64(lease.ttlMilliseconds)
+    lease.deadlineMilliseconds = Self.deadline(clock, ttlMilliseconds: lease.ttlMilliseconds)
     deadlines.updateValue((), forKey: DeadlineKey(deadlineMilliseconds: lease.deadlineMilliseconds, lease: id))
     leases.updateValue(lease, forKey: id)
   }

@@ -147,9 +147,16 @@ extension Journal {
       guard count > 0 else { throw .fromSystem(errno, operation: "reading", path: path) }
       filled += count
     }
+    return try Self.records(in: bytes, after: settled)
+  }
+
+  /// The same of a journal's bytes.
+  static func records(
+    in bytes: [UInt8], after settled: UInt64
+  ) throws(StorageError) -> [(sequence: UInt64, persist: Persist)] {
     var found: [(sequence: UInt64, persist: Persist)] = []
     var position = 0
-    while let (record, next) = Self.record(in: bytes, at: position),
+    while let (record, next) = record(in: bytes, at: position),
       record.sequence == settled + UInt64(found.count) + 1
     {
       found.append(record)
@@ -157,13 +164,24 @@ extension Journal {
     }
     let expected = settled + UInt64(found.count) + 1
     while position + Self.headerBytes <= bytes.count {
-      if let (record, _) = Self.record(in: bytes, at: position), record.sequence > expected {
+      if let (record, _) = record(in: bytes, at: position), record.sequence > expected {
         throw .corruptFile(
           reason: "the journal has record \(record.sequence) whole and record \(expected), written before it, damaged")
       }
       position += 8
     }
     return found
+  }
+
+  /// A record around any body, for the tests of reading it.
+  static func record(body: [UInt8], sequence: UInt64) -> [UInt8] {
+    func bytes<T: FixedWidthInteger>(_ value: T) -> [UInt8] { withUnsafeBytes(of: value.littleEndian) { [UInt8]($0) } }
+    let padding = [UInt8](repeating: 0, count: padded(body.count) - body.count)
+    var record = bytes(magic) + bytes(UInt32(headerBytes + body.count + padding.count)) + bytes(sequence)
+    record += bytes(UInt64(0)) + body + padding
+    let sum = record.withUnsafeBytes { CRC32C.checksum($0) }
+    record.replaceSubrange(16..<20, with: bytes(sum))
+    return record
   }
 
   private typealias Found = (record: (sequence: UInt64, persist: Persist), next: Int)
