@@ -52,10 +52,11 @@ package final class LogStorage: Sendable {
     directory path: String, identity: Identity, options: Options = Options()
   ) throws(StorageError) -> (storage: LogStorage, recovered: Restored) {
     let directory = try LogDirectory(takingOver: path)
+    try makeTree(identity, in: path, options: options)
     let environment = try Environment(path: path, access: .readingAndWriting, options: options)
     try environment.clearStaleReaders()
     if try environment.read({ (transaction) throws(StorageError) in try transaction.isEmpty() }) {
-      // Either nothing was ever here, or making it ended in a crash before its one transaction was committed.
+      // A version that made the tree in its place ended before its first transaction was committed.
       try create(identity, in: environment)
       try LogDirectory.sync(path)
     }
@@ -252,7 +253,7 @@ package final class LogStorage: Sendable {
 
   // MARK: Making and checking
 
-  private static func create(_ identity: Identity, in environment: Environment) throws(StorageError) {
+  static func create(_ identity: Identity, in environment: Environment) throws(StorageError) {
     try environment.write { (transaction) throws(StorageError) in
       try transaction.setIntegerKeys()
       IdentityRecord.write(
