@@ -43,6 +43,9 @@ public struct ClientError: Error, Sendable, CustomStringConvertible {
       case .notFound: .sessionLost
       default: .failed
       }
-    self.init(code, "\(what): \(status.message.isEmpty ? "\(status.code)" : status.message)", status: status)
+    var text = "\(what): \(status.message.isEmpty ? "\(status.code)" : status.message)"
+    if status.isCertainlyNotApplied { text += " (not applied)" }
+    if status.isOutcomeUnknown { text += " (it may have been applied or may yet be)" }
+    self.init(code, text, status: status)
   }
 }

@@ -57,8 +57,8 @@ public final class Portcullis: Sendable {
         do throws(RPCStatus) {
           return try await connection.unary(path, request, as: type, deadline: deadline)
         } catch {
-          // A node without a leader, or one that stops, says so before anything was done.
-          let wasNotDone = error.message.hasSuffix("no leader") || error.message.hasSuffix("server stopped")
+          // A node says whether it refused before anything was done. etcd's says no more than that it has no leader.
+          let wasNotDone = error.isCertainlyNotApplied || error.message.hasSuffix("no leader")
           guard error.code == .unavailable, isRepeatable || wasNotDone else { throw error }
           last = error
           drop(connection)
@@ -111,6 +111,13 @@ public final class Portcullis: Sendable {
     }
     if wasCurrent { connection.close() }
   }
+}
+
+extension RPCStatus {
+  /// The server says that the request was not carried out, now or later.
+  package var isCertainlyNotApplied: Bool { trailer("portcullis-outcome") == "not-applied" }
+  /// The server says that it does not know.
+  package var isOutcomeUnknown: Bool { trailer("portcullis-outcome") == "unknown" }
 }
 
 extension Duration {

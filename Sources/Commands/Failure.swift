@@ -8,6 +8,8 @@ package enum ExitCode {
   package static let unavailable: Int32 = 69
   /// The node or the gateway could not start, or had to stop.
   package static let failed: Int32 = 1
+  /// The node was removed from its cluster: starting it again leads nowhere.
+  package static let removed: Int32 = 3
   /// The scope is held by somebody else, or the hold on it was lost: another try may succeed.
   package static let notHeld: Int32 = 75
   /// The command to run could not be started, as a shell has it.

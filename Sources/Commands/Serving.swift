@@ -30,13 +30,16 @@ package struct Serving: Sendable {
   /// Serves until Ctrl-C, SIGTERM or a failure from which there is no going on.
   package func run(onReady: @escaping @Sendable (Running) -> Void) async throws {
     let signals = Signals()
-    let fatal = AsyncStream.makeStream(of: String.self)
+    let fatal = AsyncStream.makeStream(of: NodeError.self)
     let node = try await startCore { fatal.continuation.yield($0) }
     do {
       try await withThrowingTaskGroup(of: Void.self) { group in
         group.addTask { _ = await signals.first() }
         group.addTask {
-          for await reason in fatal.stream { throw CommandFailure(ExitCode.failed, reason) }
+          for await error in fatal.stream {
+            guard case .removed = error else { throw CommandFailure(ExitCode.failed, error.description) }
+            throw CommandFailure(ExitCode.removed, error.description)
+          }
         }
         group.addTask { [self] in try await serve(with: node, onReady) }
         defer { group.cancelAll() }
@@ -49,16 +52,16 @@ package struct Serving: Sendable {
     await node?.stop()
   }
 
-  private func startCore(_ onFatal: @escaping @Sendable (String) -> Void) async throws -> CoreNode? {
+  private func startCore(_ onEnd: @escaping @Sendable (NodeError) -> Void) async throws -> CoreNode? {
     guard let core else { return nil }
-    return try await CoreNode.start(core, logger: logger, onFatal: onFatal)
+    return try await CoreNode.start(core, logger: logger, onEnd: onEnd)
   }
 
   /// Runs until cancelled.
   private func serve(with node: CoreNode?, _ onReady: @escaping @Sendable (Running) -> Void) async throws {
     try await node?.waitUntilReady()
     guard let gateway else {
-      onReady(Running(clusterID: node?.cluster.clusterID, clientPort: node?.clientPort, gatewayPort: nil))
+      onReady(Running(clusterID: node?.clusterID, clientPort: node?.clientPort, gatewayPort: nil))
       try await Task.sleep(for: .seconds(Int64.max / 2_000_000_000))
       return
     }
@@ -67,7 +70,7 @@ package struct Serving: Sendable {
     let server = try GatewayServer(configuration: gateway, keys: keys, logger: logger)
     do {
       try await server.run { port in
-        onReady(Running(clusterID: node?.cluster.clusterID, clientPort: node?.clientPort, gatewayPort: port))
+        onReady(Running(clusterID: node?.clusterID, clientPort: node?.clientPort, gatewayPort: port))
       }
     } catch is CancellationError {
       return

@@ -10,9 +10,9 @@ package struct KeyStore: Sendable {
   /// What one revision changed, in the order in which it did.
   package typealias Events = [KeyEvent]
 
-  private var live = OrderedTree<Key, KeyVersion>()
-  private var superseded = OrderedTree<VersionKey, KeyVersion>()
-  private var log = OrderedTree<Revision, Events>()
+  private(set) var live = OrderedTree<Key, KeyVersion>()
+  private(set) var superseded = OrderedTree<VersionKey, KeyVersion>()
+  private(set) var log = OrderedTree<Revision, Events>()
 
   /// The newest revision. An empty store is at 1, as etcd's is.
   package private(set) var revision: Revision = 1
@@ -158,7 +158,7 @@ extension KeyStore {
     guard !pending.isEmpty || force else { return }
     revision += 1
     if !pending.isEmpty { log.updateValue(pending, forKey: revision) }
-    pending.removeAll(keepingCapacity: true)
+    pending = []
   }
 
   /// Forgets what only reads below `revision` could see.
@@ -174,10 +174,57 @@ extension KeyStore {
       return true
     }
     for version in doomed {
-      superseded.removeValue(forKey: VersionKey(key: version.key, revision: version.modRevision))
+      let place = VersionKey(key: version.key, revision: version.modRevision)
+      // A revision that touched a key twice left both at one place, and the later one may still be needed.
+      if let removed = superseded.removeValue(forKey: place), removed !== version {
+        superseded.updateValue(removed, forKey: place)
+      }
       sizeBytes -= version.weight
     }
     compactedRevision = revision
     log.removeAll(before: revision)
+  }
+}
+
+// MARK: - Restoring from a snapshot
+
+extension KeyStore {
+  /// A store as it was just before the first revision of its log.
+  /// - Parameter base: what was live then.
+  init(base: OrderedTree<Key, KeyVersion>, compactedRevision: Revision) {
+    self.init()
+    self.live = base
+    self.compactedRevision = compactedRevision
+    self.sizeBytes = Self.weight(of: base)
+  }
+
+  /// Begins to make the changes of a revision once more.
+  mutating func beginReplay(of revision: Revision) {
+    precondition(pending.isEmpty && revision > self.revision, "revisions are replayed whole and in order")
+    self.revision = revision - 1
+  }
+
+  /// Ends a revision that is replayed. What the compacted revision replaced is known to its events and to nobody else,
+  /// as after `compact`.
+  mutating func endReplay() {
+    commitPending()
+    guard revision == compactedRevision else { return }
+    superseded = OrderedTree()
+    sizeBytes = Self.weight(of: live)
+  }
+
+  /// Ends the replay: revisions that changed no key are not in the log.
+  mutating func finishReplay(at revision: Revision) {
+    precondition(revision >= self.revision || log.isEmpty, "the log cannot be ahead of the store")
+    self.revision = revision
+  }
+
+  private static func weight(of versions: OrderedTree<Key, KeyVersion>) -> Int {
+    var sum = 0
+    versions.forEach { _, version in
+      sum += version.weight
+      return true
+    }
+    return sum
   }
 }

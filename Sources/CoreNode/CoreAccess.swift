@@ -1,6 +1,7 @@
 // What the services need of a node: a way to propose, a way to read, and the facts for headers and tokens.
 
 import CoordinationCore
+import LogStorage
 import Logging
 import NIOConcurrencyHelpers
 import NIOCore
@@ -10,8 +11,7 @@ import Wire
 
 final class CoreAccess: Sendable {
   let configuration: NodeConfiguration
-  let cluster: ClusterMap
-  let incarnation: UInt64
+  let identity: Identity
   let publication: Publication
   let watches: WatchHub
   let issuer: TokenIssuer
@@ -21,12 +21,10 @@ final class CoreAccess: Sendable {
   private let nextRequest: NIOLockedValueBox<UInt64>
 
   init(
-    configuration: NodeConfiguration, cluster: ClusterMap, incarnation: UInt64, loop: CoreLoop, watches: WatchHub,
-    issuer: TokenIssuer
+    configuration: NodeConfiguration, identity: Identity, loop: CoreLoop, watches: WatchHub, issuer: TokenIssuer
   ) {
     self.configuration = configuration
-    self.cluster = cluster
-    self.incarnation = incarnation
+    self.identity = identity
     self.publication = loop.publication
     self.watches = watches
     self.issuer = issuer
@@ -36,19 +34,42 @@ final class CoreAccess: Sendable {
     self.nextRequest = NIOLockedValueBox(UInt64.random(in: 1...(1 << 62)))
   }
 
-  /// Proposes a command; `body` runs on `eventLoop` when it was applied here, or refused, or took too long.
-  /// - Returns: the request's number, by which a waiting acquire can be cancelled.
-  @discardableResult
-  func submit(
-    _ command: Command, on eventLoop: any EventLoop, _ body: @escaping @Sendable (Answer) -> Void
-  ) -> UInt64 {
-    let id = nextRequest.withLockedValue { next in
+  private func newRequest() -> UInt64 {
+    nextRequest.withLockedValue { next in
       next += 1
       return next
     }
-    let payload = Envelope(origin: cluster.localID.rawValue, request: id, command: command).encoded()
-    inbox.append(.command(id: id, payload: payload, Completion(eventLoop: eventLoop, body: body)))
+  }
+
+  /// Proposes a command; `body` runs on `eventLoop` when it was applied here, or refused, or took too long.
+  /// - Parameter name: under which it is carried out once, if the caller asked for that.
+  /// - Returns: the request's number, by which a waiting acquire can be cancelled.
+  @discardableResult
+  func submit(
+    _ command: Command, named name: ClientSequence? = nil, on eventLoop: any EventLoop,
+    _ body: @escaping @Sendable (Answer) -> Void
+  ) -> UInt64 {
+    let id = newRequest()
+    let envelope = Envelope(origin: identity.nodeID.rawValue, request: id, name: name, command: command)
+    inbox.append(.command(id: id, payload: envelope.encoded(), Completion(eventLoop: eventLoop, body: body)))
     return id
+  }
+
+  /// Proposes a change of members; `body` is told when the whole of it was applied here.
+  func change(
+    _ change: MembershipChange, on eventLoop: any EventLoop, _ body: @escaping @Sendable (Answer) -> Void
+  ) {
+    let id = newRequest()
+    let context = ChangeContext(origin: identity.nodeID, request: id).bytes
+    let payload = MembershipRequest(change: change, context: context).encoded()
+    inbox.append(.change(id: id, payload: payload, Completion(eventLoop: eventLoop, body: body)))
+  }
+
+  /// Hands leadership over; only the leader can. `body` is told when the target leads.
+  func transferLeadership(
+    to target: NodeID, on eventLoop: any EventLoop, _ body: @escaping @Sendable (Answer) -> Void
+  ) {
+    inbox.append(.transfer(to: target, Completion(eventLoop: eventLoop, body: body)))
   }
 
   func cancelWait(_ request: UInt64, _ end: WaitEnd) { inbox.append(.cancelWait(request: request, end)) }
@@ -73,8 +94,8 @@ final class CoreAccess: Sendable {
 
   func header(revision: Revision, term: Term) -> Etcdserverpb_ResponseHeader {
     var header = Etcdserverpb_ResponseHeader()
-    header.clusterID = cluster.clusterID
-    header.memberID = cluster.localID.rawValue
+    header.clusterID = identity.clusterID
+    header.memberID = identity.nodeID.rawValue
     header.revision = revision
     header.raftTerm = term.rawValue
     return header

@@ -1,9 +1,11 @@
-// A core node: opens the log, starts the loop, the peers and the client port, and stops them in the reverse order.
+// A core node: opens the log, reads the newest snapshot, starts the loop, the peers and the client port, and stops them
+// in the reverse order.
 
 import CoordinationCore
 import Foundation
 import LogStorage
 package import Logging
+import NIOConcurrencyHelpers
 import NIOCore
 import NIOPosix
 import Protocol
@@ -11,7 +13,9 @@ import RaftCore
 import Wire
 
 package final class CoreNode: Sendable {
-  package let cluster: ClusterMap
+  package var clusterID: UInt64 { access.identity.clusterID }
+  package var memberID: UInt64 { access.identity.nodeID.rawValue }
+  package var incarnation: UInt64 { access.identity.incarnation }
   /// The port on which clients are served, whatever was asked for.
   package let clientPort: Int
   private let access: CoreAccess
@@ -21,24 +25,32 @@ package final class CoreNode: Sendable {
   private let server: WireServer
   private let group: MultiThreadedEventLoopGroup
 
+  /// What is there before the loop is.
+  private struct Ground: Sendable {
+    let origin: Origin
+    let storage: LogStorage
+    let restored: Restored
+    let start: StartingState
+  }
+
   /// Starts a node. It serves at once; `waitUntilReady` tells when it has a leader.
-  /// - Parameter onFatal: called, once and from any thread, when the node must not go on: a damaged log, a disk that
-  ///   failed. The process should end.
+  /// - Parameter onEnd: called, at least once and from any thread, when the node must not go on: a damaged log, a disk
+  ///   that failed, a node that was removed. The process should end.
   package static func start(
-    _ configuration: NodeConfiguration, logger: Logger, onFatal: @escaping @Sendable (String) -> Void
+    _ configuration: NodeConfiguration, logger: Logger, onEnd: @escaping @Sendable (NodeError) -> Void
   ) async throws -> CoreNode {
-    let directory = configuration.dataDirectory
-    try makeDirectory(directory)
-    let cluster = try ClusterMap(configuration, token: try clusterToken(configuration))
-    let identity = Identity(clusterID: cluster.clusterID, nodeID: cluster.localID, incarnation: 1)
-    let opened = try open(directory, identity)
+    try makeDirectory(configuration.dataDirectory)
     let group = MultiThreadedEventLoopGroup(numberOfThreads: System.coreCount)
     do {
-      return try await CoreNode(
-        configuration, cluster: cluster, identity: identity, opened: opened, group: group, logger: logger,
-        onFatal: onFatal)
+      let origin = try await Origin.determine(configuration, group: group, logger: logger)
+      let ground = try await onThread { try open(configuration, origin, logger: logger) }
+      do {
+        return try await CoreNode(configuration, ground, group: group, logger: logger, onEnd: onEnd)
+      } catch {
+        ground.storage.close()
+        throw error
+      }
     } catch {
-      opened.storage.close()
       try? await group.shutdownGracefully()
       throw error
     }
@@ -52,83 +64,137 @@ package final class CoreNode: Sendable {
     }
   }
 
-  /// The token that was configured, or the one that a cluster of one drew for itself.
-  private static func clusterToken(_ configuration: NodeConfiguration) throws(NodeError) -> String {
-    if let token = configuration.clusterToken { return token }
-    guard configuration.peers.count == 1 else {
-      throw .configuration("a cluster of several nodes needs a token that all of them are given")
+  /// Reading a log and a snapshot takes seconds where they are large, which no thread of the cooperative pool has.
+  private static func onThread<T: Sendable>(_ body: @escaping @Sendable () throws -> T) async throws -> T {
+    try await withCheckedThrowingContinuation { continuation in
+      Thread { continuation.resume(with: Result { try body() }) }.start()
     }
-    let file = URL(fileURLWithPath: configuration.dataDirectory + "/cluster.token")
-    if let kept = try? String(contentsOf: file, encoding: .utf8), !kept.isEmpty { return kept }
-    let token = UUID().uuidString
-    do {
-      try Data(token.utf8).write(to: file, options: .atomic)
-    } catch {
-      throw .storage("\(file.path) cannot be written: \(error.localizedDescription)")
-    }
-    return token
   }
 
   private static func open(
-    _ directory: String, _ identity: Identity
-  ) throws(NodeError) -> (storage: LogStorage, recovered: Restored) {
+    _ configuration: NodeConfiguration, _ origin: Origin, logger: Logger
+  ) throws(NodeError) -> Ground {
     do {
-      return try LogStorage.open(directory: directory + "/log", identity: identity)
+      let opened = try LogStorage.open(directory: Origin.logDirectory(configuration), identity: origin.identity)
+      do {
+        var start = StartingState()
+        if opened.recovered.snapshot != nil {
+          guard let newest = opened.storage.snapshots.newest() else {
+            throw NodeError.storage("the log begins behind a snapshot that is not there")
+          }
+          start.state = try SnapshotKeeper.state(of: newest, in: opened.storage.snapshots)
+          start.description = newest
+        }
+        return Ground(origin: origin, storage: opened.storage, restored: opened.recovered, start: start)
+      } catch {
+        opened.storage.close()
+        throw error
+      }
+    } catch let error as NodeError {
+      throw error
     } catch {
       throw .storage("\(error)")
     }
   }
 
   private init(
-    _ configuration: NodeConfiguration, cluster: ClusterMap, identity: Identity,
-    opened: (storage: LogStorage, recovered: Restored), group: MultiThreadedEventLoopGroup, logger: Logger,
-    onFatal: @escaping @Sendable (String) -> Void
+    _ configuration: NodeConfiguration, _ ground: Ground, group: MultiThreadedEventLoopGroup, logger: Logger,
+    onEnd: @escaping @Sendable (NodeError) -> Void
   ) async throws {
-    self.cluster = cluster
     self.group = group
-    self.storage = opened.storage
+    self.storage = ground.storage
+    let identity = ground.origin.identity
     let issuer = try TokenIssuer(
-      directory: configuration.dataDirectory, clusterID: cluster.clusterID, incarnation: identity.incarnation)
+      directory: configuration.dataDirectory, clusterID: identity.clusterID, incarnation: identity.incarnation)
     let watches = WatchHub()
     let outbound = Outbound()
+    let registry = PeerRegistry(
+      identity: identity, membership: ground.start.description?.point.membership ?? ground.origin.founders,
+      births: ground.origin.file.births(of: identity))
     let loop = CoreLoop(
       CoreLoop.Parts(
-        configuration: configuration, cluster: cluster, storage: opened.storage, restored: opened.recovered,
-        nodeRecord: issuer.record(of: cluster.localID.rawValue, clientURL: configuration.clientURL), watches: watches,
-        logger: logger,
-        send: { messages, peer in outbound.transport?.send(messages, to: peer) }, onFatal: onFatal))
+        configuration: configuration, registry: registry, storage: ground.storage, restored: ground.restored,
+        start: ground.start, founders: ground.origin.founders, address: configuration.address,
+        nodeRecord: issuer.record(
+          of: identity.nodeID.rawValue, clientURL: configuration.clientURL, birth: ground.storage.birth),
+        watches: watches, logger: logger, peers: outbound.peers,
+        keepBirths: Self.birthKeeper(ground.origin.file, configuration.dataDirectory, logger), onEnd: onEnd))
     self.loop = loop
+    try Self.checkRepairable(ground.restored, loop, logger)
     let inbox = loop.inbox
     peers = PeerTransport(
-      cluster: cluster, incarnation: identity.incarnation, group: group, logger: logger,
+      registry: registry, birth: ground.storage.birth, address: configuration.address, group: group, logger: logger,
       delivery: PeerTransport.Delivery(
-        received: { inbox.append(.received($0, from: $1)) }, unreachable: { inbox.append(.unreachable($0)) }))
+        received: { inbox.append(.received($0, from: $1)) }, unreachable: { inbox.append(.unreachable($0)) },
+        refused: { inbox.append(.refused($0)) }))
     outbound.transport = peers
     let access = CoreAccess(
-      configuration: configuration, cluster: cluster, incarnation: identity.incarnation, loop: loop, watches: watches,
-      issuer: issuer)
+      configuration: configuration, identity: identity, loop: loop, watches: watches, issuer: issuer)
     self.access = access
+    server = try await Self.serve(access, configuration, peers, group, logger)
+    clientPort = server.localAddress.port ?? configuration.clientPort
+    loop.start()
+  }
+
+  private static func serve(
+    _ access: CoreAccess, _ configuration: NodeConfiguration, _ peers: PeerTransport,
+    _ group: MultiThreadedEventLoopGroup, _ logger: Logger
+  ) async throws -> WireServer {
+    if configuration.listensForPeers {
+      let own = configuration.peers.first { $0.name == configuration.name }
+      try await peers.start(
+        host: configuration.peerListenHost ?? own?.host ?? "127.0.0.1",
+        port: configuration.peerListenPort ?? own?.port ?? 0)
+    }
     let endpoints = HTTPEndpoints(core: access)
-    let local = cluster[cluster.localID]?.peer
-    try await peers.start(
-      host: configuration.peerListenHost ?? local?.host ?? "127.0.0.1",
-      port: configuration.peerListenPort ?? local?.port ?? 0)
     do {
-      server = try await WireServer.start(
+      return try await WireServer.start(
         host: configuration.clientHost, port: configuration.clientPort, group: group,
-        router: RPCRoutes(Self.routes(access)), http: { endpoints.respond(to: $0, on: $1) }, logger: logger)
+        router: RPCRoutes(routes(access)), http: { endpoints.respond(to: $0, on: $1) }, logger: logger)
     } catch {
       await peers.stop()
       throw error
     }
-    clientPort = server.localAddress.port ?? configuration.clientPort
-    loop.start()
+  }
+
+  /// A lost entry can only come back from somebody who has it.
+  private static func checkRepairable(_ restored: Restored, _ loop: CoreLoop, _ logger: Logger) throws(NodeError) {
+    guard let damage = restored.damage else { return }
+    let what =
+      "the log is damaged: entries from \(damage.firstLost.rawValue) to \(damage.lastLost.rawValue) cannot be read"
+    if loop.membership.voters == [loop.localID], !loop.membership.isJoint {
+      throw .storage("\(what), and no other member has them. Restore the data directory from a copy; look after the disk")
+    }
+    logger.error("\(what). This node does not vote until they came back from the other members")
+  }
+
+  /// Writes the births of peers' disks into the member file, off the loop's thread: a change is rare, and a late one does
+  /// no harm.
+  private static func birthKeeper(
+    _ file: MemberFile, _ directory: String, _ logger: Logger
+  ) -> @Sendable ([NodeID: UInt64]) -> Void {
+    let queue = DispatchQueue(label: "portcullis.member-file")
+    let kept = NIOLockedValueBox(file)
+    return { births in
+      queue.async {
+        let next = kept.withLockedValue { file in
+          file.set(births: births)
+          return file
+        }
+        do throws(NodeError) {
+          try next.write(in: directory)
+        } catch {
+          logger.warning("the births of peers' disks are not written down", metadata: ["cause": "\(error)"])
+        }
+      }
+    }
   }
 
   private static func routes(_ core: CoreAccess) -> [String: RPCMethod] {
     let services = [
       KVService(core: core).routes, LeaseService(core: core).routes, LockService(core: core).routes,
-      AuthorityService(core: core).routes, ClusterService(core: core).routes,
+      AuthorityService(core: core).routes, ClusterService(core: core).routes, MaintenanceService(core: core).routes,
+      ExactlyOnceService(core: core).routes,
       [RPCPath.Watch.watch: .streaming { call in WatchStream(call, core: core) }],
     ]
     return services.reduce(into: [:]) { all, some in
@@ -166,4 +232,10 @@ package final class CoreNode: Sendable {
 /// once, before the loop's thread is started, and only read after that.
 private final class Outbound: @unchecked Sendable {
   var transport: PeerTransport?
+
+  var peers: CoreLoop.Peers {
+    CoreLoop.Peers(
+      send: { self.transport?.send($0, to: $1) }, follow: { self.transport?.follow($0) },
+      dismiss: { self.transport?.dismiss($0) })
+  }
 }

@@ -1,7 +1,4 @@
-// What a node is told when it starts, and the identities that follow from it.
-
-import Crypto
-package import RaftCore
+// What a node is told when it starts.
 
 /// A member of the cluster as the command line names it.
 package struct Peer: Sendable, Equatable {
@@ -15,7 +12,7 @@ package struct Peer: Sendable, Equatable {
     self.port = port
   }
 
-  package var url: String { "http://\(host):\(port)" }
+  package var url: String { "http://\(host.contains(":") ? "[\(host)]" : host):\(port)" }
 }
 
 package struct NodeConfiguration: Sendable {
@@ -26,7 +23,8 @@ package struct NodeConfiguration: Sendable {
   /// 0 takes any free port.
   package var clientPort: Int
   package var advertisedClientURL: String?
-  /// Every member, this one among them, in any order: the same list on every node.
+  /// Every member, this one among them, in any order: the same list on every node that founds the cluster. A node that
+  /// joins finds the cluster by it. Not looked at where there is a log already.
   package var peers: [Peer]
   /// Where peers are served, if not at this node's address in `peers`.
   package var peerListenHost: String?
@@ -34,6 +32,18 @@ package struct NodeConfiguration: Sendable {
   /// Tells clusters with the same addresses apart. Nil, for a cluster of one: a token is drawn at the first start and
   /// kept in the data directory, so that no two such clusters have the same id.
   package var clusterToken: String?
+  /// Whether the cluster is founded by its first start or was there before. Looked at only where there is no log yet.
+  package var isClusterNew: Bool
+  /// Makes a cluster of this node alone from what its log holds: a last resort, see `NewCluster`.
+  package var forcesNewCluster: Bool
+  /// Whether other nodes may join. One that does not listen for peers is a cluster of one for ever.
+  package var listensForPeers: Bool
+  /// A snapshot is due when this many entries were applied since the last one, and the log since then has at least this
+  /// share of that one's size.
+  package var snapshotEntries: Int
+  package var snapshotLogPercent: Int
+  /// Entries kept behind a snapshot, so that a follower that is a little behind need not take all of it.
+  package var trailingEntries: Int
   package var heartbeatMilliseconds: Int
   package var electionMilliseconds: Int
   package var limits: NodeLimits
@@ -45,6 +55,12 @@ package struct NodeConfiguration: Sendable {
     self.clientPort = clientPort
     self.peers = peers
     self.clusterToken = "portcullis-cluster"
+    self.isClusterNew = true
+    self.forcesNewCluster = false
+    self.listensForPeers = true
+    self.snapshotEntries = 100_000
+    self.snapshotLogPercent = 25
+    self.trailingEntries = 10_000
     self.heartbeatMilliseconds = 100
     self.electionMilliseconds = 1000
     self.limits = NodeLimits()
@@ -52,6 +68,11 @@ package struct NodeConfiguration: Sendable {
 
   /// What clients are told of where this node serves.
   var clientURL: String { advertisedClientURL ?? "http://\(clientHost):\(clientPort)" }
+
+  /// How the other members are to know this node.
+  var address: MemberAddress {
+    MemberAddress(name: name, peerURLs: peers.filter { $0.name == name }.map(\.url))
+  }
 
   /// Raft's timer runs in steps of this length.
   var tickMilliseconds: Int { max(1, heartbeatMilliseconds / 10) }
@@ -73,54 +94,15 @@ package struct NodeLimits: Sendable {
   package var maxExpiriesPerLook = 100
   /// Entries applied before the loop looks at its other work again.
   package var maxEntriesPerApply = 4096
+  /// What a snapshot that is taken may write in a second. It shares a disk and the processor with every put.
+  package var snapshotBytesPerSecond = 32 << 20
+  /// What is read in a second for followers that are served from a snapshot.
+  package var transferBytesPerSecond = 64 << 20
+  /// A snapshot is due when this much was logged since the last one, however few entries it was: this, or as much as the
+  /// last snapshot takes where that is more.
+  package var snapshotLogBytes = 256 << 20
 
   package init() {}
-}
-
-/// Who is who in the cluster. Cluster and member ids are digests of what the members were started with, so nodes that
-/// were given different lists find out in their first handshake.
-package struct ClusterMap: Sendable {
-  package struct Member: Sendable, Equatable {
-    package let id: NodeID
-    package let peer: Peer
-  }
-
-  package let clusterID: UInt64
-  package let members: [Member]
-  package let localID: NodeID
-
-  package init(_ configuration: NodeConfiguration, token: String) throws(NodeError) {
-    var members: [Member] = []
-    for peer in configuration.peers {
-      let id = NodeID(Self.digest([peer.url, token]))
-      if members.contains(where: { $0.id == id || $0.peer.name == peer.name }) {
-        throw .configuration("member \(peer.name) (\(peer.url)) is listed twice in the initial cluster")
-      }
-      members.append(Member(id: id, peer: peer))
-    }
-    guard let local = members.first(where: { $0.peer.name == configuration.name }) else {
-      let names = configuration.peers.map(\.name).joined(separator: ", ")
-      throw .configuration("this node is \(configuration.name), but the initial cluster names only: \(names)")
-    }
-    self.members = members.sorted { $0.id < $1.id }
-    self.localID = local.id
-    self.clusterID = Self.digest(self.members.map { String($0.id.rawValue) } + [token])
-  }
-
-  package subscript(id: NodeID) -> Member? { members.first { $0.id == id } }
-  package var voters: [NodeID] { members.map(\.id) }
-  package var others: [Member] { members.filter { $0.id != localID } }
-
-  /// Never 0, which stands for "none".
-  private static func digest(_ parts: [String]) -> UInt64 {
-    var hash = SHA256()
-    for part in parts {
-      hash.update(data: Array(part.utf8))
-      hash.update(data: [0])
-    }
-    let first = hash.finalize().prefix(8).reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
-    return max(first, 1)
-  }
 }
 
 /// Why a node could not start or had to stop: one line that says what to do.
@@ -129,10 +111,12 @@ package enum NodeError: Error, Sendable, CustomStringConvertible {
   case storage(String)
   case network(String)
   case keyFile(String)
+  /// The node is no member any more, and never will be under this identity.
+  case removed(String)
 
   package var description: String {
     switch self {
-    case .configuration(let text), .storage(let text), .network(let text), .keyFile(let text): text
+    case .configuration(let text), .storage(let text), .network(let text), .keyFile(let text), .removed(let text): text
     }
   }
 }

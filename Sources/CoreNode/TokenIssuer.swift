@@ -38,9 +38,10 @@ struct TokenIssuer: Sendable {
   }
 
   /// What a node that signs with this key says of itself.
-  func record(of node: UInt64, clientURL: String) -> NodeRecord {
+  func record(of node: UInt64, clientURL: String, birth: UInt64) -> NodeRecord {
     NodeRecord(
-      node: node, keyID: key.publicKey.kid, publicKey: key.publicKey.rawRepresentation, clientURL: clientURL)
+      node: node, keyID: key.publicKey.kid, publicKey: key.publicKey.rawRepresentation, clientURL: clientURL,
+      birth: birth)
   }
 
   /// - Throws: `TokenError` when the grant cannot be put into a token, such as a scope of several kilobytes.

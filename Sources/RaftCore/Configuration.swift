@@ -25,12 +25,15 @@ package struct Limits: Sendable, Equatable {
   /// A learner may be promoted when it lacks no more entries than this of the leader's log.
   package var maxPromotionLag: Int
   package var maxLearners: Int
+  /// How long a leader keeps entries that a snapshot stands for, for followers that still need them. In ticks.
+  package var maxCompactionHoldTicks: Int
 
   package init(
     maxMessageBytes: Int = 1 << 20, maxInFlightMessages: Int = 256, maxInFlightBytes: Int = 16 << 20,
     maxUncommittedBytes: Int = 64 << 20, cachedEntryBytes: Int = 64 << 20, maxCachedEntries: Int = 256 << 10,
     maxPendingReads: Int = 64 << 10, maxReadRounds: Int = 4, maxSnapshotChunkBytes: Int = 1 << 20,
-    trailingEntries: Int = 10_000, maxPromotionLag: Int = 1000, maxLearners: Int = 1
+    trailingEntries: Int = 10_000, maxPromotionLag: Int = 1000, maxLearners: Int = 1,
+    maxCompactionHoldTicks: Int = 6000
   ) {
     precondition(maxMessageBytes > 0 && maxInFlightMessages > 0 && maxInFlightBytes > 0 && maxUncommittedBytes > 0)
     precondition(cachedEntryBytes >= 0 && maxCachedEntries >= 0 && maxPendingReads > 0 && maxReadRounds > 0)
@@ -47,6 +50,8 @@ package struct Limits: Sendable, Equatable {
     self.trailingEntries = trailingEntries
     self.maxPromotionLag = maxPromotionLag
     self.maxLearners = maxLearners
+    precondition(maxCompactionHoldTicks >= 0)
+    self.maxCompactionHoldTicks = maxCompactionHoldTicks
   }
 }
 

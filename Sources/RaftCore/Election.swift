@@ -23,9 +23,12 @@ extension Raft {
     if role == .leader { return tickLeader() }
     expireForwardedReads()
     // Nobody else can lead a cluster of one, so there is nothing to wait for.
-    let isAlone = membership.voters.count == 1 && role == .follower
+    let isAlone = role == .follower && membership.isAlone(id) && mayStand
     guard isAlone || electionElapsed >= electionTimeout else { return }
-    if role == .candidate && !ledger.isHardStateDurable {
+    if !mayStand {
+      // It waits for others to elect a leader, and meanwhile says that it knows none.
+      becomeFollower(term: term, leader: nil)
+    } else if role == .candidate && !ledger.isHardStateDurable {
       // The disk still has the last vote before it: nobody was asked yet, and one more term would not be faster.
       resetElectionTimeout()
     } else {
@@ -35,8 +38,11 @@ extension Raft {
 
   // MARK: Standing
 
+  /// A node that was removed, that waits to be added, that lost entries or that could not write its own must not lead.
+  private var mayStand: Bool { membership.isVoter(id) && damage == nil && isStorageWritable }
+
   private mutating func campaign(isTransfer: Bool) {
-    if isTransfer || membership.voters.count == 1 {
+    if isTransfer || membership.isAlone(id) {
       becomeCandidate(isTransfer: isTransfer)
     } else {
       becomePreCandidate()
@@ -49,7 +55,7 @@ extension Raft {
     resetElectionTimeout()
     // A pre-vote binds nobody, so the node's own needs no disk.
     election.granted = [id]
-    sendToPeers(voteRequest(term: term.next, isPreVote: true, isTransfer: false))
+    sendToVoters(voteRequest(term: term.next, isPreVote: true, isTransfer: false))
   }
 
   private mutating func becomeCandidate(isTransfer: Bool) {
@@ -58,7 +64,7 @@ extension Raft {
     role = .candidate
     resetElectionTimeout()
     election.granted = []
-    sendToPeers(voteRequest(term: term, isPreVote: false, isTransfer: isTransfer))
+    sendToVoters(voteRequest(term: term, isPreVote: false, isTransfer: isTransfer))
   }
 
   private func voteRequest(term: Term, isPreVote: Bool, isTransfer: Bool) -> Message {
@@ -69,21 +75,24 @@ extension Raft {
 
   /// The leader found this node to have its whole log. A pre-vote would fail while that leader is alive.
   mutating func receiveTimeoutNow(from sender: NodeID) {
-    guard role == .follower, leader == sender else { return }
+    guard role == .follower, leader == sender, mayStand else { return }
     campaign(isTransfer: true)
   }
 
   // MARK: Voting
 
+  /// Any node votes for any other, learners too: which of them are voters is known to whoever counts, whose
+  /// configuration may be newer than this node's (dissertation, section 4.2.1; etcd issue 8568).
   mutating func receive(_ request: RequestVote, from sender: NodeID) {
     if request.isPreVote {
-      let isGranted = !isLeaderAlive && request.term > term && isUpToDate(request)
+      let isGranted = !isLeaderAlive && damage == nil && request.term > term && isUpToDate(request)
       let answered = isGranted ? request.term : term
       send(.voteResponse(VoteResponse(term: answered, isPreVote: true, isGranted: isGranted)), to: sender)
       return
     }
     precondition(request.term == term, "a vote is only given in the node's own term")
-    let isGranted = (votedFor == nil || votedFor == sender) && leader == nil && isUpToDate(request)
+    let isFree = (votedFor == nil || votedFor == sender) && leader == nil
+    let isGranted = isFree && damage == nil && isUpToDate(request)
     if isGranted {
       if votedFor == nil {
         votedFor = sender
@@ -115,7 +124,7 @@ extension Raft {
 
   private mutating func count(_ voter: NodeID) {
     if !election.granted.contains(voter) { election.granted.append(voter) }
-    guard election.granted.count >= membership.quorum else { return }
+    guard membership.isQuorum(election.granted) else { return }
     switch role {
     case .preCandidate:
       becomeCandidate(isTransfer: false)
@@ -169,9 +178,8 @@ extension Raft {
     setLeader(id)
     electionElapsed = 0
     heartbeatElapsed = 0
-    leading = Leading(
-      peers: membership.voters.filter { $0 != id }.map { Progress(id: $0, next: log.lastIndex.next) },
-      termStart: log.lastIndex.next)
+    leading = Leading(termStart: log.lastIndex.next)
     appendNoOp()
+    adjustPeers()
   }
 }

@@ -23,17 +23,25 @@ extension Raft {
   mutating func receive(_ append: AppendEntries, from sender: NodeID) {
     follow(sender)
     guard agrees(at: append.previousIndex, term: append.previousTerm) else {
-      let place = log.newestPlace(atMost: append.previousIndex, termAtMost: append.previousTerm)
-      let outcome = AppendResponse.Outcome.conflict(
-        previousIndex: append.previousIndex, hintIndex: place.index, hintTerm: place.term)
-      send(.appendResponse(AppendResponse(term: term, outcome: outcome)), to: sender)
+      if isStorageWritable { disagree(at: append.previousIndex, term: append.previousTerm, with: sender) }
       return
     }
-    take(append.entries, after: append.previousIndex)
-    let last = append.previousIndex.advanced(by: append.entries.count)
+    let last = take(append.entries, after: append.previousIndex)
     following.verified = max(following.verified, last)
-    following.owesAnswer = true
+    // To answer would be to ask for what cannot be taken.
+    let isComplete = last == append.previousIndex.advanced(by: append.entries.count)
+    if isComplete && isStorageWritable { following.owesAnswer = true }
     learnCommit(append.commit)
+  }
+
+  /// Says where this log may still agree with the leader's.
+  private mutating func disagree(at index: Index, term asked: Term, with sender: NodeID) {
+    var place = log.newestPlace(atMost: index, termAtMost: asked)
+    // What is committed agrees, and before it the terms may be compacted away.
+    if place.index < commit { place = (commit, log.term(at: commit) ?? place.term) }
+    let outcome = AppendResponse.Outcome.conflict(
+      previousIndex: index, hintIndex: place.index, hintTerm: place.term)
+    send(.appendResponse(AppendResponse(term: term, outcome: outcome)), to: sender)
   }
 
   private func agrees(at index: Index, term: Term) -> Bool {
@@ -41,7 +49,8 @@ extension Raft {
     index <= commit || log.term(at: index) == term
   }
 
-  private mutating func take(_ entries: [Entry], after previous: Index) {
+  /// Brings the log to agree with these entries, and returns the last one with which it does.
+  private mutating func take(_ entries: [Entry], after previous: Index) -> Index {
     var position = 0
     var expected = previous.next
     // What is there already stays, even if more follows it: this message may be an old one (section 5.3, figure 2).
@@ -49,13 +58,26 @@ extension Raft {
       let entry = entries[position]
       precondition(entry.index == expected, "\(entry.index) came in the place of \(expected)")
       if expected > commit, log.term(at: expected) != entry.term {
+        guard isStorageWritable else { return expected.previous }
         truncate(from: expected)
         break
       }
       position += 1
       expected = expected.next
     }
-    for entry in entries[position...] { log.append(entry) }
+    for entry in entries[position...] {
+      guard isStorageWritable else { return entry.index.previous }
+      if entry.kind == .membership {
+        // Whoever does not know who votes must not go on as if it did, so it goes no further.
+        guard let record = MembershipRecord.decode(entry.payload) else { return entry.index.previous }
+        log.append(entry)
+        history.append(record, at: entry.index)
+        adoptMembership()
+      } else {
+        log.append(entry)
+      }
+    }
+    return previous.advanced(by: entries.count)
   }
 
   private mutating func truncate(from index: Index) {
@@ -63,13 +85,19 @@ extension Raft {
     precondition(index > following.verified, "\(index) agreed with this leader's log and now does not")
     log.truncate(from: index)
     ledger.truncated(from: index)
+    if history.truncate(from: index) { adoptMembership() }
   }
 
   mutating func receive(_ heartbeat: Heartbeat, from sender: NodeID) {
     follow(sender)
     // This node acknowledged as much to this leader, perhaps before it restarted, and entries that agreed with a
     // leader's log are not replaced in its term.
-    if heartbeat.commit <= log.lastIndex { following.verified = max(following.verified, heartbeat.commit) }
+    if heartbeat.commit <= log.lastIndex {
+      following.verified = max(following.verified, heartbeat.commit)
+    } else if isStorageWritable {
+      // This disk lost what it had acknowledged. The leader would not send it again by itself.
+      disagree(at: heartbeat.commit, term: log.lastTerm, with: sender)
+    }
     learnCommit(heartbeat.commit)
     send(.heartbeatResponse(HeartbeatResponse(term: term, readContext: heartbeat.readContext)), to: sender)
   }
@@ -79,7 +107,7 @@ extension Raft {
     learnCommit(commit)
   }
 
-  private mutating func follow(_ sender: NodeID) {
+  mutating func follow(_ sender: NodeID) {
     precondition(role != .leader, "\(sender) leads \(term), but \(id) does")
     precondition(leader == nil || leader == sender, "\(sender) leads \(term), but so does another node")
     if role != .follower || leader == nil {

@@ -51,7 +51,10 @@ extension Raft {
     let proposals = newProposals
     newProposals = []
     if role == .leader {
-      if let rest = append(proposals) { answers.append(.refuse(proposals: rest.refused, rest.refusal)) }
+      for refused in append(proposals) { answers.append(.refuse(proposals: refused.ids, refused.refusal)) }
+    } else if !isStorageWritable {
+      // This node takes no entries, so it would never come to know what became of them.
+      answers.append(.refuse(proposals: proposals.map(\.id), .storageFull))
     } else if let leader {
       forward(proposals, to: leader)
     } else {
@@ -79,9 +82,10 @@ extension Raft {
   mutating func receive(_ message: Propose, from sender: NodeID) {
     guard role == .leader else { return }
     guard leading.inbound.admit(sender, epoch: message.epoch, sequence: message.sequence) else { return }
-    guard let rest = append(message.proposals) else { return }
-    let refused = ProposalsRefused(term: term, epoch: message.epoch, ids: rest.refused, refusal: rest.refusal)
-    send(.proposalsRefused(refused), to: sender)
+    for one in append(message.proposals) {
+      let refused = ProposalsRefused(term: term, epoch: message.epoch, ids: one.ids, refusal: one.refusal)
+      send(.proposalsRefused(refused), to: sender)
+    }
   }
 
   mutating func receive(_ message: ProposalsRefused) {

@@ -5,6 +5,10 @@
 
 struct Leading: Sendable {
   var peers: [Progress] = []
+  /// Snapshots under way, one for each peer in the state `snapshot`.
+  var snapshots: [SnapshotSending] = []
+  /// Where the leader itself counts.
+  var sides: Sides = []
   /// The first index of this leader's own term: from here on, counting copies commits.
   var termStart: Index = .beforeFirst
   var uncommittedBytes = 0
@@ -14,10 +18,7 @@ struct Leading: Sendable {
 
   init() {}
 
-  init(peers: [Progress], termStart: Index) {
-    self.peers = peers
-    self.termStart = termStart
-  }
+  init(termStart: Index) { self.termStart = termStart }
 
   func position(of peer: NodeID) -> Int? { peers.firstIndex { $0.id == peer } }
 }
@@ -34,7 +35,7 @@ extension Raft {
 
   mutating func appendNoOp() { append(kind: .noOp, payload: []) }
 
-  private mutating func append(kind: Entry.Kind, payload: [UInt8]) {
+  mutating func append(kind: Entry.Kind, payload: [UInt8]) {
     let clock = max(clockMilliseconds, log.lastClockMilliseconds)
     let entry = Entry(
       index: log.lastIndex.next, term: term, clockMilliseconds: clock, kind: kind, payload: payload)
@@ -42,18 +43,31 @@ extension Raft {
     log.append(entry)
   }
 
-  /// Appends what may be appended and returns the rest with the reason.
-  mutating func append(_ proposals: [Proposal]) -> (refused: [UInt64], refusal: Refusal)? {
-    if leading.transfer != nil { return (proposals.map(\.id), .leadershipTransfer) }
+  struct Refused {
+    var ids: [UInt64]
+    var refusal: Refusal
+  }
+
+  /// Appends what may be appended and returns the rest with the reasons.
+  mutating func append(_ proposals: [Proposal]) -> [Refused] {
+    if !isStorageWritable { return [Refused(ids: proposals.map(\.id), refusal: .storageFull)] }
+    if leading.transfer != nil { return [Refused(ids: proposals.map(\.id), refusal: .leadershipTransfer)] }
+    var refused: [Refused] = []
     for (position, proposal) in proposals.enumerated() {
       // Something is always let in when nothing waits, or a large proposal could never be made.
       let isTooMuch = leading.uncommittedBytes + proposal.payload.count > limits.maxUncommittedBytes
       if isTooMuch && leading.uncommittedBytes > 0 {
-        return (proposals[position...].map(\.id), .tooManyUncommittedBytes)
+        refused.append(Refused(ids: proposals[position...].map(\.id), refusal: .tooManyUncommittedBytes))
+        return refused
       }
-      append(kind: .command, payload: proposal.payload)
+      switch proposal.kind {
+      case .command: append(kind: .command, payload: proposal.payload)
+      case .membership:
+        if let refusal = beginChange(proposal.payload) { refused.append(Refused(ids: [proposal.id], refusal: refusal)) }
+      case .noOp: refused.append(Refused(ids: [proposal.id], refusal: .malformedChange))
+      }
     }
-    return nil
+    return refused
   }
 
   // MARK: Committing
@@ -70,19 +84,7 @@ extension Raft {
 
   /// The newest index that a quorum has on disk.
   private func agreedIndex() -> Index {
-    quorumValue(of: leading.peers, own: ledger.durableThrough) { $0.matched }
-  }
-
-  /// The largest value that a quorum has reached. Clusters are small: the values are sorted by insertion.
-  func quorumValue<Value: Comparable>(of peers: [Progress], own: Value, _ value: (Progress) -> Value) -> Value {
-    if peers.isEmpty { return own }
-    var values = [own]
-    values.reserveCapacity(peers.count + 1)
-    for peer in peers {
-      let one = value(peer)
-      values.insert(one, at: values.firstIndex { $0 < one } ?? values.count)
-    }
-    return values[membership.quorum - 1]
+    quorumValue(own: ledger.durableThrough) { $0.matched }
   }
 
   /// Whether this leader knows what was committed before its term (dissertation, section 6.4).
@@ -97,6 +99,15 @@ extension Raft {
     }
     for position in leading.peers.indices {
       while leading.peers[position].next <= log.lastIndex, leading.peers[position].maySend(within: limits) {
+        if leading.peers[position].next < log.firstIndex {
+          beginSnapshot(for: position)
+          break
+        }
+        if leading.peers[position].asksAgain {
+          sendAppend(to: position, [], sizeBytes: 0)
+          leading.peers[position].asked(tick: ticks)
+          break
+        }
         guard let ready = entriesToSend(to: position, reusing: &cut) else { break }
         sendAppend(to: position, ready.entries, sizeBytes: ready.sizeBytes)
       }
@@ -142,8 +153,6 @@ extension Raft {
 
   private mutating func fetch(for position: Int) {
     let peer = leading.peers[position]
-    // Below the first index only a snapshot could help.
-    guard peer.next >= log.firstIndex else { return }
     let last = log.firstCachedIndex.previous
     let request = FetchRequest(
       peer: peer.id, term: term, first: peer.next, last: last, maxBytes: limits.maxMessageBytes)
@@ -156,6 +165,8 @@ extension Raft {
     guard leading.peers[position].fetching == request else { return }
     leading.peers[position].fetching = nil
     guard leading.peers[position].next == request.first, leading.peers[position].maySend(within: limits) else { return }
+    // The log was compacted meanwhile: only a snapshot helps now.
+    guard request.first >= log.firstIndex else { return }
     precondition(!entries.isEmpty, "storage holds \(request.first), yet it gave back nothing")
     for (offset, entry) in entries.enumerated() {
       let expected = request.first.advanced(by: offset)
@@ -169,11 +180,12 @@ extension Raft {
 
   mutating func receive(_ response: AppendResponse, from sender: NodeID) {
     guard role == .leader, let position = leading.position(of: sender) else { return }
-    leading.peers[position].isActive = true
+    leading.peers[position].heard(tick: ticks)
     switch response.outcome {
     case .matched(let index):
       precondition(index <= log.lastIndex, "\(sender) acknowledged \(index), the leader's log ends at \(log.lastIndex)")
       leading.peers[position].acknowledged(through: index)
+      endSnapshotIfNeedless(position)
     case .conflict(let previous, let hintIndex, let hintTerm):
       let hint = log.newestPlace(atMost: hintIndex, termAtMost: hintTerm)
       leading.peers[position].conflicted(at: previous, hint: hint.index)
@@ -182,24 +194,31 @@ extension Raft {
 
   mutating func receive(_ response: HeartbeatResponse, from sender: NodeID) {
     guard role == .leader, let position = leading.position(of: sender) else { return }
-    leading.peers[position].isActive = true
+    leading.peers[position].heard(tick: ticks)
     leading.peers[position].readContext = max(leading.peers[position].readContext, response.readContext)
     if leading.peers[position].heardHeartbeat(tick: ticks, patienceTicks: heartbeatTicks) {
+      // Where the log was compacted meanwhile nothing can be asked any more.
+      if leading.peers[position].next < log.firstIndex { return beginSnapshot(for: position) }
       sendAppend(to: position, [], sizeBytes: 0)
     }
+    if leading.peers[position].state == .snapshot { resumeSnapshot(position) }
   }
 
   mutating func unreachable(_ peer: NodeID) {
     guard role == .leader, let position = leading.position(of: peer) else { return }
     leading.peers[position].becameUnreachable()
+    if let sending = leading.snapshotPosition(of: peer) { leading.snapshots[sending].sinceTick = 0 }
   }
 
   // MARK: Time
 
   mutating func tickLeader() {
     tickTransfer()
+    guard role == .leader else { return }
+    dismissPeers()
     if electionElapsed >= electionTicks {
       electionElapsed = 0
+      // A leader that nobody hears steps down, so that its clients look elsewhere (dissertation, section 6.2).
       guard hasActiveQuorum() else { return becomeFollower(term: term, leader: nil) }
     }
     heartbeatElapsed += 1
@@ -209,15 +228,8 @@ extension Raft {
     }
   }
 
-  /// A leader that nobody hears steps down, so that its clients look elsewhere (dissertation, section 6.2).
-  private mutating func hasActiveQuorum() -> Bool {
-    var active = 1
-    for position in leading.peers.indices {
-      if leading.peers[position].isActive { active += 1 }
-      leading.peers[position].isActive = false
-    }
-    return active >= membership.quorum
-  }
+  /// Heard of within the time in which a follower would have stood for election.
+  func isHeard(_ peer: Progress) -> Bool { ticks < peer.heardAtTick + UInt64(electionTicks) }
 
   mutating func sendHeartbeats() {
     for position in leading.peers.indices {

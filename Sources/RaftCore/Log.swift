@@ -17,6 +17,12 @@ struct Log: Sendable {
     lastIndex = restored.lastIndex
     lastClockMilliseconds = restored.lastClockMilliseconds
     runs = restored.termRuns
+    if let snapshot = restored.snapshot, snapshot.index == firstIndex.previous, runs.first?.first != snapshot.index {
+      // The snapshot knows the term of the entry that the log begins behind.
+      runs.removeAll { $0.first <= snapshot.index }
+      runs.insert(TermRun(first: snapshot.index, term: snapshot.term), at: 0)
+      lastClockMilliseconds = max(lastClockMilliseconds, snapshot.clockMilliseconds)
+    }
     cached = Deque(restored.tail)
     cachedBytes = restored.tail.reduce(0) { $0 + $1.sizeBytes }
     check(restored)
@@ -95,6 +101,31 @@ struct Log: Sendable {
     lastIndex = index.previous
     // Where the new last entry is no longer in memory the old clock stays: too high a floor keeps clocks rising too.
     if let last = cached.last { lastClockMilliseconds = last.clockMilliseconds }
+  }
+
+  /// Forgets everything: the log begins anew behind a snapshot.
+  mutating func reset(to base: LogBase) {
+    firstIndex = base.index.next
+    lastIndex = base.index
+    lastClockMilliseconds = base.clockMilliseconds
+    runs = [TermRun(first: base.index, term: base.term)]
+    cached.removeAll()
+    cachedBytes = 0
+  }
+
+  /// Lets go of everything before this entry, but for the term of the one right before it.
+  mutating func compact(before index: Index) {
+    precondition(
+      index > firstIndex && index <= lastIndex.next, "the log from \(firstIndex) has no \(index) to begin at")
+    while let oldest = cached.first, oldest.index < index {
+      cachedBytes -= oldest.sizeBytes
+      cached.removeFirst()
+    }
+    if let needed = runs.lastIndex(where: { $0.first < index }) {
+      runs.removeFirst(needed)
+      runs[0].first = index.previous
+    }
+    firstIndex = index
   }
 
   /// Entries `first...last`, or nil when some of them are not in memory. Payloads are shared, not copied.

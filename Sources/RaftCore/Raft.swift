@@ -7,7 +7,8 @@
 /// One member of a Raft cluster, as a value: inputs in, effects out.
 package struct Raft: Sendable {
   let id: NodeID
-  let membership: Membership
+  /// The configuration in force: the newest that the log or the snapshot before it holds, committed or not.
+  package internal(set) var membership: Membership
   let limits: Limits
   let heartbeatTicks: Int
   let electionTicks: Int
@@ -29,11 +30,18 @@ package struct Raft: Sendable {
   var heartbeatElapsed = 0
   var ticks: UInt64 = 0
   var appliedThrough: Index
+  var history: MembershipHistory
+  var damage: Damage?
+  var isStorageWritable = true
 
   var election = Election()
   var leading = Leading()
   var following: Following
   var forwarding = Forwarding()
+  var compaction: Compaction?
+  var staging: SnapshotStaging?
+  /// A snapshot of which the leader has yet to be told that it is installed.
+  var installed: SnapshotDescription?
 
   // What a step gathers before it acts.
   var clockMilliseconds: UInt64 = 0
@@ -41,10 +49,14 @@ package struct Raft: Sendable {
   var newReads: [UInt64] = []
   /// The newest round of read confirmations. It rises over all terms in which this node leads.
   var lastReadContext: UInt64 = 0
+  /// The snapshot that takes the log's place in this step.
+  var installing: SnapshotDescription?
+  var isMembershipNews = false
+  var isRepairNews = false
   var held: [HeldMessage] = []
   var sends: [Effect] = []
   var answers: [Effect] = []
-  private var announcedCommit: Index
+  var announcedCommit: Index
   private var announced: Leadership
 
   package init(configuration: Configuration, restored: Restored) {
@@ -53,8 +65,9 @@ package struct Raft: Sendable {
       configuration.electionTicks > configuration.heartbeatTicks,
       "an election timeout of \(configuration.electionTicks) ticks would fire between two heartbeats")
     id = configuration.id
-    membership = configuration.membership
-    precondition(membership.contains(id), "\(id) is not among the voters that it was started with")
+    history = MembershipHistory(restored: restored, founding: configuration.membership)
+    membership = history.newest.record.membership
+    damage = restored.damage
     limits = configuration.limits
     heartbeatTicks = configuration.heartbeatTicks
     electionTicks = configuration.electionTicks
@@ -66,8 +79,10 @@ package struct Raft: Sendable {
     term = restored.hardState.term
     votedFor = restored.hardState.votedFor
     precondition(term >= log.lastTerm, "the log holds \(log.lastTerm), but the hard state only \(term)")
-    // How far the cluster had committed is not kept on disk: the next leader tells. A compacted prefix was committed.
-    commit = restored.firstIndex.previous
+    // How far the cluster had committed is not kept on disk: the next leader tells. What is in a snapshot was
+    // committed, and so was a compacted prefix.
+    commit = max(restored.firstIndex.previous, restored.snapshot?.index ?? .beforeFirst)
+    precondition(commit <= log.lastIndex, "the log ends at \(log.lastIndex), before its snapshot at \(commit)")
     appliedThrough = commit
     announcedCommit = commit
     following = Following(commit: commit)
@@ -113,30 +128,49 @@ package struct Raft: Sendable {
     case .unreachable(let peer): unreachable(peer)
     case .transferLeadership(let target): transferLeadership(to: target)
     case .applied(let index): appliedThrough = max(appliedThrough, index)
-    case .snapshotTaken, .snapshotRead, .snapshotStaged, .snapshotReady, .snapshotRejected, .storage: break
+    case .snapshotTaken(let point): snapshotTaken(point)
+    case .snapshotRead(let request, let chunk): snapshotRead(request, chunk)
+    case .snapshotStaged(let description, let through): snapshotStaged(description, through: through)
+    case .snapshotReady(let description): snapshotReady(description)
+    case .snapshotRejected(let description): snapshotRejected(description)
+    case .storage(let isWritable): storage(isWritable: isWritable)
     }
   }
 
   private mutating func act() -> [Effect] {
     takeNewProposals()
     takeNewReads()
-    if role == .leader { advanceCommit() }
+    if role == .leader {
+      advanceCommit()
+      if membership.isJoint { finishChange() }
+      if leading.sides.isEmpty { leaveWhenRemoved() }
+    }
     serveReads()
+    if damage != nil { endDamage() }
     var effects: [Effect] = []
     let write = ledger.takeWrite(log: log, hardState: HardState(term: term, votedFor: votedFor))
     if let write { effects.append(.persist(write)) }
+    if let installing { effects.append(.installSnapshot(installing)) }
+    installing = nil
     if role == .leader {
       replicate(justWritten: write?.entries ?? [])
       finishTransfer()
     } else {
       acknowledge()
+      if installed != nil { acknowledgeSnapshot() }
     }
+    if compaction != nil { compactWhatMayGo() }
     announce(into: &effects)
     evict()
     return effects
   }
 
   private mutating func announce(into effects: inout [Effect]) {
+    // Before anything is sent: the driver learns from it how to reach a new member.
+    if isMembershipNews { effects.append(.membership(membership)) }
+    isMembershipNews = false
+    if isRepairNews { effects.append(.repaired) }
+    isRepairNews = false
     let leadership = Leadership(role: role, term: term, leader: leader)
     if leadership != announced {
       announced = leadership
@@ -192,8 +226,10 @@ package struct Raft: Sendable {
     }
   }
 
-  mutating func sendToPeers(_ message: Message) {
-    for voter in membership.voters where voter != id { send(message, to: voter) }
+  mutating func sendToVoters(_ message: Message) {
+    for member in membership.members where member.id != id && membership.isVoter(member.id) {
+      send(message, to: member.id)
+    }
   }
 
   private mutating func persisted(_ sequence: UInt64) {
@@ -205,8 +241,7 @@ package struct Raft: Sendable {
   }
 
   private mutating func receive(_ message: Message, from sender: NodeID) {
-    // A node that is no member, for one that was removed, must not disturb those that are.
-    guard sender != id, membership.contains(sender) else { return }
+    guard sender != id else { return }
     guard settleTerm(of: message, from: sender) else { return }
     switch message {
     case .appendEntries(let append): receive(append, from: sender)
@@ -221,7 +256,8 @@ package struct Raft: Sendable {
     case .readIndex(let request): receive(request, from: sender)
     case .readIndexResponse(let response): receive(response)
     case .timeoutNow: receiveTimeoutNow(from: sender)
-    case .installSnapshot, .installSnapshotResponse: break
+    case .installSnapshot(let install): receive(install, from: sender)
+    case .installSnapshotResponse(let response): receive(response, from: sender)
     }
   }
 
@@ -236,7 +272,13 @@ package struct Raft: Sendable {
       becomeFollower(term: message.term, leader: nil)
     case .voteResponse(let response) where response.isPreVote && response.isGranted:
       return true
+    case .appendEntries, .commitAdvanced, .heartbeat, .installSnapshot, .timeoutNow, .readIndexResponse,
+      .proposalsRefused:
+      // Only a leader says so. It may be a member of a newer configuration than ours.
+      becomeFollower(term: message.term, leader: nil)
     default:
+      // A former member may have a higher term, but a leader answers to its own cluster alone.
+      guard role != .leader || membership.contains(sender) else { return false }
       becomeFollower(term: message.term, leader: nil)
     }
     return true
@@ -251,6 +293,11 @@ package struct Raft: Sendable {
       let outcome = AppendResponse.Outcome.conflict(
         previousIndex: append.previousIndex, hintIndex: place.index, hintTerm: place.term)
       send(.appendResponse(AppendResponse(term: term, outcome: outcome)), to: sender)
+    case .installSnapshot(let install):
+      let response = InstallSnapshotResponse(
+        term: term, index: install.chunk.description.point.index, checksum: install.chunk.description.checksum,
+        outcome: .staged(through: 0))
+      send(.installSnapshotResponse(response), to: sender)
     case .heartbeat:
       // The answer carries our term, so it must not carry the context of an earlier one: its sender may lead in our
       // term by now and would take it for the confirmation of a round that it has yet to begin.
@@ -273,6 +320,7 @@ extension Message {
     case append
     case heartbeat
     case vote
+    case snapshot
   }
 
   fileprivate var answerKind: AnswerKind? {
@@ -280,6 +328,7 @@ extension Message {
     case .appendResponse: .append
     case .heartbeatResponse: .heartbeat
     case .voteResponse: .vote
+    case .installSnapshotResponse: .snapshot
     default: nil
     }
   }

@@ -60,7 +60,7 @@ extension Raft {
     guard role == .leader, leading.reads.count > 0 else { return }
     finishRounds()
     guard hasCommittedInTerm, !leading.reads.waiting.isEmpty else { return }
-    if leading.peers.isEmpty {
+    if membership.isAlone(id) {
       // Nobody else can have been elected.
       let reads = leading.reads.waiting
       leading.reads.waiting.removeAll(keepingCapacity: true)
@@ -77,7 +77,7 @@ extension Raft {
 
   private mutating func finishRounds() {
     guard !leading.reads.rounds.isEmpty else { return }
-    let confirmed = quorumValue(of: leading.peers, own: lastReadContext) { $0.readContext }
+    let confirmed = quorumValue(own: lastReadContext) { $0.readContext }
     while let oldest = leading.reads.rounds.first, oldest.context <= confirmed {
       leading.reads.rounds.removeFirst()
       answer(oldest.reads, index: oldest.index)

@@ -10,6 +10,17 @@ package struct Status: Sendable, Equatable {
     package var next: Index
     package var inFlightMessages: Int
     package var inFlightBytes: Int
+    package var isVoter: Bool
+    package var isLearner: Bool
+    /// Set while it is sent a snapshot.
+    package var snapshot: SnapshotProgress?
+  }
+
+  package struct SnapshotProgress: Sendable, Equatable {
+    /// Of the snapshot's point. 0 until storage has named the snapshot.
+    package var index: Index
+    package var sentBytes: UInt64
+    package var totalBytes: UInt64
   }
 
   package var id: NodeID
@@ -27,7 +38,12 @@ package struct Status: Sendable, Equatable {
   package var uncommittedBytes: Int
   package var pendingReads: Int
   package var transferTarget: NodeID?
-  /// In a leader: how far every other voter is.
+  /// The configuration in force, committed or not.
+  package var membership: Membership
+  /// The log lost entries that it had acknowledged, and this node does not vote until it has them again.
+  package var isImpaired: Bool
+  package var isStorageWritable: Bool
+  /// In a leader: how far every other member is.
   package var peers: [Peer]
 }
 
@@ -40,10 +56,20 @@ extension Raft {
       uncommittedBytes: leading.uncommittedBytes,
       pendingReads: role == .leader ? leading.reads.count : forwarding.readCount,
       transferTarget: leading.transfer?.target,
-      peers: leading.peers.map { peer in
-        Status.Peer(
-          id: peer.id, isReplicating: peer.state == .replicate, isActive: peer.isActive, matched: peer.matched,
-          next: peer.next, inFlightMessages: peer.inFlightCount, inFlightBytes: peer.inFlightBytes)
-      })
+      membership: membership, isImpaired: damage != nil, isStorageWritable: isStorageWritable,
+      peers: leading.peers.filter { $0.leaving == nil }.map(picture))
+  }
+
+  private func picture(_ peer: Progress) -> Status.Peer {
+    let snapshot = leading.snapshotPosition(of: peer.id).map { position in
+      let sending = leading.snapshots[position]
+      return Status.SnapshotProgress(
+        index: sending.description?.point.index ?? .beforeFirst, sentBytes: sending.offset,
+        totalBytes: sending.description?.totalBytes ?? 0)
+    }
+    return Status.Peer(
+      id: peer.id, isReplicating: peer.state == .replicate, isActive: peer.isActive, matched: peer.matched,
+      next: peer.next, inFlightMessages: peer.inFlightCount, inFlightBytes: peer.inFlightBytes,
+      isVoter: !peer.sides.isEmpty, isLearner: membership.isLearner(peer.id), snapshot: snapshot)
   }
 }

@@ -22,6 +22,8 @@ struct WriteLedger: Sendable {
   private var lastSequence: UInt64 = 0
   private var persistedSequence: UInt64 = 0
   private var removeFrom: Index?
+  private var base: LogBase?
+  private var isRepaired = false
   private var hardStateSequence: UInt64 = 0
   private var isHardStateChanged = false
 
@@ -45,18 +47,34 @@ struct WriteLedger: Sendable {
     for position in outstanding.indices { outstanding[position].covers = min(outstanding[position].covers, kept) }
   }
 
+  /// A snapshot took the place of the log. Until that is written, the disk only has the committed part of the old one.
+  mutating func reset(to base: LogBase, committed: Index) {
+    self.base = base
+    removeFrom = nil
+    handedThrough = base.index
+    durableThrough = min(durableThrough, committed)
+    for position in outstanding.indices { outstanding[position].covers = min(outstanding[position].covers, committed) }
+  }
+
+  /// The next write is to say that the log is whole again.
+  mutating func repaired() { isRepaired = true }
+
   /// Everything that changed since the last write, as one write, or nil when nothing did.
   mutating func takeWrite(log: Log, hardState: HardState) -> Persist? {
-    guard isHardStateChanged || removeFrom != nil || handedThrough < log.lastIndex else { return nil }
+    let isCut = removeFrom != nil || base != nil
+    guard isHardStateChanged || isCut || isRepaired || handedThrough < log.lastIndex else { return nil }
     guard let entries = log.entries(from: handedThrough.next, through: log.lastIndex) else {
       preconditionFailure("entries after \(handedThrough) left memory before they were handed to the disk")
     }
     lastSequence += 1
     let write = Persist(
-      sequence: lastSequence, hardState: isHardStateChanged ? hardState : nil, removeFrom: removeFrom, entries: entries)
+      sequence: lastSequence, hardState: isHardStateChanged ? hardState : nil, removeFrom: removeFrom, base: base,
+      isRepaired: isRepaired, entries: entries)
     if isHardStateChanged { hardStateSequence = lastSequence }
     isHardStateChanged = false
+    isRepaired = false
     removeFrom = nil
+    base = nil
     handedThrough = log.lastIndex
     outstanding.append(Outstanding(sequence: lastSequence, covers: handedThrough))
     return write

@@ -47,7 +47,15 @@ final class ClientCall {
     }
     if value == "0" { return .ok }
     let code = Int(value).flatMap(RPCCode.init(rawValue:)) ?? .unknown
-    return RPCStatus(code, RPCStatus.percentDecoded(trailers.first(name: "grpc-message") ?? ""))
+    var status = RPCStatus(code, RPCStatus.percentDecoded(trailers.first(name: "grpc-message") ?? ""))
+    for (name, value, _) in trailers where !Self.isOfTheProtocol(name) {
+      status.trailers.append(RPCStatus.Trailer(name: name, value: value))
+    }
+    return status
+  }
+
+  private static func isOfTheProtocol(_ name: String) -> Bool {
+    name.hasPrefix("grpc-") || name.hasPrefix(":") || name == "content-type"
   }
 
   /// Takes bytes of messages and returns how the call ended, if they end it.

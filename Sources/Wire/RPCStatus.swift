@@ -25,13 +25,29 @@ package enum RPCCode: Int, Sendable {
 
 /// How a call ended. The message is for people and, in etcd's case, for clients that compare it letter by letter.
 package struct RPCStatus: Error, Sendable, Equatable, CustomStringConvertible {
+  /// A trailer beside gRPC's own ones, for what neither code nor message can say without breaking somebody.
+  package struct Trailer: Sendable, Equatable {
+    /// In lower case, and none of gRPC's.
+    package var name: String
+    package var value: String
+
+    package init(name: String, value: String) {
+      self.name = name
+      self.value = value
+    }
+  }
+
   package var code: RPCCode
   package var message: String
+  package var trailers: [Trailer]
 
-  package init(code: RPCCode, message: String) {
+  package init(code: RPCCode, message: String, trailers: [Trailer] = []) {
     self.code = code
     self.message = message
+    self.trailers = trailers
   }
+
+  package func trailer(_ name: String) -> String? { self.trailers.first { $0.name == name }?.value }
 
   package init(_ code: RPCCode, _ message: String = "") {
     self.init(code: code, message: message)

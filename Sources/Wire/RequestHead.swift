@@ -6,6 +6,8 @@ import NIOHPACK
 struct RequestHead {
   var path = ""
   var deadline: NIODeadline?
+  /// Whether there is a header whose name begins with `portcullis-`: most calls have none, and need not look for them.
+  var hasOwnMetadata = false
   var headers: HPACKHeaders
 
   /// Why the request is no gRPC call; an HTTP status, because such a caller may not read gRPC's.
@@ -29,7 +31,7 @@ struct RequestHead {
       case "grpc-timeout":
         guard let timeout = Self.timeout(value) else { return .failure(.malformedTimeout(value)) }
         head.deadline = now() + timeout
-      default: break
+      default: if name.utf8.count > 11, name.hasPrefix("portcullis-") { head.hasOwnMetadata = true }
       }
     }
     guard !head.path.isEmpty else { return .failure(.http(.badRequest)) }

@@ -18,6 +18,8 @@ package class ServerCall: @unchecked Sendable {
   /// When the caller stops waiting, if it said so.
   package let deadline: NIODeadline?
   package let path: String
+  /// Whether the caller sent metadata whose name begins with `portcullis-`.
+  package let hasOwnMetadata: Bool
 
   let streamID: HTTP2StreamID
   private let headers: HPACKHeaders
@@ -32,6 +34,7 @@ package class ServerCall: @unchecked Sendable {
     self.eventLoop = connection.eventLoop
     self.deadline = request.deadline
     self.path = request.path
+    self.hasOwnMetadata = request.hasOwnMetadata
     self.headers = request.headers
     self.connection = connection
   }

@@ -273,6 +273,7 @@ final class ServerConnection: ChannelInboundHandler, Flushable {
       // Messages differ too much to be worth a place in the peer's header table.
       headers.add(name: "grpc-message", value: RPCStatus.percentEncoded(status.message), indexing: .nonIndexable)
     }
+    for trailer in status.trailers { headers.add(name: trailer.name, value: trailer.value) }
   }
 
   private func endPeerSide(of streamID: HTTP2StreamID, isHalfClosed: Bool) {

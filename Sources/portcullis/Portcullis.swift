@@ -14,13 +14,13 @@ struct PortcullisCommand: AsyncParsableCommand {
         portcullis serve        one core node and one gateway, on ./portcullis-data
         portcullis tour         a stale writer, refused before your eyes
 
-      Exit codes: 0 done, 1 failed, 64 wrong arguments, 69 a server cannot be reached, 75 the scope is held or was lost,
+      Exit codes: 0 done, 1 failed, 3 the node was removed from its cluster, 64 wrong arguments, 69 a server cannot be reached, 75 the scope is held or was lost,
       77 refused by the gateway.
       """,
     version: "portcullis 0.1.0",
     subcommands: [
-      Serve.self, Core.self, GatewayCommand.self, Acquire.self, SQL.self, TourCommand.self, TourWriterCommand.self,
-      Bench.self, Fsync.self, Simulate.self,
+      Serve.self, Core.self, GatewayCommand.self, MemberCommand.self, MoveLeader.self, LogCommand.self, Acquire.self,
+      SQL.self, TourCommand.self, TourWriterCommand.self, Bench.self, Fsync.self, Simulate.self,
     ])
 
   /// Runs a command, turning what it throws into one line and an exit code.

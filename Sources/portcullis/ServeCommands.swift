@@ -37,6 +37,7 @@ struct Serve: AsyncParsableCommand {
       name: "default", dataDirectory: dataDirectory + "/core", clientHost: listenClient.host,
       clientPort: listenClient.port, peers: [Peer(name: "default", host: "127.0.0.1", port: 2380)])
     core.clusterToken = nil
+    core.listensForPeers = false
     let declared =
       databases.isEmpty
       ? [DatabaseDeclaration(name: "demo", path: dataDirectory + "/demo.db")]
@@ -85,6 +86,8 @@ struct Core: AsyncParsableCommand {
         portcullis core --name a --data-dir ./a \\
           --listen-client-urls http://127.0.0.1:2379 --listen-peer-urls http://127.0.0.1:2380 \\
           --initial-cluster a=http://127.0.0.1:2380,b=http://127.0.0.1:2381,c=http://127.0.0.1:2382
+
+      Where there is a log already, who is a member is in the log, and the --initial-cluster flags are not looked at.
       """)
 
   @Option(help: "The name of this node in --initial-cluster.")
@@ -116,8 +119,32 @@ struct Core: AsyncParsableCommand {
   @Option(name: .customLong("initial-cluster-token"), help: "Tells clusters apart; give every cluster its own.")
   var clusterToken = "portcullis-cluster"
 
-  @Option(name: .customLong("initial-cluster-state"), help: "Only \"new\" is supported so far.")
+  @Option(
+    name: .customLong("initial-cluster-state"),
+    help: "new: this start founds the cluster. existing: this node was added to it (`portcullis member add`).")
   var clusterState = "new"
+
+  @Flag(
+    name: .customLong("force-new-cluster"),
+    help: ArgumentHelp(
+      "Make a cluster of this node alone from what its log holds, for when a majority is lost for good.",
+      discussion: "Raises the incarnation. Never while other members may still run."))
+  var forceNewCluster = false
+
+  @Option(
+    name: .customLong("snapshot-count"),
+    help: "Take a snapshot when at least this many entries were applied since the last.")
+  var snapshotCount = 100_000
+
+  @Option(
+    name: .customLong("snapshot-log-percent"),
+    help: "… and the log since the last has at least this share of that snapshot's size.")
+  var snapshotLogPercent = 25
+
+  @Option(
+    name: .customLong("snapshot-catchup-entries"),
+    help: "Entries to keep behind a snapshot, for followers that are a little behind.")
+  var catchupEntries = 10_000
 
   @Option(name: .customLong("heartbeat-interval"), help: "Milliseconds between two heartbeats of a leader.")
   var heartbeat = 100
@@ -133,8 +160,11 @@ struct Core: AsyncParsableCommand {
         "--election-timeout (\(election)) must be at least 5 times --heartbeat-interval (\(heartbeat)) and at most"
           + " 50000, and the interval at least 10")
     }
-    guard clusterState == "new" else {
-      throw ValidationError("--initial-cluster-state \(clusterState) is not supported: only \"new\" is")
+    guard ["new", "existing"].contains(clusterState) else {
+      throw ValidationError("--initial-cluster-state is \"new\" or \"existing\", not \"\(clusterState)\"")
+    }
+    guard snapshotCount > 0, snapshotLogPercent >= 0, catchupEntries >= 0 else {
+      throw ValidationError("--snapshot-count must be above 0, and the other --snapshot options not below it")
     }
   }
 
@@ -144,6 +174,11 @@ struct Core: AsyncParsableCommand {
       clientPort: listenClient.port, peers: try peers())
     core.clusterToken = clusterToken
     core.advertisedClientURL = advertiseClient
+    core.isClusterNew = clusterState == "new"
+    core.forcesNewCluster = forceNewCluster
+    core.snapshotEntries = snapshotCount
+    core.snapshotLogPercent = snapshotLogPercent
+    core.trailingEntries = catchupEntries
     core.peerListenHost = listenPeer.host
     core.peerListenPort = listenPeer.port
     core.heartbeatMilliseconds = heartbeat

@@ -8,6 +8,8 @@ import RaftCore
 enum Answer: Sendable {
   /// Applied: the outcome and the snapshot in which it first shows.
   case applied(Outcome, Snapshot)
+  /// A change of members or of the leader is complete, and the snapshot shows it.
+  case done(Snapshot)
   /// Refused before it entered the log: it was not and will not be applied.
   case refused(Refusal)
   /// No answer in time: it may have been applied or may yet be.

@@ -17,7 +17,7 @@ extension CoreLoop {
         let read = try parts.storage.entries(after: applied, through: onDisk, maxBytes: 8 << 20)
         apply(read[...], localMilliseconds: localMilliseconds)
       } catch {
-        parts.onFatal("the log could not be read: \(error)")
+        end(.storage("the log could not be read: \(error)"))
       }
     }
     changedSincePublication = true
@@ -28,9 +28,14 @@ extension CoreLoop {
       precondition(entry.index == applied.next, "entries are applied in order and once")
       applied = entry.index
       lastAppliedTerm = entry.term
+      lastAppliedClockMilliseconds = entry.clockMilliseconds
+      policy.applied(bytes: entry.sizeBytes)
       clock.observe(stampMilliseconds: entry.clockMilliseconds, localMilliseconds: localMilliseconds)
-      guard entry.kind == .command else { continue }
-      apply(entry)
+      switch entry.kind {
+      case .command: apply(entry)
+      case .membership: apply(membershipEntry: entry)
+      case .noOp: break
+      }
     }
     inputs.append(.applied(through: applied))
   }
@@ -40,12 +45,15 @@ extension CoreLoop {
     do {
       envelope = try Envelope.decode(entry.payload)
     } catch {
-      parts.onFatal("the command at \(entry.index) cannot be read: \(error); this log needs a newer version or repair")
-      return
+      return end(
+        .storage("the command at \(entry.index) cannot be read: \(error); this log needs a newer version or repair"))
     }
-    let result = state.apply(
-      envelope.command, index: entry.index.rawValue, clockMilliseconds: entry.clockMilliseconds)
-    if case .leaseExpire(let candidate) = envelope.command { housekeeping.settled(candidate.lease) }
+    let result = state.apply(envelope, index: entry.index.rawValue, clockMilliseconds: entry.clockMilliseconds)
+    switch envelope.command {
+    case .leaseExpire(let candidate): housekeeping.settled(candidate.lease)
+    case .registerNode, .forgetNode: noteNodes()
+    default: break
+    }
     for notice in result.notices { settle(notice) }
     guard envelope.origin == localID.rawValue else { return }
     if case .cancelWait(_, let ticket) = envelope.command, case .waitEnded(let holder) = result.outcome {
@@ -53,7 +61,10 @@ extension CoreLoop {
     }
     guard let completion = pending.remove(envelope.request) else { return }
     if case .queued(let ticket) = result.outcome, case .acquire(let request) = envelope.command {
-      waits.add(ticket, Wait(request: envelope.request, scope: request.scope, completion: completion))
+      let wait = Wait(
+        request: envelope.request, scope: request.scope, holder: request.holder, lease: request.lease,
+        completion: completion)
+      waits.add(ticket, wait)
     } else {
       answered.append((completion, result.outcome))
     }

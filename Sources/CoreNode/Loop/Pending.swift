@@ -49,6 +49,8 @@ enum WaitEnd: Sendable {
 struct Wait {
   let request: UInt64
   let scope: Key
+  let holder: String
+  let lease: LeaseID
   let completion: Completion
   var isAbandoned = false
 }
@@ -79,6 +81,11 @@ struct WaitTable {
     byTicket[ticket] = waits
     let others = waits.contains { $0.request != request && !$0.isAbandoned }
     return others ? nil : waits.first.map { (ticket, $0.scope) }
+  }
+
+  /// Every place that is waited for, with its scope.
+  var places: [(ticket: Ticket, scope: Key)] {
+    byTicket.compactMap { ticket, waits in waits.first.map { (ticket, $0.scope) } }
   }
 
   mutating func removeAll() -> [Completion] {

@@ -14,13 +14,15 @@ final class Snapshot: Sendable {
   /// Whether reading this snapshot is a linearizable read: the node is the only voter, leads, and has applied an entry
   /// of its own term. Then nothing was acknowledged that a newer snapshot than the newest could hold.
   let isAuthoritative: Bool
+  /// The configuration of the cluster by the entries that were applied.
+  let membership: Membership
   /// The cluster clock when the snapshot was made, and this machine's boot-time clock at that instant.
   private let clockMilliseconds: UInt64
   private let madeMilliseconds: UInt64
 
   init(
     state: Coordination, applied: Index, term: Term, leader: NodeID?, isLeader: Bool, isAuthoritative: Bool,
-    clockMilliseconds: UInt64
+    membership: Membership, clockMilliseconds: UInt64
   ) {
     self.state = state
     self.applied = applied
@@ -28,6 +30,7 @@ final class Snapshot: Sendable {
     self.leader = leader
     self.isLeader = isLeader
     self.isAuthoritative = isAuthoritative
+    self.membership = membership
     self.clockMilliseconds = clockMilliseconds
     self.madeMilliseconds = MachineClock.bootTimeMilliseconds
   }
@@ -38,12 +41,29 @@ final class Snapshot: Sendable {
   }
 }
 
+/// What operators look at, as of the last tenth of a second.
+struct NodeGauges: Sendable {
+  var raft: Status?
+  var isImpaired = false
+  var isWritable = true
+  var snapshotIndex = Index.beforeFirst
+  var snapshotBytes: UInt64 = 0
+  /// How long the newest snapshot took that this node took itself; 0 before the first.
+  var snapshotSeconds = 0.0
+}
+
 /// Holds the newest snapshot: the loop replaces it, everybody reads it.
 final class Publication: Sendable {
   private let current: NIOLockedValueBox<Snapshot>
+  private let currentGauges = NIOLockedValueBox(NodeGauges())
 
   init(_ first: Snapshot) {
     current = NIOLockedValueBox(first)
+  }
+
+  var gauges: NodeGauges {
+    get { currentGauges.withLockedValue { $0 } }
+    set { currentGauges.withLockedValue { $0 = newValue } }
   }
 
   var snapshot: Snapshot { current.withLockedValue { $0 } }

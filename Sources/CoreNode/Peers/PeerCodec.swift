@@ -4,28 +4,35 @@
 //   frame    length u32 (of what follows) · crc u32 (of what follows) · kind u8 · fields
 //   entry    index u64 · term u64 · clock u64 · kind u8 · length u32 · payload
 //
-// A kind keeps its number and fields for ever; the handshake carries the format's version.
+//   chunk    the snapshot's point: index u64 · term u64 · clock u64 · membership u32 + bytes;
+//            then total u64 · checksum u32 · offset u64 · length u32 · bytes
+//
+// A kind keeps its number and fields for one version of the format, which the handshake carries. Reading is total: any
+// bytes give a message or an error, and nothing is allocated before it is known to be there (PeerReading.swift).
 
 import LogStorage
-import NIOCore
-import RaftCore
+package import NIOCore
+package import RaftCore
 
-enum PeerCodecError: Error, CustomStringConvertible {
+package enum PeerCodecError: Error, CustomStringConvertible {
   case damaged(String)
 
-  var description: String {
+  package var description: String {
     if case .damaged(let text) = self { return text }
     return "damaged frame"
   }
 }
 
-enum PeerCodec {
+package enum PeerCodec {
   /// The format that `Hello` announces.
-  static let version: UInt16 = 1
-  /// A frame that claims to be longer is damaged: no message is allowed to be.
-  static let maxFrameBytes = 64 << 20
+  package static let version: UInt16 = 2
+  /// A frame that claims to be longer is damaged. What goes into one message is bounded by `Limits`, to 1 MiB of entries,
+  /// of proposals or of a snapshot, save for one larger entry, which is no larger than what a client may send.
+  package static let maxFrameBytes = 16 << 20
+  /// The same for the first frame of a connection, which comes from anybody.
+  package static let maxOpeningBytes = 1 << 20
 
-  static func write(_ message: Message, into buffer: inout ByteBuffer) {
+  package static func write(_ message: Message, into buffer: inout ByteBuffer) {
     writeFrame(into: &buffer) { buffer in write(body: message, into: &buffer) }
   }
 
@@ -44,11 +51,13 @@ enum PeerCodec {
   }
 
   /// Takes the next whole frame's body off the buffer, or nil when it has not all arrived.
-  static func readFrame(from buffer: inout ByteBuffer) throws(PeerCodecError) -> ByteBuffer? {
+  package static func readFrame(
+    from buffer: inout ByteBuffer, atMost limit: Int = maxFrameBytes
+  ) throws(PeerCodecError) -> ByteBuffer? {
     guard let length = buffer.getInteger(at: buffer.readerIndex, endianness: .little, as: UInt32.self),
       let checksum = buffer.getInteger(at: buffer.readerIndex + 4, endianness: .little, as: UInt32.self)
     else { return nil }
-    guard length <= maxFrameBytes else { throw .damaged("a frame of \(length) bytes is announced") }
+    guard length <= limit else { throw .damaged("a frame of \(length) bytes is announced") }
     guard buffer.readableBytes >= 8 + Int(length) else { return nil }
     buffer.moveReaderIndex(forwardBy: 8)
     guard let body = buffer.readSlice(length: Int(length)) else { return nil }
@@ -57,9 +66,10 @@ enum PeerCodec {
     return body
   }
 
-  private enum Kind: UInt8 {
+  enum Kind: UInt8 {
     case appendEntries = 1, appendMatched, appendConflict, commitAdvanced, heartbeat, heartbeatResponse
     case requestVote, voteResponse, propose, proposalsRefused, readIndex, readReady, readRefused, timeoutNow
+    case installSnapshot, snapshotStaged, snapshotInstalled, snapshotRejected
   }
 
   private static func write(body message: Message, into buffer: inout ByteBuffer) {
@@ -89,9 +99,8 @@ enum PeerCodec {
       head(.propose, propose.epoch, propose.sequence)
       buffer.writeInteger(UInt32(propose.proposals.count), endianness: .little)
       for proposal in propose.proposals {
-        buffer.writeInteger(proposal.id, endianness: .little)
-        buffer.writeInteger(UInt32(proposal.payload.count), endianness: .little)
-        buffer.writeBytes(proposal.payload)
+        buffer.writeMultipleIntegers(proposal.id, proposal.kind.rawValue, endianness: .little)
+        write(bytes: proposal.payload, into: &buffer)
       }
     case .proposalsRefused(let refused):
       head(.proposalsRefused, refused.epoch, UInt64(refused.refusal.rawValue))
@@ -104,6 +113,16 @@ enum PeerCodec {
       case .refused(let refusal): head(.readRefused, response.epoch, response.sequence, UInt64(refusal.rawValue))
       }
     case .timeoutNow: head(.timeoutNow)
+    case .installSnapshot(let install):
+      head(.installSnapshot)
+      write(install.chunk, into: &buffer)
+    case .installSnapshotResponse(let response):
+      let (index, checksum) = (response.index.rawValue, UInt64(response.checksum))
+      switch response.outcome {
+      case .staged(let through): head(.snapshotStaged, index, checksum, through)
+      case .installed: head(.snapshotInstalled, index, checksum)
+      case .rejected: head(.snapshotRejected, index, checksum)
+      }
     }
   }
 
@@ -115,144 +134,20 @@ enum PeerCodec {
       UInt32(entry.payload.count), endianness: .little)
     buffer.writeBytes(entry.payload)
   }
-}
 
-// MARK: - Reading
-
-extension PeerCodec {
-  /// Reads a frame's body back.
-  static func read(_ body: ByteBuffer) throws(PeerCodecError) -> Message {
-    var input = PeerReader(buffer: body)
-    let number = try input.byte()
-    guard let kind = Kind(rawValue: number) else { throw .damaged("unknown kind of message \(number)") }
-    let term = Term(try input.number())
-    let message = try read(kind, term: term, from: &input)
-    guard input.buffer.readableBytes == 0 else {
-      throw .damaged("\(input.buffer.readableBytes) bytes after a message of kind \(number)")
-    }
-    return message
+  private static func write(_ chunk: SnapshotChunk, into buffer: inout ByteBuffer) {
+    let point = chunk.description.point
+    buffer.writeMultipleIntegers(
+      point.index.rawValue, point.term.rawValue, point.clockMilliseconds, endianness: .little)
+    write(bytes: point.membership.encoded(), into: &buffer)
+    buffer.writeMultipleIntegers(
+      chunk.description.totalBytes, chunk.description.checksum, chunk.offset, endianness: .little)
+    write(bytes: chunk.bytes, into: &buffer)
   }
 
-  private static func read(
-    _ kind: Kind, term: Term, from input: inout PeerReader
-  ) throws(PeerCodecError) -> Message {
-    switch kind {
-    case .appendEntries:
-      let (previousIndex, previousTerm) = (Index(try input.number()), Term(try input.number()))
-      let commit = Index(try input.number())
-      return .appendEntries(
-        AppendEntries(
-          term: term, previousIndex: previousIndex, previousTerm: previousTerm, entries: try input.entries(),
-          commit: commit))
-    case .appendMatched:
-      return .appendResponse(AppendResponse(term: term, outcome: .matched(through: Index(try input.number()))))
-    case .appendConflict:
-      let (previous, hint) = (Index(try input.number()), Index(try input.number()))
-      let outcome = AppendResponse.Outcome.conflict(
-        previousIndex: previous, hintIndex: hint, hintTerm: Term(try input.number()))
-      return .appendResponse(AppendResponse(term: term, outcome: outcome))
-    case .commitAdvanced: return .commitAdvanced(CommitAdvanced(term: term, commit: Index(try input.number())))
-    case .heartbeat:
-      return .heartbeat(Heartbeat(term: term, commit: Index(try input.number()), readContext: try input.number()))
-    case .heartbeatResponse: return .heartbeatResponse(HeartbeatResponse(term: term, readContext: try input.number()))
-    case .requestVote:
-      let (index, lastTerm) = (Index(try input.number()), Term(try input.number()))
-      let flags = try input.number()
-      return .requestVote(
-        RequestVote(
-          term: term, lastIndex: index, lastTerm: lastTerm, isPreVote: flags & 1 != 0, isTransfer: flags & 2 != 0))
-    case .voteResponse:
-      let flags = try input.number()
-      return .voteResponse(VoteResponse(term: term, isPreVote: flags & 1 != 0, isGranted: flags & 2 != 0))
-    case .propose:
-      return .propose(
-        Propose(
-          term: term, epoch: try input.number(), sequence: try input.number(), proposals: try input.proposals()))
-    case .proposalsRefused:
-      let (epoch, refusal) = (try input.number(), try input.refusal())
-      return .proposalsRefused(ProposalsRefused(term: term, epoch: epoch, ids: try input.ids(), refusal: refusal))
-    case .readIndex:
-      return .readIndex(ReadIndexRequest(term: term, epoch: try input.number(), sequence: try input.number()))
-    case .readReady:
-      let (epoch, sequence) = (try input.number(), try input.number())
-      let outcome = ReadIndexResponse.Outcome.ready(index: Index(try input.number()))
-      return .readIndexResponse(ReadIndexResponse(term: term, epoch: epoch, sequence: sequence, outcome: outcome))
-    case .readRefused:
-      let (epoch, sequence) = (try input.number(), try input.number())
-      let outcome = ReadIndexResponse.Outcome.refused(try input.refusal())
-      return .readIndexResponse(ReadIndexResponse(term: term, epoch: epoch, sequence: sequence, outcome: outcome))
-    case .timeoutNow: return .timeoutNow(TimeoutNow(term: term))
-    }
-  }
-}
-
-/// Reads fields; every length is checked against what is there before anything is allocated for it.
-struct PeerReader {
-  var buffer: ByteBuffer
-
-  mutating func byte() throws(PeerCodecError) -> UInt8 {
-    guard let value = buffer.readInteger(as: UInt8.self) else { throw .damaged("a message is cut short") }
-    return value
-  }
-
-  mutating func number() throws(PeerCodecError) -> UInt64 {
-    guard let value = buffer.readInteger(endianness: .little, as: UInt64.self) else {
-      throw .damaged("a message is cut short")
-    }
-    return value
-  }
-
-  mutating func refusal() throws(PeerCodecError) -> Refusal {
-    let raw = try number()
-    guard let small = UInt8(exactly: raw), let refusal = Refusal(rawValue: small) else {
-      throw .damaged("unknown refusal \(raw)")
-    }
-    return refusal
-  }
-
-  mutating func count(ofAtLeast bytes: Int) throws(PeerCodecError) -> Int {
-    guard let count = buffer.readInteger(endianness: .little, as: UInt32.self) else {
-      throw .damaged("a message is cut short")
-    }
-    guard Int(count) * bytes <= buffer.readableBytes else {
-      throw .damaged("\(count) items are announced, \(buffer.readableBytes) bytes are left")
-    }
-    return Int(count)
-  }
-
-  mutating func payload() throws(PeerCodecError) -> [UInt8] {
-    guard let length = buffer.readInteger(endianness: .little, as: UInt32.self),
-      let bytes = buffer.readBytes(length: Int(length))
-    else { throw .damaged("a payload is cut short") }
-    return bytes
-  }
-
-  mutating func entries() throws(PeerCodecError) -> [Entry] {
-    let count = try count(ofAtLeast: 29)
-    var entries: [Entry] = []
-    entries.reserveCapacity(count)
-    for _ in 0..<count {
-      let (index, term, clock) = (Index(try number()), Term(try number()), try number())
-      let raw = try byte()
-      guard let kind = Entry.Kind(rawValue: raw) else { throw .damaged("unknown kind of entry \(raw)") }
-      entries.append(Entry(index: index, term: term, clockMilliseconds: clock, kind: kind, payload: try payload()))
-    }
-    return entries
-  }
-
-  mutating func proposals() throws(PeerCodecError) -> [Proposal] {
-    let count = try count(ofAtLeast: 12)
-    var proposals: [Proposal] = []
-    proposals.reserveCapacity(count)
-    for _ in 0..<count { proposals.append(Proposal(id: try number(), payload: try payload())) }
-    return proposals
-  }
-
-  mutating func ids() throws(PeerCodecError) -> [UInt64] {
-    let count = try count(ofAtLeast: 8)
-    var ids: [UInt64] = []
-    ids.reserveCapacity(count)
-    for _ in 0..<count { ids.append(try number()) }
-    return ids
+  /// A length and that many bytes.
+  static func write(bytes: [UInt8], into buffer: inout ByteBuffer) {
+    buffer.writeInteger(UInt32(bytes.count), endianness: .little)
+    buffer.writeBytes(bytes)
   }
 }

@@ -1,4 +1,5 @@
-// The connection that a node makes to one peer: it is kept up, and made again with growing pauses when it breaks.
+// The connection that a node makes to one peer: it is kept up, and made again with growing pauses when it breaks. All
+// that comes back on it is a refusal of the greeting.
 
 import Logging
 import NIOCore
@@ -7,31 +8,41 @@ import RaftCore
 
 /// `@unchecked Sendable`: everything but `send`, `start` and `stop`, which only hand over, runs on `eventLoop`.
 final class PeerLink: @unchecked Sendable {
+  struct Events: Sendable {
+    /// The connection broke, or a message had to be dropped.
+    let lost: @Sendable () -> Void
+    let refused: @Sendable (PeerRefusal) -> Void
+  }
+
   /// What may wait for the peer's socket. Beyond it messages are dropped, and Raft is told.
   private static let maxQueuedBytes = 64 << 20
   private static let firstPauseMilliseconds: Int64 = 20
   private static let longestPauseMilliseconds: Int64 = 1000
 
-  private let member: ClusterMap.Member
+  /// The peer's URLs, tried in turn.
+  let endpoints: [PeerEndpoint]
+  private let label: String
   private let hello: Hello
   private let eventLoop: any EventLoop
   private let logger: Logger
-  private let onLost: @Sendable () -> Void
+  private let events: Events
 
   private var channel: (any Channel)?
+  private var attempts = 0
   private var queuedBytes = 0
   private var pauseMilliseconds = firstPauseMilliseconds
   private var isStopped = false
 
   init(
-    member: ClusterMap.Member, hello: Hello, eventLoop: any EventLoop, logger: Logger,
-    onLost: @escaping @Sendable () -> Void
+    to peer: Member, at endpoints: [PeerEndpoint], hello: Hello, eventLoop: any EventLoop, logger: Logger,
+    events: Events
   ) {
-    self.member = member
+    self.endpoints = endpoints
+    self.label = peer.label
     self.hello = hello
     self.eventLoop = eventLoop
     self.logger = logger
-    self.onLost = onLost
+    self.events = events
   }
 
   func start() { eventLoop.execute { self.connect() } }
@@ -49,7 +60,7 @@ final class PeerLink: @unchecked Sendable {
 
   private func write(_ messages: [Message]) {
     guard let channel, channel.isActive else { return }
-    guard queuedBytes < Self.maxQueuedBytes else { return onLost() }
+    guard queuedBytes < Self.maxQueuedBytes else { return events.lost() }
     var buffer = channel.allocator.buffer(capacity: 256)
     for message in messages { PeerCodec.write(message, into: &buffer) }
     let size = buffer.readableBytes
@@ -58,11 +69,18 @@ final class PeerLink: @unchecked Sendable {
   }
 
   private func connect() {
-    guard !isStopped else { return }
+    guard !isStopped, !endpoints.isEmpty else { return }
+    let endpoint = endpoints[attempts % endpoints.count]
+    attempts += 1
     ClientBootstrap(group: eventLoop)
       .channelOption(.tcpOption(.tcp_nodelay), value: 1)
       .connectTimeout(.seconds(1))
-      .connect(host: member.peer.host, port: member.peer.port)
+      .channelInitializer { channel in
+        channel.eventLoop.makeCompletedFuture {
+          try channel.pipeline.syncOperations.addHandler(OpeningReader { self.received($0) })
+        }
+      }
+      .connect(host: endpoint.host, port: endpoint.port)
       .assumeIsolated()
       .whenComplete { result in
         switch result {
@@ -76,7 +94,7 @@ final class PeerLink: @unchecked Sendable {
     guard !isStopped else { return channel.close(promise: nil) }
     self.channel = channel
     queuedBytes = 0
-    logger.info("connected to peer", metadata: ["peer": "\(member.peer.name)"])
+    logger.info("connected to peer", metadata: ["peer": "\(label)"])
     var buffer = channel.allocator.buffer(capacity: 64)
     hello.write(into: &buffer)
     let began = NIODeadline.now()
@@ -85,9 +103,17 @@ final class PeerLink: @unchecked Sendable {
       self.channel = nil
       // A peer that hangs up at once refused the greeting: asking it again every 20 ms would only fill its log.
       if NIODeadline.now() - began > .seconds(1) { self.pauseMilliseconds = Self.firstPauseMilliseconds }
-      self.onLost()
+      self.events.lost()
       self.retry()
     }
+  }
+
+  /// Only what is meant for this node counts: what listens there may be of another cluster by now.
+  private func received(_ opening: Opening) {
+    guard case .refusal(let refusal) = opening, refusal.to == hello.from else { return }
+    logger.error("refused by a peer", metadata: ["peer": "\(label)", "cause": "\(refusal.text)"])
+    guard refusal.clusterID == hello.clusterID, refusal.incarnation == hello.incarnation else { return }
+    events.refused(refusal)
   }
 
   private func retry() {
@@ -96,4 +122,33 @@ final class PeerLink: @unchecked Sendable {
     pauseMilliseconds = min(pauseMilliseconds * 2, Self.longestPauseMilliseconds)
     _ = eventLoop.assumeIsolated().scheduleTask(in: pause) { self.connect() }
   }
+}
+
+/// Reads the one frame that the listening side may answer with, and hangs up behind it. `@unchecked Sendable`: used on its
+/// channel's event loop alone.
+final class OpeningReader: ChannelInboundHandler, @unchecked Sendable {
+  typealias InboundIn = ByteBuffer
+
+  private let received: (Opening) -> Void
+  private var gathered = ByteBuffer()
+  private var isDone = false
+
+  init(_ received: @escaping (Opening) -> Void) {
+    self.received = received
+  }
+
+  func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+    guard !isDone else { return }
+    var piece = unwrapInboundIn(data)
+    gathered.writeBuffer(&piece)
+    guard let body = try? PeerCodec.readFrame(from: &gathered, atMost: PeerCodec.maxOpeningBytes) else {
+      if gathered.readableBytes > PeerCodec.maxOpeningBytes { context.close(promise: nil) }
+      return
+    }
+    isDone = true
+    if let opening = try? Opening.read(body) { received(opening) }
+    context.close(promise: nil)
+  }
+
+  func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
 }

@@ -1,6 +1,9 @@
 // Messages between nodes, over TCP. Each node connects to each other one and sends on the connections that it made
 // itself; what it accepts it only reads. Raft copes with lost messages, so a connection that breaks loses what was on
 // its way and reports the peer unreachable; it never queues without bound.
+//
+// Links follow the configuration in force. Beyond it there is one to each node that has greeted this one and is no member
+// by its log: a leader that is newer than this log, or the cluster that a new node waits to be added to, must be answered.
 
 import Logging
 import NIOConcurrencyHelpers
@@ -13,125 +16,173 @@ final class PeerTransport: Sendable {
     /// Called on an event loop with messages in the order in which they were sent.
     let received: @Sendable ([Message], NodeID) -> Void
     let unreachable: @Sendable (NodeID) -> Void
+    /// A peer refused this node's greeting, for a reason that does not go away.
+    let refused: @Sendable (PeerRefusal) -> Void
   }
 
-  private let cluster: ClusterMap
-  private let incarnation: UInt64
+  private struct State {
+    var links: [NodeID: PeerLink] = [:]
+    var members: [Member] = []
+    /// Nodes that greeted this one and are no members by its log.
+    var guests: [NodeID: Member] = [:]
+    /// Nodes that were members until now: the leader still has to tell them so.
+    var leaving: Set<NodeID> = []
+    var isStarted = false
+    var listener: (any Channel)?
+    var accepted: [ObjectIdentifier: (channel: any Channel, peer: NodeID?)] = [:]
+  }
+
+  /// How long a node that left can still be reached.
+  private static let farewell = TimeAmount.seconds(10)
+
+  private let registry: PeerRegistry
+  private let birth: UInt64
+  /// This node's own address, for the greeting.
+  private let address: [UInt8]
   private let group: any EventLoopGroup
   private let logger: Logger
   private let delivery: Delivery
-  private let links: [NodeID: PeerLink]
-  private let listener: NIOLockedValueBox<(any Channel)?> = NIOLockedValueBox(nil)
-  private let accepted = NIOLockedValueBox<[ObjectIdentifier: any Channel]>([:])
+  private let state = NIOLockedValueBox(State())
 
   init(
-    cluster: ClusterMap, incarnation: UInt64, group: any EventLoopGroup, logger: Logger, delivery: Delivery
+    registry: PeerRegistry, birth: UInt64, address: MemberAddress, group: any EventLoopGroup, logger: Logger,
+    delivery: Delivery
   ) {
-    self.cluster = cluster
-    self.incarnation = incarnation
+    self.registry = registry
+    self.birth = birth
+    self.address = address.encoded()
     self.group = group
     self.logger = logger
     self.delivery = delivery
-    var links: [NodeID: PeerLink] = [:]
-    for member in cluster.others {
-      let hello = Hello(
-        clusterID: cluster.clusterID, incarnation: incarnation, from: cluster.localID, to: member.id)
-      links[member.id] = PeerLink(
-        member: member, hello: hello, eventLoop: group.next(), logger: logger,
-        onLost: { [delivery] in delivery.unreachable(member.id) })
-    }
-    self.links = links
   }
 
-  /// - Parameters: where to listen; a cluster of one does not.
+  private var localID: NodeID { registry.identity.nodeID }
+
+  // MARK: Starting and stopping
+
   func start(host: String, port: Int) async throws(NodeError) {
-    guard !cluster.others.isEmpty else { return }
     let bootstrap = ServerBootstrap(group: group)
       .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
       .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
       .childChannelInitializer { [self] channel in
         channel.eventLoop.makeCompletedFuture {
           let reader = PeerReaderHandler(
-            cluster: cluster, incarnation: incarnation, logger: logger, received: delivery.received)
+            registry: registry, logger: logger,
+            events: PeerReaderHandler.Events(greeted: { self.greeted($0, on: $1) }, received: delivery.received))
           try channel.pipeline.syncOperations.addHandler(reader)
-          accepted.withLockedValue { $0[ObjectIdentifier(channel)] = channel }
-          channel.closeFuture.whenComplete { [accepted] _ in
-            accepted.withLockedValue { $0[ObjectIdentifier(channel)] = nil }
-          }
+          accept(channel)
         }
       }
     do {
       let channel = try await bootstrap.bind(host: host, port: port).get()
-      listener.withLockedValue { $0 = channel }
+      state.withLockedValue { $0.listener = channel }
     } catch {
       throw .network(
         "cannot listen for peers on \(host):\(port): \(error). Is another node using the address (--listen-peer-urls)?")
     }
-    for link in links.values { link.start() }
-  }
-
-  /// Sends messages in order, if the peer can be reached. Any thread.
-  func send(_ messages: [Message], to peer: NodeID) {
-    links[peer]?.send(messages)
+    let links = state.withLockedValue { state in
+      state.isStarted = true
+      return Array(state.links.values)
+    }
+    for link in links { link.start() }
   }
 
   func stop() async {
-    for link in links.values { link.stop() }
-    try? await listener.withLockedValue { $0 }?.close()
-    for channel in accepted.withLockedValue({ Array($0.values) }) { try? await channel.close() }
-  }
-}
-
-/// The reading end of a connection. `@unchecked Sendable`: used on its channel's event loop alone.
-private final class PeerReaderHandler: ChannelInboundHandler, @unchecked Sendable {
-  typealias InboundIn = ByteBuffer
-
-  private let cluster: ClusterMap
-  private let incarnation: UInt64
-  private let logger: Logger
-  private let received: @Sendable ([Message], NodeID) -> Void
-  private var gathered = ByteBuffer()
-  private var peer: NodeID?
-
-  init(
-    cluster: ClusterMap, incarnation: UInt64, logger: Logger, received: @escaping @Sendable ([Message], NodeID) -> Void
-  ) {
-    self.cluster = cluster
-    self.incarnation = incarnation
-    self.logger = logger
-    self.received = received
+    let (links, listener, accepted) = state.withLockedValue { state in
+      defer { state.links = [:] }
+      state.isStarted = false
+      return (Array(state.links.values), state.listener, state.accepted.values.map(\.channel))
+    }
+    for link in links { link.stop() }
+    try? await listener?.close()
+    for channel in accepted { try? await channel.close() }
   }
 
-  func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-    var piece = unwrapInboundIn(data)
-    if gathered.readableBytes == 0 { gathered = piece } else { gathered.writeBuffer(&piece) }
-    do {
-      var messages: [Message] = []
-      while let body = try PeerCodec.readFrame(from: &gathered) {
-        if peer == nil {
-          guard try greet(body) else { return context.close(promise: nil) }
-        } else {
-          messages.append(try PeerCodec.read(body))
-        }
+  private func accept(_ channel: any Channel) {
+    let id = ObjectIdentifier(channel)
+    state.withLockedValue { $0.accepted[id] = (channel, nil) }
+    channel.closeFuture.whenComplete { [self] _ in
+      let stale = state.withLockedValue { state -> PeerLink? in
+        guard let peer = state.accepted.removeValue(forKey: id)?.peer else { return nil }
+        guard !state.accepted.values.contains(where: { $0.peer == peer }) else { return nil }
+        return state.guests.removeValue(forKey: peer) == nil ? nil : state.links.removeValue(forKey: peer)
       }
-      if let peer, !messages.isEmpty { received(messages, peer) }
-      if gathered.readableBytes == 0 { gathered = ByteBuffer() } else { gathered.discardReadBytes() }
-    } catch {
-      logger.error("a peer's connection is closed", metadata: ["cause": "\(error)"])
-      context.close(promise: nil)
+      stale?.stop()
     }
   }
 
-  /// Answers with the same greeting, or says nothing and hangs up, which the other side logs.
-  private func greet(_ body: ByteBuffer) throws -> Bool {
-    let hello = try Hello.read(body)
-    if let problem = hello.problem(for: cluster, incarnation: incarnation) {
-      logger.error("a peer is refused", metadata: ["cause": "\(problem)"])
-      return false
+  // MARK: Who is connected
+
+  /// Follows the configuration in force: links to new members, after a while none to those that left, new ones where an
+  /// address changed. Any thread; the loop calls it.
+  func follow(_ membership: Membership) {
+    let (stopped, left) = state.withLockedValue { state -> ([PeerLink], [NodeID]) in
+      state.members = membership.members.filter { $0.id != localID }
+      var (stopped, left): ([PeerLink], [NodeID]) = ([], [])
+      for (id, link) in state.links {
+        guard let member = state.members.first(where: { $0.id == id }) else {
+          if state.guests[id] == nil, state.leaving.insert(id).inserted { left.append(id) }
+          continue
+        }
+        state.guests[id] = nil
+        state.leaving.remove(id)
+        guard endpoints(of: member) != link.endpoints else { continue }
+        stopped.append(link)
+        state.links[id] = nil
+      }
+      for member in state.members where state.links[member.id] == nil { open(to: member, &state) }
+      return (stopped, left)
     }
-    peer = hello.from
-    return true
+    for link in stopped { link.stop() }
+    guard !left.isEmpty else { return }
+    group.next().scheduleTask(in: Self.farewell) { [weak self] in self?.close(left) }
   }
 
-  func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
+  private func close(_ left: [NodeID]) {
+    let links = state.withLockedValue { state in
+      left.compactMap { state.leaving.remove($0) == nil ? nil : state.links.removeValue(forKey: $0) }
+    }
+    for link in links { link.stop() }
+  }
+
+  /// Hangs up on a node that was removed, so that it greets again and is told.
+  func dismiss(_ peers: [NodeID]) {
+    let channels = state.withLockedValue { state in
+      state.accepted.values.filter { $0.peer.map(peers.contains) ?? false }.map(\.channel)
+    }
+    for channel in channels { channel.close(promise: nil) }
+  }
+
+  private func greeted(_ hello: Hello, on channel: any Channel) {
+    state.withLockedValue { state in
+      state.accepted[ObjectIdentifier(channel)] = (channel, hello.from)
+      guard state.isStarted, state.links[hello.from] == nil, hello.from != localID else { return }
+      let guest = Member(id: hello.from, address: hello.address)
+      state.guests[hello.from] = guest
+      open(to: guest, &state)
+    }
+  }
+
+  private func open(to member: Member, _ state: inout State) {
+    let hello = Hello(
+      clusterID: registry.identity.clusterID, incarnation: registry.identity.incarnation, from: localID, to: member.id,
+      birth: birth, address: address)
+    let link = PeerLink(
+      to: member, at: endpoints(of: member), hello: hello, eventLoop: group.next(), logger: logger,
+      events: PeerLink.Events(
+        lost: { [delivery] in delivery.unreachable(member.id) }, refused: { [delivery] in delivery.refused($0) }))
+    state.links[member.id] = link
+    if state.isStarted { link.start() }
+  }
+
+  private func endpoints(of member: Member) -> [PeerEndpoint] {
+    (member.peerAddress?.peerURLs ?? []).compactMap { PeerEndpoint(url: $0) }
+  }
+
+  // MARK: Sending
+
+  /// Sends messages in order, if the peer can be reached. Any thread.
+  func send(_ messages: [Message], to peer: NodeID) {
+    state.withLockedValue { $0.links[peer] }?.send(messages)
+  }
 }

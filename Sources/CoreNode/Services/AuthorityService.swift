@@ -2,8 +2,6 @@
 // to do next.
 
 import CoordinationCore
-import Crypto
-import Foundation
 import NIOCore
 import Protocol
 import RaftCore
@@ -29,12 +27,14 @@ struct AuthorityService: Sendable {
     if let problem = problem(with: message) {
       return call.fail(RPCStatus(code: .invalidArgument, message: problem))
     }
+    let name: ClientSequence?
+    do throws(RPCStatus) { name = try call.requestName() } catch { return call.fail(error) }
     let request = AcquireRequest(
       scope: Key(Bytes(message.scope.utf8)), holder: message.holder,
-      lease: message.lease == 0 ? Self.leaseID(for: message) : message.lease, ttlMilliseconds: message.ttlMs,
+      lease: message.lease == 0 ? Self.leaseID(for: message, name) : message.lease, ttlMilliseconds: message.ttlMs,
       waits: message.waitMs > 0)
     let waiting = WaitingCall()
-    waiting.request = core.submit(.acquire(request), on: call.eventLoop) { [core] answer in
+    waiting.request = core.submit(.acquire(request), named: name, on: call.eventLoop) { [core] answer in
       waiting.timer?.cancel()
       call.answer(answer) { outcome, snapshot in
         Self.respond(call, outcome, snapshot, core)
@@ -76,15 +76,9 @@ struct AuthorityService: Sendable {
   }
 
   /// A retry under the same request id finds the lease of its first attempt, and so the grant that it may have got.
-  private static func leaseID(for message: Portcullis_V1_AcquireRequest) -> LeaseID {
-    guard !message.requestID.isEmpty else { return LeaseService.newID() }
-    var hash = SHA256()
-    for part in [message.scope, message.holder, message.requestID] {
-      hash.update(data: Array(part.utf8))
-      hash.update(data: [0])
-    }
-    let first = hash.finalize().prefix(8).reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
-    return max(1, LeaseID(first >> 1))
+  private static func leaseID(for message: Portcullis_V1_AcquireRequest, _ name: ClientSequence?) -> LeaseID {
+    guard !message.requestID.isEmpty else { return LeaseService.newID(for: name) }
+    return max(1, LeaseID(Digest.of([message.scope, message.holder, message.requestID]) >> 1))
   }
 
   private static func respond(_ call: UnaryCall, _ outcome: Outcome, _ snapshot: Snapshot, _ core: CoreAccess) {
@@ -119,22 +113,20 @@ struct AuthorityService: Sendable {
   @Sendable private func release(_ call: UnaryCall, _ body: ByteBuffer) {
     guard let message = call.decode(Portcullis_V1_ReleaseRequest.self, from: body) else { return }
     let scope = Key(Bytes(message.scope.utf8))
-    core.submit(.release(scope: scope, number: message.number), on: call.eventLoop) { [core] answer in
-      call.answer(answer) { outcome, snapshot in
-        var response = Portcullis_V1_ReleaseResponse()
-        response.evidence = core.evidence(snapshot)
-        switch outcome {
-        case .released: response.released = Portcullis_V1_Released()
-        case .refused(.notHolder(let current, let last)):
-          response.refused = core.refusal(
-            "number \(message.number) does not hold the scope; its newest number is \(last)",
-            current == nil ? "nothing to release" : "leave it: the scope belongs to a newer grant", current, snapshot)
-        default: preconditionFailure("a release ends released or refused")
-        }
-        guard message.lease != 0 else { return call.respond(response) }
-        let answer = response
-        core.submit(.leaseRevoke(message.lease), on: call.eventLoop) { _ in call.respond(answer) }
+    call.submit(.release(scope: scope, number: message.number), to: core) { [core] outcome, snapshot in
+      var response = Portcullis_V1_ReleaseResponse()
+      response.evidence = core.evidence(snapshot)
+      switch outcome {
+      case .released: response.released = Portcullis_V1_Released()
+      case .refused(.notHolder(let current, let last)):
+        response.refused = core.refusal(
+          "number \(message.number) does not hold the scope; its newest number is \(last)",
+          current == nil ? "nothing to release" : "leave it: the scope belongs to a newer grant", current, snapshot)
+      default: preconditionFailure("a release ends released or refused")
       }
+      guard message.lease != 0 else { return call.respond(response) }
+      let answer = response
+      core.submit(.leaseRevoke(message.lease), on: call.eventLoop) { _ in call.respond(answer) }
     }
   }
 
@@ -185,11 +177,11 @@ extension Snapshot {
 extension CoreAccess {
   func evidence(_ snapshot: Snapshot) -> Portcullis_V1_Evidence {
     var evidence = Portcullis_V1_Evidence()
-    evidence.clusterID = cluster.clusterID
-    evidence.incarnation = incarnation
+    evidence.clusterID = identity.clusterID
+    evidence.incarnation = identity.incarnation
     evidence.revision = snapshot.state.revision
     evidence.term = snapshot.term.rawValue
-    evidence.memberID = cluster.localID.rawValue
+    evidence.memberID = identity.nodeID.rawValue
     return evidence
   }
 

@@ -25,20 +25,52 @@ extension RPCStatus {
       case .compacted: .etcd(.outOfRange, "mvcc: required revision has been compacted")
       case .futureRevision: .etcd(.outOfRange, "mvcc: required revision is a future revision")
       case .malformedCommand(let text): RPCStatus(code: .internalError, message: text)
+      case .clientExpired(let id):
+        RPCStatus(
+          code: .failedPrecondition,
+          message: "client \(id) is not known (any more), so the request was not carried out now; whether an earlier"
+            + " attempt was is unknown. Open a new client.")
+      case .sequenceForgotten(let name):
+        RPCStatus(
+          code: .outOfRange,
+          message: "request \(name.sequence) of client \(name.client) is not remembered any more, so it was not carried"
+            + " out now; an earlier attempt may have been")
+      case .sequenceReused(let name):
+        RPCStatus(
+          code: .invalidArgument, message: "request \(name.sequence) of client \(name.client) was another one before")
       }
   }
 
+  /// A refusal was certainly not carried out, and its caller is told so: in a trailer, for the text is etcd's.
   init(_ refusal: Refusal) {
     self =
       switch refusal {
       case .noLeader, .leaderSilent: .etcd(.unavailable, "no leader")
       case .leadershipTransfer, .leadershipLost: .etcd(.unavailable, "leader changed")
       case .tooManyUncommittedBytes, .tooManyReads: .etcd(.resourceExhausted, "too many requests")
+      case .storageFull: .etcd(.resourceExhausted, "mvcc: database space exceeded")
+      case .membershipChangeUnderWay: .etcd(.unavailable, "unhealthy cluster")
+      case .noSuchMember: .memberNotFound
+      case .alreadyMember: .etcd(.failedPrecondition, "member ID already exist")
+      case .learnerIsBehind:
+        .etcd(.failedPrecondition, "can only promote a learner member which is in sync with leader")
+      case .tooManyLearners: .etcd(.failedPrecondition, "too many learner members in cluster")
+      case .noVoterWouldRemain: .notEnoughStarted
+      case .malformedChange: RPCStatus(code: .internalError, message: "the change of members could not be read")
       }
+    trailers = [Self.notApplied]
   }
 
-  static let timedOut = etcd(.unavailable, "request timed out")
-  static let stopping = etcd(.unavailable, "server stopped")
+  /// Says whether what failed may have been carried out.
+  static let outcomeTrailer = "portcullis-outcome"
+  static let notApplied = Trailer(name: outcomeTrailer, value: "not-applied")
+  static let unknown = Trailer(name: outcomeTrailer, value: "unknown")
+
+  static let memberNotFound = etcd(.notFound, "member not found")
+  static let notEnoughStarted = etcd(
+    .failedPrecondition, "re-configuration failed due to not enough started members")
+  static let timedOut = RPCStatus(code: .unavailable, message: "etcdserver: request timed out", trailers: [unknown])
+  static let stopping = RPCStatus(code: .unavailable, message: "etcdserver: server stopped", trailers: [unknown])
 
   init(_ failure: ReadFailure) {
     self =
@@ -59,6 +91,18 @@ extension Answer {
     case .refused(let refusal): throw RPCStatus(refusal)
     case .timedOut: throw .timedOut
     case .stopping: throw .stopping
+    case .done: preconditionFailure("only changes of the cluster end so")
+    }
+  }
+
+  /// The snapshot that shows a change of members or of the leader, or the status to answer with.
+  func snapshotWhenDone() throws(RPCStatus) -> Snapshot {
+    switch self {
+    case .done(let snapshot): return snapshot
+    case .refused(let refusal): throw RPCStatus(refusal)
+    case .timedOut: throw .timedOut
+    case .stopping: throw .stopping
+    case .applied: preconditionFailure("only commands end so")
     }
   }
 }

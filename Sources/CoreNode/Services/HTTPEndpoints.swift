@@ -24,7 +24,7 @@ struct HTTPEndpoints: Sendable {
     case "/health", "/readyz":
       reply = isReady(snapshot) ? .json(#"{"health":"true","reason":""}"#) : notReady
     case "/livez": reply = .json(#"{"health":"true","reason":""}"#)
-    case "/metrics": reply = .text(200, metrics(snapshot))
+    case "/metrics": reply = .text(200, Metrics(snapshot: snapshot, gauges: core.publication.gauges).text)
     default: reply = .text(404, "404 page not found\n")
     }
     return eventLoop.makeSucceededFuture(reply)
@@ -37,29 +37,6 @@ struct HTTPEndpoints: Sendable {
   }
 
   private func isReady(_ snapshot: Snapshot) -> Bool { snapshot.leader != nil }
-
-  /// Prometheus text. etcd's names where etcd has the figure, so that its dashboards work.
-  private func metrics(_ snapshot: Snapshot) -> String {
-    """
-    # TYPE etcd_server_has_leader gauge
-    etcd_server_has_leader \(snapshot.leader == nil ? 0 : 1)
-    # TYPE etcd_server_is_leader gauge
-    etcd_server_is_leader \(snapshot.isLeader ? 1 : 0)
-    # TYPE etcd_server_proposals_applied_total gauge
-    etcd_server_proposals_applied_total \(snapshot.applied.rawValue)
-    # TYPE portcullis_revision gauge
-    portcullis_revision \(snapshot.state.revision)
-    # TYPE portcullis_term gauge
-    portcullis_term \(snapshot.term.rawValue)
-    # TYPE portcullis_keys gauge
-    portcullis_keys \(snapshot.state.store.keyCount)
-    # TYPE portcullis_leases gauge
-    portcullis_leases \(snapshot.state.leases.count)
-    # TYPE portcullis_store_bytes gauge
-    portcullis_store_bytes \(snapshot.state.store.sizeBytes)
-
-    """
-  }
 }
 
 extension HTTPReply {

@@ -22,11 +22,9 @@ struct KVService: Sendable {
     guard let message = call.decode(Etcdserverpb_PutRequest.self, from: body),
       let request = call.checked({ () throws(RequestError) in try PutRequest(message) })
     else { return }
-    core.submit(.put(request), on: call.eventLoop) { [core] answer in
-      call.answer(answer) { outcome, snapshot in
-        guard case .put(let previous) = outcome else { preconditionFailure("a put ends as a put") }
-        call.respond(core.putResponse(previous: previous, header: core.header(snapshot)))
-      }
+    call.submit(.put(request), to: core) { [core] outcome, snapshot in
+      guard case .put(let previous) = outcome else { preconditionFailure("a put ends as a put") }
+      call.respond(core.putResponse(previous: previous, header: core.header(snapshot)))
     }
   }
 
@@ -34,22 +32,18 @@ struct KVService: Sendable {
     guard let message = call.decode(Etcdserverpb_DeleteRangeRequest.self, from: body),
       let request = call.checked({ () throws(RequestError) in try DeleteRequest(message) })
     else { return }
-    core.submit(.delete(request), on: call.eventLoop) { [core] answer in
-      call.answer(answer) { outcome, snapshot in
-        guard case .deleted(let count, let previous) = outcome else { preconditionFailure("a delete ends as one") }
-        call.respond(core.deleteResponse(count: count, previous: previous, header: core.header(snapshot)))
-      }
+    call.submit(.delete(request), to: core) { [core] outcome, snapshot in
+      guard case .deleted(let count, let previous) = outcome else { preconditionFailure("a delete ends as one") }
+      call.respond(core.deleteResponse(count: count, previous: previous, header: core.header(snapshot)))
     }
   }
 
   @Sendable private func compact(_ call: UnaryCall, _ body: ByteBuffer) {
     guard let message = call.decode(Etcdserverpb_CompactionRequest.self, from: body) else { return }
-    core.submit(.compact(message.revision), on: call.eventLoop) { [core] answer in
-      call.answer(answer) { _, snapshot in
-        var response = Etcdserverpb_CompactionResponse()
-        response.header = core.header(snapshot)
-        call.respond(response)
-      }
+    call.submit(.compact(message.revision), to: core) { [core] _, snapshot in
+      var response = Etcdserverpb_CompactionResponse()
+      response.header = core.header(snapshot)
+      call.respond(response)
     }
   }
 
@@ -78,11 +72,9 @@ struct KVService: Sendable {
         call.respond(core.transactionResponse(result, header: core.header(snapshot)))
       }
     }
-    core.submit(.transaction(request), on: call.eventLoop) { [core] answer in
-      call.answer(answer) { outcome, snapshot in
-        guard case .transaction(let result) = outcome else { preconditionFailure("a transaction ends as one") }
-        call.respond(core.transactionResponse(result, header: core.header(snapshot)))
-      }
+    call.submit(.transaction(request), to: core) { [core] outcome, snapshot in
+      guard case .transaction(let result) = outcome else { preconditionFailure("a transaction ends as one") }
+      call.respond(core.transactionResponse(result, header: core.header(snapshot)))
     }
   }
 

@@ -20,8 +20,12 @@ struct LeaseService: Sendable {
     ]
   }
 
-  /// A lease id of the server's choosing: positive, as etcd's are.
-  static func newID() -> LeaseID { LeaseID.random(in: 1...LeaseID.max) }
+  /// A lease id of the server's choosing: positive, as etcd's are. A request with a name gets the same one each time that
+  /// it is sent, or it would not be the same request.
+  static func newID(for name: ClientSequence? = nil) -> LeaseID {
+    guard let name else { return LeaseID.random(in: 1...LeaseID.max) }
+    return max(1, LeaseID(Digest.of(["lease", "\(name.client)", "\(name.sequence)"]) >> 1))
+  }
 
   @Sendable private func grant(_ call: UnaryCall, _ body: ByteBuffer) {
     guard let message = call.decode(Etcdserverpb_LeaseGrantRequest.self, from: body) else { return }
@@ -29,26 +33,28 @@ struct LeaseService: Sendable {
       return call.fail(.etcd(.outOfRange, "too large lease TTL"))
     }
     let seconds = max(message.ttl, core.configuration.minimumLeaseSeconds)
-    let id = message.id == 0 ? Self.newID() : message.id
-    core.submit(.leaseGrant(id, ttlMilliseconds: seconds * 1000), on: call.eventLoop) { [core] answer in
-      call.answer(answer) { _, snapshot in
-        var response = Etcdserverpb_LeaseGrantResponse()
-        response.header = core.header(snapshot)
-        response.id = id
-        response.ttl = seconds
-        call.respond(response)
+    let name: ClientSequence?
+    do throws(RPCStatus) { name = try call.requestName() } catch { return call.fail(error) }
+    let id = message.id == 0 ? Self.newID(for: name) : message.id
+    call.submit(.leaseGrant(id, ttlMilliseconds: seconds * 1000), to: core) { [core] outcome, snapshot in
+      // Under a name that was used before, the answer is that of the first time, and so is the id that was drawn then.
+      guard case .leaseGranted(let granted, let ttlMilliseconds) = outcome else {
+        preconditionFailure("a grant of a lease ends with a lease")
       }
+      var response = Etcdserverpb_LeaseGrantResponse()
+      response.header = core.header(snapshot)
+      response.id = granted
+      response.ttl = ttlMilliseconds / 1000
+      call.respond(response)
     }
   }
 
   @Sendable private func revoke(_ call: UnaryCall, _ body: ByteBuffer) {
     guard let message = call.decode(Etcdserverpb_LeaseRevokeRequest.self, from: body) else { return }
-    core.submit(.leaseRevoke(message.id), on: call.eventLoop) { [core] answer in
-      call.answer(answer) { _, snapshot in
-        var response = Etcdserverpb_LeaseRevokeResponse()
-        response.header = core.header(snapshot)
-        call.respond(response)
-      }
+    call.submit(.leaseRevoke(message.id), to: core) { [core] _, snapshot in
+      var response = Etcdserverpb_LeaseRevokeResponse()
+      response.header = core.header(snapshot)
+      call.respond(response)
     }
   }
 
@@ -132,6 +138,7 @@ private final class KeepAliveStream: @unchecked Sendable, StreamHandler {
     case .refused(let refusal): return fail(RPCStatus(refusal))
     case .timedOut: return fail(.timedOut)
     case .stopping: return fail(.stopping)
+    case .done: preconditionFailure("only changes of the cluster end so")
     }
     _ = call.send(response)
   }

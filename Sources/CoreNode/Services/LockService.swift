@@ -22,13 +22,17 @@ struct LockService: Sendable {
     let prefix = Bytes(message.name) + [UInt8(ascii: "/")]
     // etcd creates a lease of 60 s where none is given.
     guard message.lease == 0 else { return enqueue(call, prefix: prefix, message: message) }
-    let id = LeaseService.newID()
+    let name: ClientSequence?
+    do throws(RPCStatus) { name = try call.requestName() } catch { return call.fail(error) }
+    let id = LeaseService.newID(for: name)
     core.submit(.leaseGrant(id, ttlMilliseconds: 60_000), on: call.eventLoop) { answer in
-      call.answer(answer) { _, _ in
-        var message = message
-        message.lease = id
-        enqueue(call, prefix: prefix, message: message)
+      var message = message
+      message.lease = id
+      // A request that is sent again finds the lease of its first time.
+      if name != nil, case .applied(.failed(.leaseExists), _) = answer {
+        return enqueue(call, prefix: prefix, message: message)
       }
+      call.answer(answer) { [message] _, _ in enqueue(call, prefix: prefix, message: message) }
     }
   }
 
@@ -41,11 +45,9 @@ struct LockService: Sendable {
       Compare(range: KeyRange(start: key, end: .single), target: .createRevision(0), relation: .equal)
     ]
     request.success = [.put(put)]
-    core.submit(.transaction(request), on: call.eventLoop) { [core] answer in
-      call.answer(answer) { _, snapshot in
-        guard let mine = snapshot.state.store.current(key) else { return call.fail(Self.sessionExpired) }
-        LockWait(call, core: core, name: message.name, prefix: prefix, mine: mine).start()
-      }
+    call.submit(.transaction(request), to: core) { [core] _, snapshot in
+      guard let mine = snapshot.state.store.current(key) else { return call.fail(Self.sessionExpired) }
+      LockWait(call, core: core, name: message.name, prefix: prefix, mine: mine).start()
     }
   }
 
@@ -57,12 +59,10 @@ struct LockService: Sendable {
     guard let message = call.decode(V3lockpb_UnlockRequest.self, from: body) else { return }
     if message.key.isEmpty { return call.fail(RPCStatus(RequestError.keyNotProvided)) }
     let range = KeyRange(start: Key(Bytes(message.key)), end: .single)
-    core.submit(.delete(DeleteRequest(range: range, wantsPrevious: false)), on: call.eventLoop) { [core] answer in
-      call.answer(answer) { _, snapshot in
-        var response = V3lockpb_UnlockResponse()
-        response.header = core.header(snapshot)
-        call.respond(response)
-      }
+    call.submit(.delete(DeleteRequest(range: range, wantsPrevious: false)), to: core) { [core] _, snapshot in
+      var response = V3lockpb_UnlockResponse()
+      response.header = core.header(snapshot)
+      call.respond(response)
     }
   }
 }

@@ -59,18 +59,29 @@ final class WatchHub: Sendable {
       let revision = snapshot.state.revision
       guard revision > registry.revision else { return }
       if !registry.index.isEmpty {
-        for (observer, marks) in Self.marks(snapshot, registry) { observer.mark(marks) }
+        // What happened in between may be gone already: by a compaction in the same turn as the changes, or by a snapshot
+        // from the leader. Nobody can tell whom it concerned, so everybody looks, and whoever missed it is told where
+        // history begins now.
+        let isGone = snapshot.state.store.compactedRevision > registry.revision + 1
+        let marks = isGone ? Self.marksForAll(registry) : Self.marks(snapshot, registry)
+        for (observer, marks) in marks { observer.mark(marks) }
       }
       registry.revision = revision
     }
   }
 
+  private static func marksForAll(_ registry: Registry) -> [(any WatchObserver, [Mark])] {
+    registry.entries.values.map { ($0.observer, [($0.watch, registry.revision + 1)]) }
+  }
+
+  private typealias Mark = (watch: Int64, revision: Revision)
+
   /// For each observer concerned, its watchers with the first revision that touches them.
   private static func marks(
     _ snapshot: Snapshot, _ registry: Registry
-  ) -> [(any WatchObserver, [(watch: Int64, revision: Revision)])] {
+  ) -> [(any WatchObserver, [Mark])] {
     var seen: Set<WatcherID> = []
-    var marks: [(observer: any WatchObserver, marks: [(watch: Int64, revision: Revision)])] = []
+    var marks: [(observer: any WatchObserver, marks: [Mark])] = []
     var place: [ObjectIdentifier: Int] = [:]
     snapshot.state.store.forEachRevision(from: registry.revision + 1, through: snapshot.state.revision) {
       revision, events in

@@ -85,4 +85,12 @@ package enum RPCPath {
     package static let describe = "/portcullis.v1.Authority/Describe"
     package static let keys = "/portcullis.v1.Authority/Keys"
   }
+
+  package enum ExactlyOnce {
+    package static let openClient = "/portcullis.v1.ExactlyOnce/OpenClient"
+  }
+
+  package enum Members {
+    package static let replace = "/portcullis.v1.Members/Replace"
+  }
 }

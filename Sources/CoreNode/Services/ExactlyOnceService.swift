@@ -1,0 +1,64 @@
+// portcullis.v1.ExactlyOnce, and how a write says that it is to be carried out once: by metadata that any gRPC client can
+// send with etcd's own calls.
+
+import CoordinationCore
+import NIOCore
+import Protocol
+import Wire
+
+struct ExactlyOnceService: Sendable {
+  let core: CoreAccess
+
+  var routes: [String: RPCMethod] {
+    [RPCPath.ExactlyOnce.openClient: .unary(open)]
+  }
+
+  @Sendable private func open(_ call: UnaryCall, _ body: ByteBuffer) {
+    guard let message = call.decode(Portcullis_V1_OpenClientRequest.self, from: body) else { return }
+    guard message.ttlMs > 0 else {
+      return call.fail(RPCStatus(code: .invalidArgument, message: "a client needs a time to live (ttl_ms) above 0"))
+    }
+    core.submit(.openClient(ttlMilliseconds: message.ttlMs), on: call.eventLoop) { [core] answer in
+      call.answer(answer) { outcome, snapshot in
+        guard case .clientOpened(let id, let ttlMilliseconds) = outcome else {
+          preconditionFailure("opening a client ends with a client")
+        }
+        var response = Portcullis_V1_OpenClientResponse()
+        response.evidence = core.evidence(snapshot)
+        response.client = id
+        response.ttlMs = ttlMilliseconds
+        call.respond(response)
+      }
+    }
+  }
+}
+
+extension ServerCall {
+  static var clientHeader: String { "portcullis-client" }
+  static var sequenceHeader: String { "portcullis-sequence" }
+
+  /// The name under which this write is carried out once; nil when it has none.
+  func requestName() throws(RPCStatus) -> ClientSequence? {
+    // Nearly every call: one flag, and no look at its headers.
+    guard hasOwnMetadata else { return nil }
+    let (client, sequence) = (metadata(Self.clientHeader), metadata(Self.sequenceHeader))
+    guard client != nil || sequence != nil else { return nil }
+    guard let client = client.flatMap(UInt64.init), let sequence = sequence.flatMap(UInt64.init), sequence > 0 else {
+      throw RPCStatus(
+        code: .invalidArgument,
+        message: "\(Self.clientHeader) and \(Self.sequenceHeader) go together and are numbers, the sequence above 0")
+    }
+    return ClientSequence(client: client, sequence: sequence)
+  }
+}
+
+extension UnaryCall {
+  /// Proposes what the call asks for, once where it says so, and hands on the outcome or fails the call.
+  func submit(_ command: Command, to core: CoreAccess, _ body: @escaping @Sendable (Outcome, Snapshot) -> Void) {
+    do throws(RPCStatus) {
+      core.submit(command, named: try requestName(), on: eventLoop) { answer in self.answer(answer, body) }
+    } catch {
+      fail(error)
+    }
+  }
+}

@@ -1,0 +1,1 @@
+// Owns the shape of a history (to be filled).

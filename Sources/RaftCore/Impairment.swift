@@ -1,0 +1,32 @@
+// Owns what a node may not do while its disk is damaged or full.
+// Must never: vote or lead with a log that may lack what it acknowledged (Alagappan et al., "Protocol-Aware Recovery",
+// section 3.4), or take entries that the disk has no room for.
+// Invariants: `damage` goes only when a log that agrees with a leader's is durable beyond what was lost; a node with a
+// full disk still follows, answers heartbeats and votes, for those writes fit into the reserve.
+
+extension Raft {
+  /// Either the log reaches as far again as it may have reached, or it holds an entry of a term that began after the
+  /// damage: that term's leader had every entry committed until then, and this log agrees with its log.
+  mutating func endDamage() {
+    guard let damage else { return }
+    let whole = min(ledger.durableThrough, following.verified)
+    guard whole >= damage.lastLost || (log.term(at: whole).map { $0 > damage.term } ?? false) else { return }
+    self.damage = nil
+    ledger.repaired()
+    isRepairNews = true
+  }
+
+  mutating func storage(isWritable: Bool) {
+    guard isWritable != isStorageWritable else { return }
+    isStorageWritable = isWritable
+    guard !isWritable else { return }
+    switch role {
+    case .leader:
+      if leading.transfer == nil && !membership.isAlone(id) { handOver() }
+    case .preCandidate, .candidate:
+      becomeFollower(term: term, leader: nil)
+    case .follower:
+      break
+    }
+  }
+}
