@@ -26,7 +26,9 @@ func fuzzer(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
 let package = Package(
   name: "fuzz",
   dependencies: [
-    .package(url: "https://github.com/apple/swift-collections.git", exact: "1.6.0")
+    .package(url: "https://github.com/apple/swift-collections.git", exact: "1.6.0"),
+    .package(url: "https://github.com/apple/swift-nio.git", exact: "2.101.2"),
+    .package(url: "https://github.com/apple/swift-nio-http2.git", exact: "1.46.0"),
   ],
   targets: [
     .systemLibrary(name: "CLMDB"),
@@ -36,5 +38,20 @@ let package = Package(
     room("LogStorage", ["RaftCore", "CLMDB"]),
     room("DecodersCore", ["RaftCore", "CoordinationCore", "LogStorage"]),
     fuzzer("FuzzCore", ["CLibFuzzer", "DecodersCore"]),
+    // Of these rooms only what decodes, so that nothing is built that no fuzzer reaches.
+    room("FencingCore"),
+    room("CoreNode", ["RaftCore", "LogStorage", .product(name: "NIOCore", package: "swift-nio")]),
+    room(
+      "Wire",
+      [
+        .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOHPACK", package: "swift-nio-http2"),
+        .product(name: "NIOHTTP2", package: "swift-nio-http2"),
+      ]),
+    room("Tokens", ["FencingCore"]),
+    room("Gateway", ["FencingCore", "Tokens"]),
+    room(
+      "DecodersNetwork",
+      ["DecodersCore", "CoreNode", "Wire", "Tokens", "Gateway", .product(name: "NIOCore", package: "swift-nio")]),
+    fuzzer("FuzzNetwork", ["CLibFuzzer", "DecodersCore", "DecodersNetwork"]),
   ]
 )
