@@ -292,6 +292,8 @@ int ftruncate64(int descriptor, off64_t length) { return ftruncate(descriptor, l
 
 int fallocate(int descriptor, int mode, off_t offset, off_t length) {
   if (watching(descriptor) != file_watched) return (int)syscall(SYS_fallocate, descriptor, mode, offset, length);
+  // Blocks behind the end change nothing that anybody reads.
+  if (mode == FALLOC_FL_KEEP_SIZE) return (int)syscall(SYS_fallocate, descriptor, mode, offset, length);
   if (mode != 0) give_up("holes and hidden blocks cannot be recorded\n");
   pthread_mutex_lock(&lock);
   long result = syscall(SYS_fallocate, descriptor, mode, offset, length);

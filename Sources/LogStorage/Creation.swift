@@ -15,6 +15,10 @@ extension LogStorage {
     let draft = path + "/" + draftName
     try removeDraft(draft)
     guard try LogDirectory.dataFileBytes(in: path) == nil else { return }
+    // The journal is made later than the tree.
+    guard !Journal.exists(in: path) else {
+      throw .corruptFile(reason: "\(path) has a journal and no \(LogDirectory.dataFileName)")
+    }
     guard mkdir(draft, 0o700) == 0 else { throw .fromSystem(errno, operation: "making", path: draft) }
     let environment = try Environment(path: draft, access: .readingAndWriting, options: options)
     try create(identity, in: environment)

@@ -10,17 +10,22 @@
 
 import CLMDB
 import Glibc
+import Synchronization
 
 /// `@unchecked Sendable`: `handle` is immutable and LMDB's own calls on it are safe from any thread, save for resizing
 /// and closing, which hold the gate alone; `isClosed` is only read or written under the gate; the lock itself is at a
 /// fixed address for the object's whole life.
 final class Environment: @unchecked Sendable {
   private let handle: OpaquePointer
-  private let path: String
+  let path: String
   private let gate: UnsafeMutablePointer<pthread_rwlock_t>
   private let maximumMapBytes: Int
   private let reserveBytes: Int
-  private let file: PreparedFile?
+  let diskReserveBytes: Int
+  let minimumFreeBytes: Int
+  let freeSpace: FreeSpace
+  let file: PreparedFile?
+  let space = Mutex(SpaceState())
   private var isClosed = false
 
   enum Access {
@@ -29,7 +34,9 @@ final class Environment: @unchecked Sendable {
     case reading
   }
 
-  init(path: String, access: Access, options: LogStorage.Options) throws(StorageError) {
+  init(
+    path: String, access: Access, options: LogStorage.Options, freeSpace: FreeSpace = .ofFileSystem
+  ) throws(StorageError) {
     var created: OpaquePointer?
     try Self.check(mdb_env_create(&created), "making the environment", path)
     guard let handle = created else { preconditionFailure("LMDB reported success and made no environment") }
@@ -40,8 +47,11 @@ final class Environment: @unchecked Sendable {
       try Self.check(mdb_env_open(handle, path, UInt32(flags), 0o600), "opening the environment", path)
       try Self.checkFileLength(handle, path)
       file =
-        access == .reading || options.fileStepBytes == 0
-        ? nil : try PreparedFile(path: path + "/" + LogDirectory.dataFileName, stepBytes: options.fileStepBytes)
+        access == .reading
+        ? nil
+        : try PreparedFile(
+          path: path + "/" + LogDirectory.dataFileName, stepBytes: options.fileStepBytes,
+          reserveBytes: options.diskReserveBytes)
     } catch {
       mdb_env_close(handle)
       throw error
@@ -51,6 +61,9 @@ final class Environment: @unchecked Sendable {
     self.file = file
     maximumMapBytes = options.maximumMapBytes
     reserveBytes = options.reserveBytes
+    diskReserveBytes = options.diskReserveBytes
+    minimumFreeBytes = options.minimumFreeBytes
+    self.freeSpace = freeSpace
     gate = Self.makeGate()
   }
 
@@ -102,10 +115,10 @@ final class Environment: @unchecked Sendable {
 
   /// Grows the map until `bytes` more fit with the reserve untouched, or says that they do not; and has the file ready
   /// for them. On the writer's thread, before its transaction.
-  func makeRoom(forBytes bytes: Int) throws(StorageError) {
-    let wanted = bytes + reserveBytes
+  func makeRoom(forBytes bytes: Int, use: RoomUse = .entries) throws(StorageError) {
+    let wanted = bytes + (use == .entries ? reserveBytes : 0)
     var info = try information()
-    try file?.prepare(usedBytes: info.usedBytes, forBytes: bytes)
+    try prepareFile(info, forBytes: bytes, use: use)
     guard info.usedBytes + wanted > info.mapBytes else { return }
     if info.mapBytes < maximumMapBytes {
       let enough = max(info.mapBytes * 2, info.usedBytes + wanted)
@@ -115,7 +128,7 @@ final class Environment: @unchecked Sendable {
     }
     // At the limit what counts is what is really occupied. Counting free pages is slower, and done only here.
     let usedBytes = info.usedBytes - (try freePages()) * info.pageBytes
-    guard usedBytes + wanted <= info.mapBytes else {
+    guard use == .recovering || usedBytes + wanted <= info.mapBytes else {
       throw .mapFull(usedBytes: usedBytes, maximumBytes: info.mapBytes)
     }
   }
@@ -161,6 +174,18 @@ final class Environment: @unchecked Sendable {
       pthread_rwlock_unlock(gate)
       throw .closed
     }
+  }
+
+  /// Writes a copy without free pages into an empty directory, durably. Readers and the writer may go on meanwhile.
+  func copyCompacted(to target: String) throws(StorageError) {
+    try enter()
+    defer { pthread_rwlock_unlock(gate) }
+    try Self.check(mdb_env_copy2(handle, target, UInt32(MDB_CP_COMPACT)), "copying", path)
+    let copy = target + "/" + LogDirectory.dataFileName
+    let descriptor = open(copy, O_RDONLY | O_CLOEXEC)
+    guard descriptor >= 0 else { throw .fromSystem(errno, operation: "opening", path: copy) }
+    defer { Glibc.close(descriptor) }
+    guard fsync(descriptor) == 0 else { throw .fromSystem(errno, operation: "flushing", path: copy) }
   }
 
   private func resize(toBytes bytes: Int) throws(StorageError) {

@@ -35,12 +35,16 @@ extension LogStorage {
     guard log.isOnlyAddedTo(by: batch), journal.canEverHold(bytes: bytes) else { return try write(batch) }
     if !journal.hasRoom(forBytes: bytes) { try settle() }
     log.admit(merged)
-    let sequence = shared.withLock { $0.unsettled.sequence } + 1
+    let before = shared.withLock { $0.unsettled.sequence }
+    let sequence: UInt64
     let flushBegan: UInt64
     do throws(StorageError) {
       // What is acknowledged from the journal must find room in the tree later.
-      try environment.makeRoom(forBytes: LogState.pageBytesNeeded(for: [merged][...]) + 2 * journal.usedBytes)
-      flushBegan = try journal.append(merged, sequence: sequence)
+      try environment.makeRoom(
+        forBytes: LogState.pageBytesNeeded(for: [merged][...]) + 2 * journal.usedBytes,
+        use: merged.entries.isEmpty ? .recovering : .entries)
+      (sequence, flushBegan) = try journal.append(
+        merged, hardState: log.hardState, lastIndex: log.lastIndex, after: before)
     } catch {
       shared.withLock { $0.failure = error }
       throw error
@@ -59,58 +63,51 @@ extension LogStorage {
   /// Whether enough has gathered to be worth a transaction.
   var isDueForSettling: Bool { journal.usedBytes >= Self.settleFromBytes }
 
+  var unsettledEntries: Int { shared.withLock { $0.unsettled.entries.count } }
+
   /// Moves everything from the journal into the tree. On the writing thread; does nothing when there is nothing.
   package func settle() throws(StorageError) {
+    try settle(removingGarbage: 0)
+  }
+
+  /// The same, and removes up to so many records before the log's beginning in the same transaction.
+  func settle(removingGarbage count: Int) throws(StorageError) {
     _ = try claim()
     var (state, unsettled) = shared.withLock { ($0.settled, $0.unsettled) }
     guard !unsettled.isEmpty else { return }
     let persist = Persist(
       sequence: 0, hardState: unsettled.hardState, removeFrom: nil, entries: unsettled.entries)
-    do throws(StorageError) {
-      try Self.commit([persist], upTo: unsettled.sequence, to: &state, in: environment)
-    } catch {
-      shared.withLock { $0.failure = error }
-      throw error
+    // What was acknowledged must find room, in the reserve if need be.
+    try change(&state, forBytes: LogState.pageBytesNeeded(for: [persist])) {
+      (state, transaction) throws(StorageError) in
+      try state.apply([persist], in: transaction)
+      try transaction.put(key: Key.journal, bytes: JournalPositionRecord.bytes) {
+        JournalPositionRecord.write(unsettled.sequence, to: $0)
+      }
+      try state.removeGarbage(atMost: count, in: transaction)
     }
     unsettled.entries = []
     unsettled.hardState = nil
     shared.withLock { shared in
       shared.settled = state
       shared.unsettled = unsettled
+      shared.log.takeBeginning(of: state)
     }
     journal.reuse()
   }
 
-  /// At the opening: moves what an earlier run left in the journal.
-  /// - Returns: the sequence of the newest record, and whether anything was moved.
-  static func settle(
-    _ journal: Journal, into environment: Environment, _ log: LogState
-  ) throws(StorageError) -> (sequence: UInt64, hasMoved: Bool) {
-    let settled = try environment.read { (transaction) throws(StorageError) in
-      guard let record = try transaction.record(at: Key.journal) else { return UInt64(0) }
-      do throws(Corruption) {
-        return try JournalPositionRecord.read(record)
-      } catch {
-        throw .corruptFile(reason: "the journal's position: \(error.reason)")
-      }
-    }
-    let records = try journal.replay(after: settled)
-    guard let newest = records.last?.sequence else { return (settled, false) }
-    var state = log
-    try commit(records.map(\.persist), upTo: newest, to: &state, in: environment)
-    return (newest, true)
-  }
-
-  private static func commit(
-    _ persists: [Persist], upTo sequence: UInt64, to state: inout LogState, in environment: Environment
+  /// One durable transaction on the tree. `state` is changed only if it succeeds; if not, nothing is written any more.
+  func change(
+    _ state: inout LogState, forBytes bytes: Int,
+    _ body: (inout LogState, borrowing Transaction) throws(StorageError) -> Void
   ) throws(StorageError) {
-    try environment.makeRoom(forBytes: LogState.pageBytesNeeded(for: persists[...]))
     var next = state
-    try environment.write { (transaction) throws(StorageError) in
-      try next.apply(persists[...], in: transaction)
-      JournalPositionRecord.write(
-        sequence,
-        to: try transaction.reserve(key: Key.journal, bytes: JournalPositionRecord.bytes, .replacing))
+    do throws(StorageError) {
+      try environment.makeRoom(forBytes: bytes, use: .recovering)
+      try environment.write { (transaction) throws(StorageError) in try body(&next, transaction) }
+    } catch {
+      shared.withLock { $0.failure = error }
+      throw error
     }
     state = next
   }

@@ -114,10 +114,12 @@ final class LogDirectory: Sendable {
     }
   }
 
-  /// The owner's process id is in the lock file only so that the refusal can name it; the lock alone decides.
+  /// The owner's process id is in the lock file only so that the refusal can name it; the lock alone decides. It is
+  /// written over the last one in place, since a full disk may not give back a block that was let go.
   private static func write(processID: Int32, to descriptor: Int32, path: String) throws(StorageError) {
-    let text = Array("\(processID)\n".utf8)
-    guard ftruncate(descriptor, 0) == 0, pwrite(descriptor, text, text.count, 0) == text.count else {
+    var text = Array("\(processID)\n".utf8)
+    text += [UInt8](repeating: UInt8(ascii: "\n"), count: max(0, 16 - text.count))
+    guard pwrite(descriptor, text, text.count, 0) == text.count || errno == ENOSPC || errno == EDQUOT else {
       throw .fromSystem(errno, operation: "writing", path: path)
     }
   }

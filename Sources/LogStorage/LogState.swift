@@ -8,20 +8,28 @@
 import RaftCore
 
 struct LogState: Sendable {
-  private(set) var firstIndex: Index
+  /// The place before the first entry.
+  private(set) var base: LogBase
+  /// Records at or before the base that are still in the tree: nobody's entries, removed at leisure. There may be
+  /// holes in it.
+  private(set) var garbage: ClosedRange<Index>?
   private(set) var lastIndex: Index
-  private var hardState: HardState
-  /// Of the newest entry; 0 for an empty log.
+  private(set) var hardState: HardState
+  /// Of the newest entry; the base's for an empty log.
   private var lastTerm: Term
   private var lastClockMilliseconds: UInt64
 
-  init(_ restored: Restored) {
-    firstIndex = restored.firstIndex
-    lastIndex = restored.lastIndex
-    hardState = restored.hardState
-    lastTerm = restored.termRuns.last?.term ?? Term(0)
-    lastClockMilliseconds = restored.lastClockMilliseconds
+  init(_ scan: LogScan, hardState: HardState, garbage: ClosedRange<Index>?) {
+    base = scan.base
+    self.garbage = garbage
+    lastIndex = scan.lastIndex
+    self.hardState = hardState
+    lastTerm = scan.lastTerm
+    lastClockMilliseconds = scan.lastClockMilliseconds
   }
+
+  var firstIndex: Index { base.index.next }
+  var newestClockMilliseconds: UInt64 { lastClockMilliseconds }
 
   /// How many entries there are from `index` on.
   func entries(from index: Index) -> Int {
@@ -33,10 +41,11 @@ struct LogState: Sendable {
     var end = lastIndex
     for position in batch.indices {
       let persist = batch[position]
-      if let removeFrom = persist.removeFrom, removeFrom <= end {
-        if position > batch.startIndex, end.distance(from: removeFrom) + 1 > stepEntries { return position }
-        end = removeFrom.previous
+      if let cut = persist.cutsFrom, cut <= end {
+        if position > batch.startIndex, end.distance(from: cut) + 1 > stepEntries { return position }
+        end = cut.previous
       }
+      end = persist.base.map { max($0.index, end) } ?? end
       if let last = persist.entries.last { end = last.index }
     }
     return nil
@@ -64,17 +73,21 @@ struct LogState: Sendable {
         replaceHardState(by: hardState)
         hasNewHardState = true
       }
+      if let base = persist.base {
+        try reset(to: base, in: transaction)
+        placing = .new
+      }
       if let removeFrom = persist.removeFrom, removeFrom <= lastIndex {
         try remove(from: removeFrom, in: transaction)
         placing = .new
       }
+      if persist.isRepaired { _ = try transaction.remove(key: Key.damage) }
       for entry in persist.entries {
         try append(entry, placing, in: transaction)
       }
     }
     if hasNewHardState {
-      let record = try transaction.reserve(key: Key.hardState, bytes: HardStateRecord.bytes, .replacing)
-      HardStateRecord.write(hardState, to: record)
+      try transaction.put(key: Key.hardState, bytes: HardStateRecord.bytes) { HardStateRecord.write(hardState, to: $0) }
     }
   }
 
@@ -84,10 +97,11 @@ struct LogState: Sendable {
     for entry in persist.entries { admit(entry) }
   }
 
-  /// Whether a batch only adds to the log. What cuts goes to the tree at once.
+  /// Whether a batch only adds to the log. What does more goes to the tree at once.
   func isOnlyAddedTo(by batch: [Persist]) -> Bool {
     var end = lastIndex
     for persist in batch {
+      if persist.base != nil || persist.isRepaired { return false }
       if let removeFrom = persist.removeFrom, removeFrom <= end { return false }
       if let last = persist.entries.last { end = last.index }
     }
@@ -106,9 +120,7 @@ struct LogState: Sendable {
     _ entry: Entry, _ placing: Transaction.Placing, in transaction: borrowing Transaction
   ) throws(StorageError) {
     admit(entry)
-    let record = try transaction.reserve(
-      key: Key.entry(entry.index), bytes: EntryHeader.bytes + entry.payload.count, placing)
-    EntryHeader.write(entry, to: record)
+    try transaction.put(entry, placing)
   }
 
   private mutating func admit(_ entry: Entry) {
@@ -127,24 +139,98 @@ struct LogState: Sendable {
   /// they have deleted there.
   private mutating func remove(from index: Index, in transaction: borrowing Transaction) throws(StorageError) {
     precondition(index >= firstIndex, "\(index) was to be removed, which is before the log's first entry")
+    try removeRecords(from: index, in: transaction)
+    guard lastIndex >= firstIndex else {
+      (lastTerm, lastClockMilliseconds) = (base.term, base.clockMilliseconds)
+      return
+    }
+    let header = try transaction.entryHeader(at: lastIndex)
+    (lastTerm, lastClockMilliseconds) = (header.term, header.clockMilliseconds)
+  }
+
+  private mutating func removeRecords(
+    from index: Index, in transaction: borrowing Transaction
+  ) throws(StorageError) {
     while lastIndex >= index {
       guard try transaction.remove(key: Key.entry(lastIndex)) else {
         throw .corruptRecord(index: lastIndex, reason: "it was to be removed and is not there")
       }
       lastIndex = lastIndex.previous
     }
-    guard lastIndex >= firstIndex else {
-      (lastTerm, lastClockMilliseconds) = (Term(0), 0)
-      return
+  }
+}
+
+// MARK: - The beginning of the log
+
+extension LogState {
+  /// Begins the log anew behind `new`. What is at or before it is garbage from then on; what is behind it belonged to
+  /// another history than the snapshot's, and goes at once.
+  private mutating func reset(to new: LogBase, in transaction: borrowing Transaction) throws(StorageError) {
+    precondition(new.index >= base.index, "the log was to begin behind \(new.index), and begins at \(firstIndex)")
+    precondition(new.term <= hardState.term, "the log was to begin in \(new.term), and the stored is \(hardState.term)")
+    if new.index < lastIndex { try removeRecords(from: new.index.next, in: transaction) }
+    try begin(behind: new, in: transaction)
+    (lastIndex, lastTerm, lastClockMilliseconds) = (new.index, new.term, new.clockMilliseconds)
+  }
+
+  /// Makes the entry before `index` the base. Nothing is removed yet.
+  mutating func forget(before index: Index, in transaction: borrowing Transaction) throws(StorageError) {
+    precondition(index > firstIndex && index <= lastIndex.next, "\(index) is not in the log")
+    let header = try transaction.entryHeader(at: index.previous)
+    try begin(
+      behind: LogBase(index: index.previous, term: header.term, clockMilliseconds: header.clockMilliseconds),
+      in: transaction)
+  }
+
+  private mutating func begin(behind new: LogBase, in transaction: borrowing Transaction) throws(StorageError) {
+    try transaction.put(key: Key.base, bytes: BaseRecord.bytes) { BaseRecord.write(new, to: $0) }
+    let last = min(new.index, lastIndex)
+    if firstIndex <= last { garbage = (garbage?.lowerBound ?? firstIndex)...last }
+    base = new
+  }
+
+  /// Removes up to `count` records before the log's beginning, the oldest first.
+  mutating func removeGarbage(atMost count: Int, in transaction: borrowing Transaction) throws(StorageError) {
+    guard let range = garbage, count > 0 else { return }
+    var next = range.lowerBound
+    let end = min(range.upperBound, next.advanced(by: count - 1))
+    while next <= end {
+      _ = try transaction.remove(key: Key.entry(next))
+      next = next.next
     }
-    guard let record = try transaction.record(at: Key.entry(lastIndex)) else {
-      throw .corruptRecord(index: lastIndex, reason: "it is not there, and the entry after it was")
+    garbage = next <= range.upperBound ? next...range.upperBound : nil
+  }
+
+  /// Takes over where another state of the same log begins.
+  mutating func takeBeginning(of other: LogState) {
+    base = other.base
+    garbage = other.garbage
+  }
+}
+
+extension Persist {
+  /// The first index of which nothing stays, if this cuts at all.
+  var cutsFrom: Index? {
+    guard let base else { return removeFrom }
+    return min(base.index.next, removeFrom ?? base.index.next)
+  }
+}
+
+extension Transaction {
+  func put(_ entry: Entry, _ placing: Placing) throws(StorageError) {
+    let record = try reserve(
+      key: Key.entry(entry.index), bytes: EntryHeader.bytes + entry.payload.count, placing)
+    EntryHeader.write(entry, to: record)
+  }
+
+  func entryHeader(at index: Index) throws(StorageError) -> EntryHeader {
+    guard let record = try record(at: Key.entry(index)) else {
+      throw .corruptRecord(index: index, reason: "it is not there")
     }
     do throws(Corruption) {
-      let header = try EntryHeader.read(record, at: lastIndex)
-      (lastTerm, lastClockMilliseconds) = (header.term, header.clockMilliseconds)
+      return try EntryHeader.read(record, at: index)
     } catch {
-      throw .corruptRecord(index: lastIndex, reason: error.reason)
+      throw .corruptRecord(index: index, reason: error.reason)
     }
   }
 }

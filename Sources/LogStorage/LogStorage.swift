@@ -17,6 +17,11 @@ import Synchronization
 package final class LogStorage: Sendable {
   let environment: Environment
   let journal: Journal
+  /// The node's snapshots. Any thread.
+  package let snapshots: SnapshotStore
+  /// A number that was drawn when the directory was made. A node that comes back with another one has lost its disk,
+  /// and with it what it voted for and acknowledged.
+  package let birth: UInt64
   private let directory: LogDirectory
   private let truncationStepEntries: Int
   let shared: Mutex<Shared>
@@ -33,14 +38,17 @@ package final class LogStorage: Sendable {
   }
 
   private init(
-    environment: Environment, journal: Journal, directory: LogDirectory, log: LogState, sequence: UInt64,
-    options: Options
+    environment: Environment, journal: Journal, directory: LogDirectory, snapshots: SnapshotStore, log: LogState,
+    opening: Opening
   ) {
     self.environment = environment
     self.journal = journal
     self.directory = directory
-    truncationStepEntries = options.truncationStepEntries
-    shared = Mutex(Shared(log: log, settled: log, unsettled: Unsettled(sequence: sequence), owner: nil, failure: nil))
+    self.snapshots = snapshots
+    birth = opening.birth
+    truncationStepEntries = opening.options.truncationStepEntries
+    shared = Mutex(
+      Shared(log: log, settled: log, unsettled: Unsettled(sequence: opening.sequence), owner: nil, failure: nil))
   }
 
   deinit {
@@ -48,32 +56,44 @@ package final class LogStorage: Sendable {
   }
 
   /// Opens the log in `directory`, and makes both when there is none. Reads and checks every record there is.
+  ///
+  /// What is damaged is cut away, remembered on the disk, and told in `Restored.damage`; or refused, with
+  /// `Options.refusesDamage`. A log of an older format is brought up to date.
   package static func open(
-    directory path: String, identity: Identity, options: Options = Options()
+    directory path: String, identity: Identity, options: Options = Options(), freeSpace: FreeSpace = .ofFileSystem
+  ) throws(StorageError) -> (storage: LogStorage, recovered: Restored) {
+    try open(directory: path, identity: identity, options: options, freeSpace: freeSpace, onStep: {})
+  }
+
+  /// The same. `onStep` is called after each durable step, where tests let the power go out.
+  package static func open(
+    directory path: String, identity: Identity, options: Options, freeSpace: FreeSpace = .ofFileSystem,
+    onStep: @escaping () -> Void
   ) throws(StorageError) -> (storage: LogStorage, recovered: Restored) {
     let directory = try LogDirectory(takingOver: path)
     try makeTree(identity, in: path, options: options)
-    let environment = try Environment(path: path, access: .readingAndWriting, options: options)
+    let environment = try Environment(path: path, access: .readingAndWriting, options: options, freeSpace: freeSpace)
     try environment.clearStaleReaders()
     if try environment.read({ (transaction) throws(StorageError) in try transaction.isEmpty() }) {
-      // A version that made the tree in its place ended before its first transaction was committed.
+      // A version that made the tree in its place ended before its first transaction was committed. The journal was made
+      // later than that.
+      guard !Journal.exists(in: path) else {
+        throw .corruptFile(reason: "\(path) has a journal, and nothing in \(LogDirectory.dataFileName)")
+      }
       try create(identity, in: environment)
       try LogDirectory.sync(path)
+      onStep()
     }
-    let recover = { () throws(StorageError) in
-      try environment.read { (transaction) throws(StorageError) in
-        try checkIdentity(try storedIdentity(in: transaction, path: path), expected: identity, path: path)
-        return try Recovery(options: options).run(in: transaction)
-      }
-    }
-    var recovered = try recover()
-    let journal = try Journal(directory: path, capacityBytes: options.journalBytes)
-    let (sequence, hasMoved) = try settle(journal, into: environment, LogState(recovered))
-    if hasMoved { recovered = try recover() }
+    let snapshots = try SnapshotStore(directory: path, options: options, freeSpace: freeSpace)
+    var opening = Opening(
+      path: path, identity: identity, options: options, environment: environment, snapshots: snapshots,
+      onStep: onStep)
+    let (journal, log, restored) = try opening.run()
+    try environment.makeRoom(forBytes: LogState.pageBytesNeeded(for: []), use: .recovering)
     let storage = LogStorage(
-      environment: environment, journal: journal, directory: directory, log: LogState(recovered), sequence: sequence,
-      options: options)
-    return (storage, recovered)
+      environment: environment, journal: journal, directory: directory, snapshots: snapshots, log: log,
+      opening: opening)
+    return (storage, restored)
   }
 
   /// Whose log is in `directory`, or nil when there is none. Makes nothing and changes nothing.
@@ -84,12 +104,13 @@ package final class LogStorage: Sendable {
     let environment = try Environment(path: path, access: .reading, options: Options())
     defer { environment.close() }
     return try environment.read { (transaction) throws(StorageError) in
-      try transaction.isEmpty() ? nil : try storedIdentity(in: transaction, path: path)
+      try transaction.isEmpty() ? nil : try TreeFacts.identity(in: transaction, path: path).identity
     }
   }
 
   /// Lets go of the directory, after the reads and the write that are under way. Closing twice does nothing.
   package func close() {
+    snapshots.abandonStaging()
     environment.close()
     directory.release()
   }
@@ -135,8 +156,9 @@ package final class LogStorage: Sendable {
     var flushBegan = MonotonicClock.nanoseconds()
     var rest = batch[...]
     while let first = rest.first {
-      if let removeFrom = first.removeFrom, log.entries(from: removeFrom) > truncationStepEntries {
-        try shorten(&log, to: removeFrom, hardState: first.hardState)
+      checkBase(first)
+      if let cut = first.cutsFrom, log.entries(from: cut) > truncationStepEntries {
+        try shorten(&log, to: cut, hardState: first.hardState)
       }
       // Everything up to the next long cut goes into one transaction, which nearly always is everything.
       let end = log.nextLongCut(in: rest, longerThan: truncationStepEntries) ?? rest.endIndex
@@ -158,9 +180,16 @@ package final class LogStorage: Sendable {
     }
   }
 
+  /// A log that began behind a place of which no snapshot is here would be empty after the next start.
+  private func checkBase(_ persist: Persist) {
+    guard let base = persist.base else { return }
+    precondition(snapshots.holds(base), "the log was to begin behind \(base.index), and no snapshot is there")
+  }
+
   /// One durable transaction. Returns when its flush began.
   private func commit(_ group: ArraySlice<Persist>, to log: inout LogState) throws(StorageError) -> UInt64 {
-    try environment.makeRoom(forBytes: LogState.pageBytesNeeded(for: group))
+    let use = group.allSatisfy(\.entries.isEmpty) ? RoomUse.recovering : .entries
+    try environment.makeRoom(forBytes: LogState.pageBytesNeeded(for: group), use: use)
     var next = log
     var flushBegan: UInt64 = 0
     try environment.write { (transaction) throws(StorageError) in
@@ -203,6 +232,7 @@ package final class LogStorage: Sendable {
   ) throws(StorageError) -> [Entry] {
     guard through > after else { return [] }
     return try environment.read { (transaction) throws(StorageError) in
+      try self.checkBeginning(isBefore: after, in: transaction)
       var entries: [Entry] = []
       var bytes = 0
       try transaction.forEachRecord(from: Key.entry(after.next)) { (key, record) throws(StorageError) in
@@ -217,6 +247,20 @@ package final class LogStorage: Sendable {
         return true
       }
       return entries
+    }
+  }
+
+  /// Records before the log's beginning may still be there, and may be of another history.
+  private func checkBeginning(isBefore after: Index, in transaction: borrowing Transaction) throws(StorageError) {
+    guard let record = try transaction.record(at: Key.base) else { return }
+    let base: LogBase
+    do throws(Corruption) {
+      base = try BaseRecord.read(record)
+    } catch {
+      throw .corruptFile(reason: "the log's beginning: \(error.reason)")
+    }
+    guard after >= base.index else {
+      throw .missingEntries(from: after.next, first: base.index.next, last: lastIndex)
     }
   }
 
@@ -256,34 +300,10 @@ package final class LogStorage: Sendable {
   static func create(_ identity: Identity, in environment: Environment) throws(StorageError) {
     try environment.write { (transaction) throws(StorageError) in
       try transaction.setIntegerKeys()
-      IdentityRecord.write(
-        identity, to: try transaction.reserve(key: Key.identity, bytes: IdentityRecord.bytes, .new))
-      HardStateRecord.write(
-        .initial, to: try transaction.reserve(key: Key.hardState, bytes: HardStateRecord.bytes, .new))
-    }
-  }
-
-  private static func storedIdentity(
-    in transaction: borrowing Transaction, path: String
-  ) throws(StorageError) -> Identity {
-    guard try transaction.hasIntegerKeys() else { throw .notALog(path: path, reason: "its keys are not integers") }
-    guard let record = try transaction.record(at: Key.identity) else {
-      throw .notALog(path: path, reason: "it has records and no identity")
-    }
-    return try IdentityRecord.read(record, path: path)
-  }
-
-  private static func checkIdentity(
-    _ found: Identity, expected: Identity, path: String
-  ) throws(StorageError) {
-    guard found.clusterID == expected.clusterID else {
-      throw .otherCluster(path: path, found: found, expected: expected)
-    }
-    guard found.nodeID == expected.nodeID else {
-      throw .otherNode(path: path, found: found, expected: expected)
-    }
-    guard found.incarnation == expected.incarnation else {
-      throw .otherIncarnation(path: path, found: found, expected: expected)
+      try transaction.put(key: Key.identity, bytes: IdentityRecord.bytes) {
+        IdentityRecord.write(identity, birth: UInt64.random(in: 1...UInt64.max), to: $0)
+      }
+      try transaction.put(key: Key.hardState, bytes: HardStateRecord.bytes) { HardStateRecord.write(.initial, to: $0) }
     }
   }
 }

@@ -9,7 +9,6 @@
 // Invariants: persists are written in the order of their sequences; `onPersisted` is called with rising sequences, on
 // the writer's thread, after the flush; `onFailure` is called at most once, and nothing is reported after it.
 
-import Glibc
 package import RaftCore
 
 /// When one group was written. All by `MonotonicClock`, so that differences between them mean something.
@@ -28,35 +27,28 @@ package final class LogWriter: Sendable {
   /// More payload than this is not put into one transaction, so that its pages stay in memory until the commit.
   static let maximumGroupBytes = 32 << 20
 
-  private let queue: PersistQueue
+  private let queue: WriteQueue
   private let thread: WriterThread
 
-  /// Starts the thread. `onPersisted` gets the highest sequence that is durable now; both closures are called on the
-  /// writer's thread and hold up the next flush while they run.
+  /// Starts the thread. `onPersisted` gets the highest sequence that is durable now. `onSpaceChanged` is told when the
+  /// disk has room for no more than the reserve, and when it has more again; at first it is taken to have. All closures
+  /// are called on the writer's thread and hold up the next flush while they run.
   package init(
     storage: LogStorage,
     onPersisted: @escaping @Sendable (_ sequence: UInt64, _ timing: FlushTiming) -> Void,
-    onFailure: @escaping @Sendable (StorageError) -> Void
+    onFailure: @escaping @Sendable (StorageError) -> Void,
+    onSpaceChanged: @escaping @Sendable (_ isWritable: Bool) -> Void = { _ in }
   ) {
-    let queue = PersistQueue()
+    let queue = WriteQueue()
     self.queue = queue
     thread = WriterThread(name: "log-writer") {
-      while let group = queue.takeAll() {
-        do throws(StorageError) {
-          for part in split(group) {
-            let timing = try storage.append(part)
-            if let last = part.last { onPersisted(last.sequence, timing) }
-          }
-          // Behind the replies: nobody waits for it but the next group.
-          if storage.isDueForSettling { try storage.settle() }
-        } catch {
-          queue.refuseEverything()
-          onFailure(error)
-          return
-        }
+      var loop = WriterLoop(storage: storage, queue: queue, onPersisted: onPersisted, onSpaceChanged: onSpaceChanged)
+      do throws(StorageError) {
+        try loop.run()
+      } catch {
+        queue.refuseEverything()
+        onFailure(error)
       }
-      // What is left in the journal is safe there; settling it now spares the next start the work.
-      do throws(StorageError) { try storage.settle() } catch { onFailure(error) }
     }
   }
 
@@ -69,10 +61,75 @@ package final class LogWriter: Sendable {
     queue.append(persist)
   }
 
+  /// Has the log begin with `index` once what was submitted before is written, as `LogStorage.compact(before:)`. The
+  /// entries before it go in small steps while nothing else is to be written, or beside it.
+  package func compact(before index: Index) {
+    queue.compact(before: index)
+  }
+
   /// Writes what was submitted before, and returns when the thread has ended. Not to be called from the closures.
   package func stop() {
     queue.end()
     thread.join()
+  }
+}
+
+/// What the writer's thread does.
+private struct WriterLoop {
+  let storage: LogStorage
+  let queue: WriteQueue
+  let onPersisted: @Sendable (_ sequence: UInt64, _ timing: FlushTiming) -> Void
+  let onSpaceChanged: @Sendable (_ isWritable: Bool) -> Void
+  private var wasWritable = true
+
+  init(
+    storage: LogStorage, queue: WriteQueue,
+    onPersisted: @escaping @Sendable (_ sequence: UInt64, _ timing: FlushTiming) -> Void,
+    onSpaceChanged: @escaping @Sendable (_ isWritable: Bool) -> Void
+  ) {
+    self.storage = storage
+    self.queue = queue
+    self.onPersisted = onPersisted
+    self.onSpaceChanged = onSpaceChanged
+  }
+
+  /// Garbage waits until nothing was to be written for so long, lest a step be just ahead of a write.
+  private static let idleMilliseconds = 2
+
+  mutating func run() throws(StorageError) {
+    reportSpace()
+    while let work = queue.take(waitingMilliseconds: patience) {
+      for part in split(work.persists) {
+        let timing = try storage.append(part)
+        reportSpace()
+        if let last = part.last { onPersisted(last.sequence, timing) }
+      }
+      // All of it behind the replies: nobody waits for it but the next group.
+      if storage.isDueForSettling { try storage.settle(removingGarbage: 2 * storage.unsettledEntries) }
+      if let index = work.compactsBefore { try storage.compact(before: index) }
+      if work.isEmpty { try useQuietMoment() }
+    }
+    // What is left in the journal is safe there; settling it now spares the next start the work.
+    try storage.settle()
+  }
+
+  private var patience: Int? {
+    if storage.hasGarbage { return Self.idleMilliseconds }
+    // A full disk is looked at again and again.
+    return wasWritable ? nil : max(1, Int(storage.environment.freeSpace.lookEveryNanoseconds / 1_000_000))
+  }
+
+  private mutating func useQuietMoment() throws(StorageError) {
+    try storage.removeGarbage()
+    try storage.lookAtSpace()
+    reportSpace()
+  }
+
+  private mutating func reportSpace() {
+    let isWritable = storage.isWritable
+    guard isWritable != wasWritable else { return }
+    wasWritable = isWritable
+    onSpaceChanged(isWritable)
   }
 }
 
@@ -91,68 +148,4 @@ private func split(_ group: [Persist]) -> [[Persist]] {
     parts[parts.count - 1].append(persist)
   }
   return parts
-}
-
-/// `@unchecked Sendable`: every variable is only touched while `mutex` is held; mutex and condition are at fixed
-/// addresses for the object's whole life.
-private final class PersistQueue: @unchecked Sendable {
-  private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
-  private let changed = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
-  private var waiting: [Persist] = []
-  private var newestSequence: UInt64?
-  private var isEnding = false
-  private var isRefusing = false
-
-  init() {
-    precondition(pthread_mutex_init(mutex, nil) == 0, "no mutex could be made")
-    precondition(pthread_cond_init(changed, nil) == 0, "no condition could be made")
-  }
-
-  deinit {
-    pthread_cond_destroy(changed)
-    pthread_mutex_destroy(mutex)
-    changed.deallocate()
-    mutex.deallocate()
-  }
-
-  func append(_ persist: Persist) {
-    pthread_mutex_lock(mutex)
-    defer { pthread_mutex_unlock(mutex) }
-    guard !isEnding, !isRefusing else { return }
-    precondition(
-      newestSequence.map { $0 < persist.sequence } ?? true,
-      "sequence \(persist.sequence) was submitted behind \(newestSequence ?? 0)")
-    newestSequence = persist.sequence
-    waiting.append(persist)
-    // The thread sleeps only while nothing waits, so that the first one is the one to wake it.
-    if waiting.count == 1 { pthread_cond_signal(changed) }
-  }
-
-  /// Everything that waits, as soon as there is something; nil when there is nothing and never will be.
-  func takeAll() -> [Persist]? {
-    pthread_mutex_lock(mutex)
-    defer { pthread_mutex_unlock(mutex) }
-    while waiting.isEmpty, !isEnding {
-      pthread_cond_wait(changed, mutex)
-    }
-    guard !waiting.isEmpty else { return nil }
-    var taken: [Persist] = []
-    taken.reserveCapacity(waiting.capacity)
-    swap(&taken, &waiting)
-    return taken
-  }
-
-  func refuseEverything() {
-    pthread_mutex_lock(mutex)
-    defer { pthread_mutex_unlock(mutex) }
-    isRefusing = true
-    waiting = []
-  }
-
-  func end() {
-    pthread_mutex_lock(mutex)
-    defer { pthread_mutex_unlock(mutex) }
-    isEnding = true
-    pthread_cond_signal(changed)
-  }
 }

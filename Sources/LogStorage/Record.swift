@@ -1,20 +1,25 @@
 // Owns the bytes: which key holds what, and how each record is laid out. Nothing else in this room knows an offset.
 //
 // One LMDB tree, keyed by native 64-bit integers (MDB_INTEGERKEY). There is one tree and not one for each purpose
-// because LMDB writes the root record of every named tree at every commit: that is a page more for each acknowledgement.
+// because LMDB writes the root record of every named tree at every commit: that is a page more for each
+// acknowledgement.
 //
 //   key 0          identity     written once
 //   key 1          hard state   written when the term or the vote changes
 //   2              journal      written with each move of the journal into the tree
-//   3 … 255        free, for what later formats need
+//   3              base         written when a prefix is removed or a snapshot takes the log's place
+//   4              damage       there only while the log lacks entries that a disk has lost
+//   5 … 255        free, for what later formats need
 //   256 + index    the entry of that index
 //
 // Every record starts with a CRC-32C over its own key (8 bytes) and everything after the sum, so that a record that is
 // found in another's place does not pass. Integers are little-endian.
 //
-//   identity     crc 4 │ format 4 │ magic 8 │ cluster 8 │ node 8 │ incarnation 8
+//   identity     crc 4 │ format 4 │ magic 8 │ cluster 8 │ node 8 │ incarnation 8 │ birth 8 (since format 2)
 //   hard state   crc 4 │ has vote 1 │ zero 3 │ term 8 │ voted for 8
 //   journal      crc 4 │ zero 4 │ sequence of the newest record that was moved 8
+//   base         crc 4 │ zero 4 │ index 8 │ term 8 │ clock in milliseconds 8
+//   damage       crc 4 │ zero 4 │ first lost index 8 │ last lost index 8 │ term 8
 //   entry        crc 4 │ kind 1 │ zero 3 │ term 8 │ clock in milliseconds 8 │ payload
 //
 // Invariants: in every format, however late, the identity starts with its sum and the format's number, so that an
@@ -24,13 +29,17 @@ import CLMDB
 import RaftCore
 
 enum Format {
-  static let current: UInt32 = 1
+  static let current: UInt32 = 2
+  /// Had no base, no damage, no birth, and another journal. It is brought up to date in place when it is opened.
+  static let first: UInt32 = 1
 }
 
 enum Key {
   static let identity: UInt64 = 0
   static let hardState: UInt64 = 1
   static let journal: UInt64 = 2
+  static let base: UInt64 = 3
+  static let damage: UInt64 = 4
   private static let beforeFirstEntry: UInt64 = 256
 
   static func entry(_ index: Index) -> UInt64 { beforeFirstEntry + index.rawValue }
@@ -75,21 +84,31 @@ enum Record {
   }
 }
 
+/// The identity as it is stored.
+struct StoredIdentity {
+  var identity: Identity
+  /// Drawn when the directory was made: a disk that was wiped and made anew has another one. 0 in format 1.
+  var birth: UInt64
+  var format: UInt32
+}
+
 enum IdentityRecord {
-  static let bytes = 40
+  static let bytes = 48
+  private static let bytesOfFirstFormat = 40
   /// "portcull" read as a little-endian integer.
   private static let magic: UInt64 = 0x6C6C_7563_7472_6F70
 
-  static func write(_ identity: Identity, to record: UnsafeMutableRawBufferPointer) {
+  static func write(_ identity: Identity, birth: UInt64, to record: UnsafeMutableRawBufferPointer) {
     record.store(Format.current, at: 4)
     record.store(magic, at: 8)
     record.store(identity.clusterID, at: 16)
     record.store(identity.nodeID.rawValue, at: 24)
     record.store(identity.incarnation, at: 32)
+    record.store(birth, at: 40)
     Record.seal(key: Key.identity, record)
   }
 
-  static func read(_ record: UnsafeRawBufferPointer, path: String) throws(StorageError) -> Identity {
+  static func read(_ record: UnsafeRawBufferPointer, path: String) throws(StorageError) -> StoredIdentity {
     do throws(Corruption) {
       try Record.check(key: Key.identity, record, atLeastBytes: 8)
     } catch {
@@ -99,12 +118,15 @@ enum IdentityRecord {
     guard format <= Format.current else {
       throw .newerFormat(path: path, found: format, supported: Format.current)
     }
-    guard record.count == bytes, record.integer(at: 8) == magic else {
+    let expectedBytes = format == Format.first ? bytesOfFirstFormat : bytes
+    guard format >= Format.first, record.count == expectedBytes, record.integer(at: 8) == magic else {
       throw .notALog(path: path, reason: "its first record is not an identity")
     }
-    return Identity(
+    let identity = Identity(
       clusterID: record.integer(at: 16), nodeID: NodeID(rawValue: record.integer(at: 24)),
       incarnation: record.integer(at: 32))
+    return StoredIdentity(
+      identity: identity, birth: format == Format.first ? 0 : record.integer(at: 40), format: format)
   }
 }
 
@@ -143,6 +165,45 @@ enum JournalPositionRecord {
   }
 }
 
+/// Behind which place the log begins. Not there while the log begins with index 1.
+enum BaseRecord {
+  static let bytes = 32
+
+  static func write(_ base: LogBase, to record: UnsafeMutableRawBufferPointer) {
+    record.store(UInt32(0), at: 4)
+    record.store(base.index.rawValue, at: 8)
+    record.store(base.term.rawValue, at: 16)
+    record.store(base.clockMilliseconds, at: 24)
+    Record.seal(key: Key.base, record)
+  }
+
+  static func read(_ record: UnsafeRawBufferPointer) throws(Corruption) -> LogBase {
+    try Record.check(key: Key.base, record, atLeastBytes: bytes)
+    return LogBase(
+      index: Index(record.integer(at: 8)), term: Term(record.integer(at: 16)),
+      clockMilliseconds: record.integer(at: 24))
+  }
+}
+
+enum DamageRecord {
+  static let bytes = 32
+
+  static func write(_ damage: Damage, to record: UnsafeMutableRawBufferPointer) {
+    record.store(UInt32(0), at: 4)
+    record.store(damage.firstLost.rawValue, at: 8)
+    record.store(damage.lastLost.rawValue, at: 16)
+    record.store(damage.term.rawValue, at: 24)
+    Record.seal(key: Key.damage, record)
+  }
+
+  static func read(_ record: UnsafeRawBufferPointer) throws(Corruption) -> Damage {
+    try Record.check(key: Key.damage, record, atLeastBytes: bytes)
+    return Damage(
+      firstLost: Index(record.integer(at: 8)), lastLost: Index(record.integer(at: 16)),
+      term: Term(record.integer(at: 24)))
+  }
+}
+
 /// What stands before an entry's payload.
 struct EntryHeader {
   static let bytes = 24
@@ -175,16 +236,18 @@ struct EntryHeader {
 extension Entry {
   /// Checks the record at `index` and copies it out of the map.
   static func read(_ record: UnsafeRawBufferPointer, at index: Index) throws(StorageError) -> Entry {
-    let header: EntryHeader
     do throws(Corruption) {
-      header = try EntryHeader.read(record, at: index)
+      return Entry(try EntryHeader.read(record, at: index), at: index, in: record)
     } catch {
       throw .corruptRecord(index: index, reason: error.reason)
     }
-    let payload = [UInt8](UnsafeRawBufferPointer(rebasing: record[EntryHeader.bytes...]))
-    return Entry(
+  }
+
+  /// Copies what belongs to a header that was checked.
+  init(_ header: EntryHeader, at index: Index, in record: UnsafeRawBufferPointer) {
+    self.init(
       index: index, term: header.term, clockMilliseconds: header.clockMilliseconds, kind: header.kind,
-      payload: payload)
+      payload: [UInt8](UnsafeRawBufferPointer(rebasing: record[EntryHeader.bytes...])))
   }
 }
 
@@ -196,7 +259,7 @@ extension UnsafeRawBufferPointer {
 }
 
 extension UnsafeMutableRawBufferPointer {
-  fileprivate func store<T: FixedWidthInteger & BitwiseCopyable>(_ value: T, at offset: Int) {
+  func store<T: FixedWidthInteger & BitwiseCopyable>(_ value: T, at offset: Int) {
     storeBytes(of: value.littleEndian, toByteOffset: offset, as: T.self)
   }
 }

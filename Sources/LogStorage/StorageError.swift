@@ -29,6 +29,15 @@ package enum StorageError: Error, Sendable, Equatable {
   case corruptFile(reason: String)
   /// Entries were asked for that the log does not have.
   case missingEntries(from: Index, first: Index, last: Index)
+  /// Entries that may have been acknowledged are gone, and the opening was told not to go on without them.
+  case damaged(path: String, Damage)
+  case corruptSnapshot(path: String, reason: String)
+  /// The snapshot was removed, or never was here.
+  case missingSnapshot(Index)
+  /// A copy goes to a place where nothing is.
+  case notEmpty(path: String)
+  /// A forced new cluster needs another cluster's id and a higher incarnation.
+  case notNewer(path: String, found: Identity, wanted: Identity)
   case mapFull(usedBytes: Int, maximumBytes: Int)
   case diskFull(operation: String)
   case closed
@@ -59,9 +68,16 @@ extension StorageError: CustomStringConvertible {
       "\(path) is not a log of this program: \(reason): name another directory"
     case .missingEntries(let from, let first, let last):
       "\(from) was asked for, but the log holds \(first) to \(last)"
+    case .notEmpty(let path):
+      "\(path) is there already: name a path that does not exist yet, or remove what is there"
+    case .notNewer(let path, let found, let wanted):
+      "the data directory \(path) belongs to \(found), and \(wanted) is not newer: "
+        + "a forced new cluster needs an id of its own and a higher incarnation"
     case .closed:
       "the log is closed"
-    case .corruptIdentity, .corruptHardState, .corruptRecord, .corruptFile:
+    case .missingSnapshot(let index):
+      "the snapshot at \(index) is not there (any more)"
+    case .corruptIdentity, .corruptHardState, .corruptRecord, .corruptFile, .corruptSnapshot, .damaged:
       corruptionDescription
     case .mapFull, .diskFull, .system, .lmdb:
       failureDescription
@@ -75,11 +91,18 @@ extension StorageError: CustomStringConvertible {
 
   private var corruptionDescription: String {
     let remedy = "nothing was cut: restore this node from its peers or from a backup, and check the disk"
+    let replacing =
+      "this node may have voted and does not know for whom: replace it (remove it from the cluster, and add it again "
+      + "with an empty directory), and check the disk"
     return switch self {
     case .corruptIdentity(let path, let reason): "the identity in \(path) is corrupt: \(reason): \(remedy)"
-    case .corruptHardState(let reason): "the stored term and vote are corrupt: \(reason): \(remedy)"
+    case .corruptHardState(let reason): "the stored term and vote are corrupt: \(reason): \(replacing)"
+    case .corruptSnapshot(let path, let reason): "the snapshot \(path) is corrupt: \(reason): check the disk"
+    case .damaged(let path, let damage):
+      "the log in \(path) has lost \(damage.firstLost) to \(damage.lastLost), and there is no other node to get them "
+        + "from: \(remedy)"
     case .corruptRecord(let index, let reason): "the log is corrupt at \(index): \(reason): \(remedy)"
-    case .corruptFile(let reason): "the log's file is corrupt: \(reason): \(remedy)"
+    case .corruptFile(let reason): "the log's file is corrupt: \(reason): \(replacing)"
     default: preconditionFailure("not a corruption")
     }
   }

@@ -22,8 +22,9 @@ extension Raft {
     electionElapsed += 1
     if role == .leader { return tickLeader() }
     expireForwardedReads()
-    // Nobody else can lead a cluster of one, so there is nothing to wait for.
-    let isAlone = role == .follower && membership.isAlone(id) && mayStand
+    // Nobody else can lead a cluster of one, so there is nothing to wait for, unless it is one only now and the leader
+    // that leaves it is alive.
+    let isAlone = role == .follower && membership.isAlone(id) && mayStand && !isLeaderAlive
     guard isAlone || electionElapsed >= electionTimeout else { return }
     if !mayStand {
       // It waits for others to elect a leader, and meanwhile says that it knows none.

@@ -38,7 +38,8 @@ struct LogPlan {
     hasWriter = seed % 3 == 2
     options = LogStorage.Options(
       mapBytes: 4 << 20, maximumMapBytes: 64 << 20, reserveBytes: 1 << 20,
-      fileStepBytes: choosing.below(2) == 0 ? 0 : 64 << 10, journalBytes: 64 << 10,
+      fileStepBytes: choosing.below(2) == 0 ? 0 : 64 << 10, diskReserveBytes: 0, minimumFreeBytes: 0,
+      journalBytes: 64 << 10,
       truncationStepEntries: choosing.below(2) == 0 ? 4 : 1024)
     for _ in 0..<count { addStep() }
   }

@@ -3,7 +3,7 @@ import LogStorage
 import RaftCore
 import Testing
 
-@Suite("Damage is found and named, never cut away")
+@Suite("Damage is found and named")
 struct CorruptionTests {
   private func marked(_ index: UInt64) -> [UInt8] {
     Array("payload-of-entry-\(index)-in-the-log".utf8)
@@ -17,19 +17,29 @@ struct CorruptionTests {
     return directory
   }
 
-  @Test("A flipped bit in a payload is refused at opening with its index", arguments: [1, 17, 30] as [UInt64])
+  @Test(
+    "A flipped bit in a payload ends the log before it, and what is lost is told", arguments: [1, 17, 30] as [UInt64])
   func flippedPayload(index: UInt64) throws {
     let directory = try directoryWithMarkedEntries()
     #expect(directory.flipBit(inEvery: marked(index)) > 0)
-    let error = #expect(throws: StorageError.self) { try directory.open() }
-    guard case .corruptRecord(let found, _) = error else {
-      Issue.record("found \(String(describing: error))")
-      return
+    let recovered = try directory.reopened()
+    #expect(recovered.lastIndex == Index(index - 1))
+    #expect(recovered.damage == Damage(firstLost: Index(index), lastLost: Index(30), term: Term(1)))
+    #expect(recovered.tail == (1..<index).map { entry($0, marked($0)) })
+  }
+
+  @Test("A log that may not be damaged is refused as it is, with what is lost, and nothing is cut")
+  func refused() throws {
+    let directory = try directoryWithMarkedEntries()
+    #expect(directory.flipBit(inEvery: marked(17)) > 0)
+    let refusal = StorageError.damaged(
+      path: directory.log, Damage(firstLost: Index(17), lastLost: Index(30), term: Term(1)))
+    #expect("\(refusal)".contains("index 17 to index 30"))
+    for _ in 0..<2 {
+      #expect(throws: refusal) { try directory.open(LogStorage.Options(refusesDamage: true)) }
     }
-    #expect(found == Index(index))
-    #expect("\(try #require(error))".contains("index \(index)"))
-    // And it is found again: the first opening did not repair or cut anything.
-    #expect(throws: StorageError.self) { try directory.open() }
+    #expect(directory.flipBit(inEvery: marked(17)) == 0)
+    #expect(positions(of: marked(18), in: directory.dataBytes()).isEmpty == false)
   }
 
   @Test("Every single bit of a record is guarded: header, payload and place")
@@ -42,10 +52,67 @@ struct CorruptionTests {
       var damaged = pristine
       damaged[record.lowerBound + offset] ^= 1 << UInt8(offset % 8)
       directory.overwriteData(damaged)
-      #expect(throws: StorageError.self, "byte \(offset) of the record") { try directory.open() }
+      let recovered = try directory.reopened()
+      #expect(recovered.lastIndex == Index(29), "byte \(offset) of the record")
+      #expect(recovered.damage == Damage(firstLost: Index(30), lastLost: Index(30), term: Term(1)))
     }
     directory.overwriteData(pristine)
-    #expect(try directory.reopened().lastIndex == Index(30))
+    let whole = try directory.reopened()
+    #expect(whole.lastIndex == Index(30) && whole.damage == nil)
+  }
+
+  @Test("Whatever bit of a page's own structure is wrong, the log is refused, or tells what it lost")
+  func everyBitOfStructure() throws {
+    let directory = try directoryWithMarkedEntries()
+    // A file is prepared ahead of its use, and LMDB may look there.
+    let pristine = directory.dataBytes() + [UInt8](repeating: 0, count: 1 << 20)
+    // The leaf's header with its offsets, and the header of the newest entry's node.
+    let record = try #require(positions(of: marked(30), in: pristine).last) - 24
+    let page = record / 4096 * 4096
+    let structure = Array(page..<(page + 16 + 2 * 33)) + Array((record - 16)..<record)
+    for place in structure {
+      for bit in 0..<8 as Range<UInt8> {
+        var damaged = pristine
+        damaged[place] ^= 1 << bit
+        directory.overwriteData(damaged)
+        do throws(StorageError) {
+          let (storage, recovered) = try LogStorage.open(directory: directory.log, identity: someIdentity)
+          storage.close()
+          #expect(recovered.tail == (1...30).prefix(recovered.tail.count).map { entry($0, marked($0)) })
+          #expect(recovered.lastIndex == Index(30) || recovered.damage?.lastLost == Index(30), "byte \(place - page)")
+        } catch {
+          guard case .corruptFile = error else {
+            Issue.record("byte \(place - page), bit \(bit): \(error)")
+            continue
+          }
+        }
+      }
+    }
+  }
+
+  @Test("Whatever byte before a long value is wrong, the log is refused or tells what it lost")
+  func overflowPages() throws {
+    let directory = TemporaryDirectory()
+    let options = LogStorage.Options(fileStepBytes: 0)
+    let long = [UInt8](repeating: 0x6B, count: 9000)
+    try directory.write([persist(1, term: 1, [entry(1), entry(2, long), entry(3)])], options)
+    let pristine = directory.dataBytes() + [UInt8](repeating: 0, count: 1 << 20)
+    let record = try #require(positions(of: long, in: pristine).last) - 24
+    for place in (record - 16)..<(record + 24) {
+      var damaged = pristine
+      damaged[place] ^= 0x21
+      directory.overwriteData(damaged)
+      do throws(StorageError) {
+        let (storage, recovered) = try LogStorage.open(directory: directory.log, identity: someIdentity)
+        storage.close()
+        #expect(recovered.lastIndex == Index(3) || recovered.damage?.lastLost == Index(3), "byte \(place - record)")
+      } catch {
+        guard case .corruptFile = error else {
+          Issue.record("byte \(place - record): \(error)")
+          continue
+        }
+      }
+    }
   }
 
   @Test("Damage that appears while the log is open is found by the read that meets it")
@@ -91,14 +158,14 @@ struct CorruptionTests {
     let places = positions(of: Array("portcull".utf8), in: bytes).map { $0 - 8 }
     #expect(!places.isEmpty)
     for place in places {
-      bytes[place + 4] = 2
+      bytes[place + 4] = 3
       // The sum is over the record's key, 0, and what follows the sum: this much every format keeps to.
-      let summed = [UInt8](repeating: 0, count: 8) + bytes[(place + 4)..<(place + 40)]
+      let summed = [UInt8](repeating: 0, count: 8) + bytes[(place + 4)..<(place + 48)]
       let sum = summed.withUnsafeBytes { CRC32C.checksum($0) }
       withUnsafeBytes(of: sum.littleEndian) { bytes.replaceSubrange(place..<(place + 4), with: $0) }
     }
     directory.overwriteData(bytes)
-    let refusal = StorageError.newerFormat(path: directory.log, found: 2, supported: 1)
+    let refusal = StorageError.newerFormat(path: directory.log, found: 3, supported: 2)
     #expect(throws: refusal) { try directory.open() }
     #expect(throws: refusal) { try LogStorage.existingIdentity(directory: directory.log) }
   }

@@ -86,18 +86,6 @@ struct JournalTests {
     #expect(try directory.reopened(small).tail == entries(1...3))
   }
 
-  @Test("A damaged record with a whole one behind it was acknowledged: the log is refused, not cut")
-  func damaged() throws {
-    let directory = TemporaryDirectory()
-    try append(
-      [
-        [persist(1, term: 1, entries(1...3))], [persist(2, [entry(4, [UInt8](repeating: 0xAB, count: 24))])],
-        [persist(3, entries(5...5))],
-      ], in: directory)
-    #expect(directory.flipBit(inJournal: [UInt8](repeating: 0xAB, count: 24)) == 1)
-    #expect { try directory.reopened(small) } throws: { "\($0)".contains("journal") }
-  }
-
   @Test("Whatever is appended, settled, cut and reopened, the log is what a list would be", arguments: 1...20)
   func model(seed: UInt64) throws {
     let directory = TemporaryDirectory()

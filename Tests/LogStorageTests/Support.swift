@@ -19,23 +19,10 @@ final class TemporaryDirectory {
   }
 
   deinit {
-    for name in ["log/data.mdb", "log/lock.mdb", "log/owner.lock", "log/journal", "log", "file"] {
-      let full = path + "/" + name
-      if unlink(full) != 0 { rmdir(full) }
-    }
-    rmdir(path)
+    remove(path)
   }
 
-  func dataBytes() -> [UInt8] {
-    let file = fopen(dataFile, "r")
-    precondition(file != nil, "\(dataFile) is not there")
-    defer { fclose(file) }
-    fseek(file, 0, SEEK_END)
-    var bytes = [UInt8](repeating: 0, count: ftell(file))
-    rewind(file)
-    precondition(fread(&bytes, 1, bytes.count, file) == bytes.count, "\(dataFile) could not be read")
-    return bytes
-  }
+  func dataBytes() -> [UInt8] { contents(of: dataFile) }
 
   func overwriteData(_ bytes: [UInt8]) {
     let file = fopen(dataFile, "r+")
@@ -46,27 +33,70 @@ final class TemporaryDirectory {
 
   /// Changes one bit of the journal, at every place of `pattern`. Returns how many there were.
   func flipBit(inJournal pattern: [UInt8]) -> Int {
-    let path = log + "/journal"
-    guard let file = fopen(path, "r+") else { preconditionFailure("\(path) is not there") }
-    defer { fclose(file) }
-    fseek(file, 0, SEEK_END)
-    var bytes = [UInt8](repeating: 0, count: ftell(file))
-    rewind(file)
-    precondition(fread(&bytes, 1, bytes.count, file) == bytes.count, "the journal could not be read")
+    var bytes = contents(of: log + "/journal")
     let places = positions(of: pattern, in: bytes)
     for place in places { bytes[place + pattern.count / 2] ^= 0x10 }
-    rewind(file)
-    precondition(fwrite(bytes, 1, bytes.count, file) == bytes.count, "the journal could not be written")
+    LogStorageTests.write(bytes, to: log + "/journal")
     return places.count
   }
 
-  /// Changes one bit of every place where `pattern` is. Returns how many there were: LMDB leaves older copies of a page.
+  /// Changes one bit of every place where `pattern` is. Returns how many there were: LMDB leaves older copies of a
+  /// page.
   func flipBit(inEvery pattern: [UInt8]) -> Int {
     var bytes = dataBytes()
     let places = positions(of: pattern, in: bytes)
     for place in places { bytes[place + pattern.count / 2] ^= 0x10 }
     overwriteData(bytes)
     return places.count
+  }
+}
+
+/// Removes a directory with everything in it, or a file.
+func remove(_ path: String) {
+  for name in names(in: path) { remove(path + "/" + name) }
+  if unlink(path) != 0 { rmdir(path) }
+}
+
+/// The names in a directory, sorted; none where there is no directory.
+func names(in path: String) -> [String] {
+  guard let directory = opendir(path) else { return [] }
+  defer { closedir(directory) }
+  var names: [String] = []
+  while let entry = readdir(directory) {
+    names.append(withUnsafeBytes(of: entry.pointee.d_name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) })
+  }
+  return names.filter { $0 != "." && $0 != ".." }.sorted()
+}
+
+func contents(of path: String) -> [UInt8] {
+  guard let file = fopen(path, "r") else { preconditionFailure("\(path) is not there") }
+  defer { fclose(file) }
+  fseek(file, 0, SEEK_END)
+  var bytes = [UInt8](repeating: 0, count: ftell(file))
+  rewind(file)
+  precondition(fread(&bytes, 1, bytes.count, file) == bytes.count, "\(path) could not be read")
+  return bytes
+}
+
+/// Makes or replaces a file.
+func write(_ bytes: [UInt8], to path: String) {
+  guard let file = fopen(path, "w") else { preconditionFailure("\(path) cannot be made") }
+  defer { fclose(file) }
+  precondition(fwrite(bytes, 1, bytes.count, file) == bytes.count, "\(path) could not be written")
+}
+
+/// What a power cut at this instant would leave, if the system had written everything.
+func copy(_ source: String, to target: String) {
+  mkdir(target, 0o700)
+  for name in names(in: source) {
+    let full = source + "/" + name
+    var status = stat()
+    stat(full, &status)
+    if status.st_mode & S_IFMT == S_IFDIR {
+      copy(full, to: target + "/" + name)
+    } else {
+      write(contents(of: full), to: target + "/" + name)
+    }
   }
 }
 
@@ -88,11 +118,37 @@ func entries(_ indexes: ClosedRange<UInt64>, term: UInt64 = 1, payloadBytes: Int
 }
 
 func persist(
-  _ sequence: UInt64, term: UInt64? = nil, votedFor: UInt64? = nil, removeFrom: UInt64? = nil, _ entries: [Entry] = []
+  _ sequence: UInt64, term: UInt64? = nil, votedFor: UInt64? = nil, removeFrom: UInt64? = nil,
+  base: SnapshotPoint? = nil, isRepaired: Bool = false, _ entries: [Entry] = []
 ) -> Persist {
   Persist(
     sequence: sequence, hardState: term.map { HardState(term: Term($0), votedFor: votedFor.map { NodeID($0) }) },
-    removeFrom: removeFrom.map { Index($0) }, entries: entries)
+    removeFrom: removeFrom.map { Index($0) },
+    base: base.map { LogBase(index: $0.index, term: $0.term, clockMilliseconds: $0.clockMilliseconds) },
+    isRepaired: isRepaired, entries: entries)
+}
+
+/// The place of `entry(index, term:)`.
+func point(_ index: UInt64, term: UInt64 = 1) -> SnapshotPoint {
+  SnapshotPoint(
+    index: Index(index), term: Term(term), clockMilliseconds: index * 10,
+    membership: Membership(
+      voters: [Member(id: NodeID(1), address: [1, 2, 3]), Member(id: NodeID(2), address: [])],
+      learners: [Member(id: NodeID(9), address: [7])]))
+}
+
+extension LogStorage {
+  /// A snapshot of `bytes` bytes that depend on the place.
+  @discardableResult
+  func takeSnapshot(_ point: SnapshotPoint, bytes: Int = 1000) throws -> SnapshotDescription {
+    let writer = try snapshots.begin(point)
+    try writer.append(snapshotContent(point, bytes: bytes))
+    return try writer.finish()
+  }
+}
+
+func snapshotContent(_ point: SnapshotPoint, bytes: Int = 1000) -> [UInt8] {
+  (0..<bytes).map { UInt8(truncatingIfNeeded: ($0 &* 131) &+ Int(point.index.rawValue) &* 7 &+ ($0 >> 8)) }
 }
 
 extension TemporaryDirectory {

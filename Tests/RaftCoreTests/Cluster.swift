@@ -16,6 +16,10 @@ extension Message {
   var vote: RequestVote? { if case .requestVote(let request) = self { request } else { nil } }
   var voteResponse: VoteResponse? { if case .voteResponse(let response) = self { response } else { nil } }
   var commitAdvanced: CommitAdvanced? { if case .commitAdvanced(let advanced) = self { advanced } else { nil } }
+  var install: InstallSnapshot? { if case .installSnapshot(let install) = self { install } else { nil } }
+  var installResponse: InstallSnapshotResponse? {
+    if case .installSnapshotResponse(let response) = self { response } else { nil }
+  }
   var isTimeoutNow: Bool { if case .timeoutNow = self { true } else { false } }
 }
 
@@ -45,6 +49,18 @@ extension [Effect] {
     flatMap { effect -> [UInt64] in if case .readReady(let ids, _) = effect { ids } else { [] } }
   }
   var readIndexes: [RaftCore.Index] { compactMap { if case .readReady(_, let index) = $0 { index } else { nil } } }
+  var memberships: [Membership] {
+    compactMap { if case .membership(let membership) = $0 { membership } else { nil } }
+  }
+  var snapshotReads: [SnapshotRead] {
+    compactMap { if case .readSnapshot(let request) = $0 { request } else { nil } }
+  }
+  var stagedChunks: [SnapshotChunk] { compactMap { if case .stageSnapshot(let chunk) = $0 { chunk } else { nil } } }
+  var installs: [SnapshotDescription] {
+    compactMap { if case .installSnapshot(let description) = $0 { description } else { nil } }
+  }
+  var compactions: [RaftCore.Index] { compactMap { if case .compact(let index) = $0 { index } else { nil } } }
+  var isRepaired: Bool { contains { if case .repaired = $0 { true } else { false } } }
   var leaderships: [Leadership] {
     compactMap { if case .leadership(let leadership) = $0 { leadership } else { nil } }
   }
@@ -121,7 +137,7 @@ struct Cluster {
     var to: NodeID
   }
 
-  private(set) var nodes: [Raft]
+  var nodes: [Raft]
   var inbox: [Letter] = []
   /// Writes that a slow disk holds back, per node.
   var writes: [[Persist]]
@@ -133,6 +149,12 @@ struct Cluster {
   /// Everything that was delivered, for tests about what travels.
   var delivered: [Letter] = []
   var clockMilliseconds: UInt64 = 0
+  /// Set where nodes have real disks, so that they can be restarted and send snapshots (ClusterDisks.swift).
+  var disks: [Disk] = []
+  var founders = 0
+  var limits = Limits()
+  /// What disks have to say, in order.
+  var reports: [(node: UInt64, input: Input)] = []
 
   init(_ count: Int, limits: Limits = Limits(), restored: [Restored]? = nil) {
     nodes = (0..<count).map { position in
@@ -167,7 +189,7 @@ struct Cluster {
       case .commit(let index):
         let after = applied[position].last?.index ?? .beforeFirst
         applied[position] += nodes[position].cachedEntries(after: after, through: index) ?? []
-      default: break
+      default: if !disks.isEmpty { carryOut(effect, on: id) }
       }
     }
     return done
@@ -178,6 +200,9 @@ struct Cluster {
     while !isReached(self) {
       if let position = writes.indices.first(where: { canFinish($0) }) {
         finishWrites(of: UInt64(position) + 1)
+      } else if !reports.isEmpty {
+        let report = reports.removeFirst()
+        step(report.node, report.input)
       } else if !inbox.isEmpty {
         let letter = inbox.removeFirst()
         if isolated.contains(letter.from) || isolated.contains(letter.to) { continue }
@@ -205,6 +230,7 @@ struct Cluster {
   mutating func finishWrites(of id: UInt64) {
     let finished = writes[Int(id) - 1]
     writes[Int(id) - 1] = []
+    if !disks.isEmpty { for write in finished { disks[Int(id) - 1].apply(write) } }
     if let last = finished.last { step(id, .persisted(sequence: last.sequence)) }
   }
 

@@ -132,13 +132,14 @@ struct ElectionTests {
     #expect(raft.receive(.heartbeat(heartbeat), from: 2).sent.map(\.term) == [Term(5)])
   }
 
-  @Test("a node that is no member is not heard")
-  func strangersAreIgnored() {
+  @Test("a stranger gets a vote when no leader is alive: this node's configuration may be the older one")
+  func strangersGetVotes() {
     var raft = Raft(configuration: configuration(1, of: 3), restored: .empty)
-    let request = RequestVote(term: Term(9), lastIndex: Index(9), lastTerm: Term(9), isPreVote: false, isTransfer: true)
-    let effects = raft.receive(.requestVote(request), from: 8)
-    #expect(effects.isEmpty)
-    #expect(raft.term == Term(0))
+    let request = RequestVote(
+      term: Term(9), lastIndex: Index(9), lastTerm: Term(8), isPreVote: false, isTransfer: false)
+    let effects = raft.takeDurably(.received(.requestVote(request), from: NodeID(8)))
+    #expect(effects.sent(to: NodeID(8)).compactMap(\.voteResponse?.isGranted) == [true])
+    #expect(raft.term == Term(9))
   }
 
   @Test("a change of role, term or leader is announced once")

@@ -15,7 +15,8 @@ package struct Decoder: Sendable {
   /// Those of the pure rooms and of the log's files.
   package static let core: [Decoder] = [
     Decoder("commands", feedCommands), Decoder("apply", feedApply), Decoder("records", feedRecords),
-    Decoder("journal", feedJournal), Decoder("state", feedState), Decoder("outcomes", feedOutcomes),
+    Decoder("journal", feedJournal), Decoder("snapshots", feedSnapshots), Decoder("state", feedState),
+    Decoder("outcomes", feedOutcomes),
     Decoder("members", feedMembers),
   ]
 }
