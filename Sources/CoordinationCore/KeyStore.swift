@@ -43,7 +43,7 @@ extension KeyStore {
     let end = query.range.exclusiveEnd
     let total = (end.map(live.rank(of:)) ?? live.count) - live.rank(of: query.range.start)
     if query.countOnly { return RangeResult(versions: [], count: Int64(total), more: false) }
-    let stop = query.limit > 0 && query.inStoreOrder ? Int(query.limit) + 1 : Int.max
+    let stop = query.limit > 0 && query.inStoreOrder ? Int(min(query.limit, .max - 1)) + 1 : Int.max
     var found: [KeyVersion] = []
     found.reserveCapacity(min(total, stop))
     live.forEach(from: query.range.start, before: end) { _, version in

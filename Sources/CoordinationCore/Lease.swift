@@ -19,7 +19,7 @@ package struct Lease: Sendable {
   var waits = OrderedTree<WaitKey, Void>()
 
   package func remainingMilliseconds(at clockMilliseconds: UInt64) -> Int64 {
-    Int64(deadlineMilliseconds) - Int64(clockMilliseconds)
+    Int64(clamping: deadlineMilliseconds) - Int64(clamping: clockMilliseconds)
   }
 
   var deadlineKey: DeadlineKey<LeaseID> { DeadlineKey(deadlineMilliseconds: deadlineMilliseconds, id: id) }

@@ -14,17 +14,24 @@ extension Journal {
   private static let firstHeadBytes = 48
 
   func findingsInFirstFormat(after settled: UInt64) throws(StorageError) -> JournalFindings {
+    try Self.findingsInFirstFormat(of: try wholeFile(), after: settled)
+  }
+
+  /// The same of a journal's bytes.
+  static func findingsInFirstFormat(
+    of bytes: [UInt8], after settled: UInt64
+  ) throws(StorageError) -> JournalFindings {
     var findings = JournalFindings(newestSequence: settled)
-    let later = try wholeFile().withUnsafeBytes { bytes -> UInt64? in
+    let later = bytes.withUnsafeBytes { bytes -> UInt64? in
       var position = 0
-      while let found = Self.firstRecord(in: bytes, at: position), found.sequence == findings.newestSequence + 1 {
+      while let found = firstRecord(in: bytes, at: position), found.sequence == findings.newestSequence + 1 {
         findings.newestSequence = found.sequence
         findings.hardState = found.hardState ?? findings.hardState
         findings.entries += found.entries
         position = found.end
       }
-      while position + Self.firstHeadBytes <= bytes.count {
-        if let found = Self.firstRecord(in: bytes, at: position), found.sequence > findings.newestSequence + 1 {
+      while position + firstHeadBytes <= bytes.count {
+        if let found = firstRecord(in: bytes, at: position), found.sequence > findings.newestSequence + 1 {
           return found.sequence
         }
         position += 8

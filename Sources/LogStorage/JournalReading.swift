@@ -38,8 +38,12 @@ extension Journal {
   /// is.
   /// - Parameter end: the last index that the tree has.
   func findings(after settled: UInt64?, end: Index) throws(StorageError) -> JournalFindings {
-    let seed = sumSeed()
-    return try wholeFile().withUnsafeBytes { bytes in
+    Self.findings(in: try wholeFile(), seed: sumSeed(), after: settled, end: end)
+  }
+
+  /// The same of a journal's bytes.
+  static func findings(in bytes: [UInt8], seed: UInt32, after settled: UInt64?, end: Index) -> JournalFindings {
+    bytes.withUnsafeBytes { bytes in
       var findings = JournalFindings(newestSequence: settled ?? 0)
       var position = 0
       if settled != nil {

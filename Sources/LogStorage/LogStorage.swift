@@ -71,11 +71,12 @@ package final class LogStorage: Sendable {
     onStep: @escaping () -> Void
   ) throws(StorageError) -> (storage: LogStorage, recovered: Restored) {
     let directory = try LogDirectory(takingOver: path)
+    try makeTree(identity, in: path, options: options)
     let environment = try Environment(path: path, access: .readingAndWriting, options: options, freeSpace: freeSpace)
     try environment.clearStaleReaders()
     if try environment.read({ (transaction) throws(StorageError) in try transaction.isEmpty() }) {
-      // Either nothing was ever here, or making it ended in a crash before its one transaction was committed. The
-      // journal is made later than that.
+      // A version that made the tree in its place ended before its first transaction was committed. The journal was made
+      // later than that.
       guard !Journal.exists(in: path) else {
         throw .corruptFile(reason: "\(path) has a journal, and nothing in \(LogDirectory.dataFileName)")
       }
@@ -296,7 +297,7 @@ package final class LogStorage: Sendable {
 
   // MARK: Making and checking
 
-  private static func create(_ identity: Identity, in environment: Environment) throws(StorageError) {
+  static func create(_ identity: Identity, in environment: Environment) throws(StorageError) {
     try environment.write { (transaction) throws(StorageError) in
       try transaction.setIntegerKeys()
       try transaction.put(key: Key.identity, bytes: IdentityRecord.bytes) {

@@ -30,7 +30,7 @@ package enum TokenText {
   }
 
   /// Takes a token apart without verifying it.
-  static func split(_ token: String) throws(TokenError) -> Parts {
+  package static func split(_ token: String) throws(TokenError) -> Parts {
     guard token.utf8.count <= maximumBytes else { throw .tooLong(bytes: token.utf8.count, limit: maximumBytes) }
     let sections = token.utf8.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
     guard sections.count == 3 else { throw .malformed("it has \(sections.count) sections instead of 3") }
@@ -44,11 +44,11 @@ package enum TokenText {
     return Parts(kid: try kid(header: header), payload: payload, signature: signature, signed: signed)
   }
 
-  struct Parts {
-    let kid: String
-    let payload: [UInt8]
-    let signature: [UInt8]
-    let signed: [UInt8]
+  package struct Parts: Sendable {
+    package let kid: String
+    package let payload: [UInt8]
+    package let signature: [UInt8]
+    package let signed: [UInt8]
   }
 
   private static func kid(header: [UInt8]) throws(TokenError) -> String {
@@ -67,7 +67,7 @@ package enum TokenText {
   }
 
   /// Reads the claims of a payload whose signature was verified.
-  static func claims(payload: [UInt8], kid: String) throws(TokenError) -> VerifiedToken {
+  package static func claims(payload: [UInt8], kid: String) throws(TokenError) -> VerifiedToken {
     let value: JSONValue
     do throws(JSONError) {
       value = try StrictJSON.parse(payload)

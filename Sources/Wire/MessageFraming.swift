@@ -5,7 +5,7 @@ package import NIOCore
 package import SwiftProtobuf
 
 enum MessageFraming {
-  static let prefixBytes = 5
+  static let prefixBytes = MessageAssembler.prefixBytes
 
   /// The message with its prefix, encoded straight into the buffer that will be written.
   static func framed(_ message: some SwiftProtobuf.Message) throws(RPCStatus) -> ByteBuffer {
@@ -95,50 +95,5 @@ extension SwiftProtobuf.Message {
     } catch {
       throw RPCStatus(.internalError, "grpc: error unmarshalling request: \(error)")
     }
-  }
-}
-
-/// Puts messages together from the pieces in which they arrive. A message that lies whole in one piece is a slice of it.
-struct MessageAssembler {
-  private var pending: ByteBuffer?
-
-  /// Whether bytes of an unfinished message are waiting.
-  var isEmpty: Bool { (self.pending?.readableBytes ?? 0) == 0 }
-
-  mutating func append(_ piece: ByteBuffer) {
-    guard piece.readableBytes > 0 else { return }
-    if self.isEmpty {
-      self.pending = piece
-    } else {
-      self.pending?.writeImmutableBuffer(piece)
-    }
-  }
-
-  /// The next whole message, or nil when there is none yet. Throws as soon as a prefix announces too much, so a message
-  /// that is refused was never gathered.
-  mutating func next(limitBytes: Int) throws(RPCStatus) -> ByteBuffer? {
-    guard let waiting = self.pending,
-      let length = waiting.getInteger(at: waiting.readerIndex + 1, as: UInt32.self),
-      let compressed = waiting.getInteger(at: waiting.readerIndex, as: UInt8.self)
-    else { return nil }
-    guard compressed == 0 else {
-      throw RPCStatus(.unimplemented, "compressed messages are not supported; send with grpc-encoding identity")
-    }
-    guard Int(length) <= limitBytes else {
-      throw RPCStatus(.resourceExhausted, "grpc: received message larger than max (\(length) vs. \(limitBytes))")
-    }
-    let whole = MessageFraming.prefixBytes + Int(length)
-    guard waiting.readableBytes >= whole else {
-      // Room for the rest at once, rather than growing piece by piece.
-      self.pending?.reserveCapacity(minimumWritableBytes: whole - waiting.readableBytes)
-      return nil
-    }
-    let message = waiting.getSlice(at: waiting.readerIndex + MessageFraming.prefixBytes, length: Int(length))
-    if waiting.readableBytes == whole {
-      self.pending = nil
-    } else {
-      self.pending?.moveReaderIndex(forwardBy: whole)
-    }
-    return message
   }
 }

@@ -1,9 +1,9 @@
 // The headers that open a call, read once.
 
-import NIOCore
+package import NIOCore
 import NIOHPACK
 
-struct RequestHead {
+package struct RequestHead {
   var path = ""
   var deadline: NIODeadline?
   /// Whether there is a header whose name begins with `portcullis-`: most calls have none, and need not look for them.
@@ -53,7 +53,7 @@ struct RequestHead {
   }
 
   /// `grpc-timeout`: at most eight digits and a unit (gRPC over HTTP/2, "Requests").
-  static func timeout(_ value: String) -> TimeAmount? {
+  package static func timeout(_ value: String) -> TimeAmount? {
     guard let unit = value.utf8.last else { return nil }
     let digits = value.utf8.dropLast()
     guard !digits.isEmpty, digits.count <= 8 else { return nil }
@@ -75,7 +75,7 @@ struct RequestHead {
   }
 
   /// The same for sending: the finest unit that eight digits hold, rounded up so that the peer never gives up first.
-  static func timeout(_ amount: TimeAmount) -> String {
+  package static func timeout(_ amount: TimeAmount) -> String {
     let nanoseconds = max(amount.nanoseconds, 0)
     let limit: Int64 = 99_999_999
     let units: [(divisor: Int64, name: String)] = [

@@ -135,8 +135,12 @@ struct GatewayRoutes: Sendable {
 
   private func statements(_ request: Request) async throws -> [SQLStatement] {
     let body = try await request.body.collect(upTo: limits.bodyBytes)
-    return try StatementReading.statements(
-      body: Array(buffer: body), limit: limits.engine.statementsPerRequest)
+    do throws(UnreadableStatements) {
+      return try StatementReading.statements(
+        body: Array(buffer: body), limit: limits.engine.statementsPerRequest)
+    } catch {
+      throw Problem.badRequest(error.detail)
+    }
   }
 
   private func problem(_ failure: RequestFailure, _ database: FencedDatabase, _ context: Context) -> Problem {

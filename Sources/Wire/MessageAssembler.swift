@@ -1,0 +1,54 @@
+// The receiving side of gRPC's message framing (MessageFraming.swift): bytes from anybody, in pieces of any size.
+//
+// It must never hold more than one message that is within the limit.
+
+package import NIOCore
+
+/// Puts messages together from the pieces in which they arrive. A message that lies whole in one piece is a slice of it.
+package struct MessageAssembler {
+  package static let prefixBytes = 5
+
+  private var pending: ByteBuffer?
+
+  package init() {}
+
+  /// Whether bytes of an unfinished message are waiting.
+  package var isEmpty: Bool { (self.pending?.readableBytes ?? 0) == 0 }
+
+  package mutating func append(_ piece: ByteBuffer) {
+    guard piece.readableBytes > 0 else { return }
+    if self.isEmpty {
+      self.pending = piece
+    } else {
+      self.pending?.writeImmutableBuffer(piece)
+    }
+  }
+
+  /// The next whole message, or nil when there is none yet. Throws as soon as a prefix announces too much, so a message
+  /// that is refused was never gathered.
+  package mutating func next(limitBytes: Int) throws(RPCStatus) -> ByteBuffer? {
+    guard let waiting = self.pending,
+      let length = waiting.getInteger(at: waiting.readerIndex + 1, as: UInt32.self),
+      let compressed = waiting.getInteger(at: waiting.readerIndex, as: UInt8.self)
+    else { return nil }
+    guard compressed == 0 else {
+      throw RPCStatus(.unimplemented, "compressed messages are not supported; send with grpc-encoding identity")
+    }
+    guard Int(length) <= limitBytes else {
+      throw RPCStatus(.resourceExhausted, "grpc: received message larger than max (\(length) vs. \(limitBytes))")
+    }
+    let whole = Self.prefixBytes + Int(length)
+    guard waiting.readableBytes >= whole else {
+      // Room for the rest at once, rather than growing piece by piece.
+      self.pending?.reserveCapacity(minimumWritableBytes: whole - waiting.readableBytes)
+      return nil
+    }
+    let message = waiting.getSlice(at: waiting.readerIndex + Self.prefixBytes, length: Int(length))
+    if waiting.readableBytes == whole {
+      self.pending = nil
+    } else {
+      self.pending?.moveReaderIndex(forwardBy: whole)
+    }
+    return message
+  }
+}

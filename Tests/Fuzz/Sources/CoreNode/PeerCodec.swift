@@ -1,0 +1,1 @@
+../../../../Sources/CoreNode/Peers/PeerCodec.swift

@@ -1,0 +1,1 @@
+../../../../Sources/Gateway/Engine/Requests.swift

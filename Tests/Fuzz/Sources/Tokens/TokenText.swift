@@ -1,0 +1,1 @@
+../../../../Sources/Tokens/TokenText.swift

@@ -1,0 +1,1 @@
+../../../../Sources/Wire/RPCStatus.swift
