@@ -1,0 +1,44 @@
+// Owns corners where changes of membership, snapshots and compaction meet, each as an example.
+// Must never: hold what a file of its own already covers.
+
+import RaftCore
+import Testing
+
+@Suite("Corners of membership and snapshots")
+struct CornerTests {
+  private func request(_ change: MembershipChange, id: UInt64) -> Input {
+    .propose([
+      Proposal(id: id, kind: .membership, payload: MembershipRequest(change: change, context: []).encoded())
+    ])
+  }
+
+  /// Delivers everything between a leader 1 and a learner 2 until nothing is said any more.
+  private func exchange(_ leader: inout Raft, _ learner: inout Raft, _ effects: [Effect]) {
+    var toLearner = effects.sent(to: NodeID(2))
+    while let message = toLearner.first {
+      toLearner.removeFirst()
+      for answer in learner.takeDurably(.received(message, from: NodeID(1))).sent(to: NodeID(1)) {
+        toLearner += leader.takeDurably(.received(answer, from: NodeID(2))).sent(to: NodeID(2))
+      }
+    }
+  }
+
+  @Test("a learner that has everything can be promoted after its connection broke, though nothing new is written")
+  func promotionInAnIdleCluster() {
+    var leader = Raft(configuration: configuration(1, of: 1), restored: .empty)
+    var learner = Raft(
+      configuration: Configuration(
+        id: NodeID(2), membership: .nobody, heartbeatTicks: heartbeatTicks, electionTicks: electionTicks, seed: 3),
+      restored: .empty)
+    _ = leader.takeDurably(.tick)
+    let added = leader.takeDurably(request(.addLearner(Member(id: NodeID(2), address: [])), id: 1))
+    exchange(&leader, &learner, added)
+    #expect(learner.durableIndex == leader.lastIndex)
+    exchange(&leader, &learner, leader.takeDurably(.unreachable(NodeID(2))))
+    for _ in 0..<(3 * heartbeatTicks) { exchange(&leader, &learner, leader.takeDurably(.tick)) }
+    #expect(leader.status.peers.first?.isReplicating == true)
+    let promoted = leader.takeDurably(request(.promote(NodeID(2)), id: 2))
+    #expect(promoted.refusals.isEmpty)
+    #expect(leader.membership.isVoter(NodeID(2)))
+  }
+}
