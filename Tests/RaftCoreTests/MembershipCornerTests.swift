@@ -41,4 +41,18 @@ struct CornerTests {
     #expect(promoted.refusals.isEmpty)
     #expect(leader.membership.isVoter(NodeID(2)))
   }
+
+  @Test("a log that begins behind its snapshot is restored when its first run begins with its first entry")
+  func restoredBehindASnapshotOfTheSameTerm() {
+    let point = SnapshotPoint(
+      index: Index(10), term: Term(5), clockMilliseconds: 10, membership: configuration(1, of: 3).membership)
+    let raft = Raft(
+      configuration: configuration(1, of: 3),
+      restored: Restored(
+        hardState: HardState(term: Term(5), votedFor: nil), firstIndex: Index(11), lastIndex: Index(12),
+        termRuns: [TermRun(first: Index(11), term: Term(5))], tail: [entry(11, term: 5), entry(12, term: 5)],
+        lastClockMilliseconds: 12, snapshot: point))
+    #expect(raft.lastIndex == Index(12))
+    #expect(raft.commit == Index(10))
+  }
 }
