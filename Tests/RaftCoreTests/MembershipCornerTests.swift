@@ -55,4 +55,40 @@ struct CornerTests {
     #expect(raft.lastIndex == Index(12))
     #expect(raft.commit == Index(10))
   }
+
+  @Test("a compaction that a snapshot overtook does not take away the time that followers are given later")
+  func overtakenCompaction() {
+    let founding = configuration(2, of: 3).membership
+    var raft = Raft(
+      configuration: configuration(2, of: 3, limits: Limits(trailingEntries: 0, maxCompactionHoldTicks: 20)),
+      restored: .empty)
+    // Three entries are committed and in a snapshot, and this node's disk has none of them yet.
+    let heartbeat = Message.heartbeat(Heartbeat(term: Term(1), commit: .beforeFirst, readContext: 0))
+    _ = raft.takeDurably(.received(heartbeat, from: NodeID(1)))
+    let entries = (1...3).map { entry($0, term: 1) }
+    _ = raft.receive(append(term: 1, after: 0, 0, entries, commit: 3), from: 1)
+    let early = SnapshotPoint(index: Index(3), term: Term(1), clockMilliseconds: 3, membership: founding)
+    _ = raft.take(.snapshotTaken(early))
+    let point = SnapshotPoint(index: Index(10), term: Term(1), clockMilliseconds: 10, membership: founding)
+    let description = SnapshotDescription(point: point, totalBytes: 1, checksum: 7)
+    let chunk = SnapshotChunk(description: description, offset: 0, bytes: [1])
+    _ = raft.receive(.installSnapshot(InstallSnapshot(term: Term(1), chunk: chunk)), from: 1)
+    _ = raft.take(.snapshotStaged(description, through: 1))
+    _ = raft.takeDurably(.snapshotReady(description))
+    #expect(raft.firstIndex == Index(11))
+
+    for _ in 0..<(3 * electionTicks) { _ = raft.takeDurably(.tick) }
+    let yes = { Message.voteResponse(VoteResponse(term: Term(2), isPreVote: $0, isGranted: true)) }
+    _ = raft.takeDurably(.received(yes(true), from: NodeID(1)))
+    _ = raft.takeDurably(.received(yes(false), from: NodeID(1)))
+    #expect(raft.role == .leader)
+    let matched = { Message.appendResponse(AppendResponse(term: Term(2), outcome: .matched(through: Index($0)))) }
+    _ = raft.takeDurably(.received(matched(10), from: NodeID(3)))
+    _ = raft.takeDurably(.received(matched(11), from: NodeID(1)))
+    #expect(raft.commit == Index(11))
+    _ = raft.takeDurably(.applied(through: Index(11)))
+    let late = SnapshotPoint(index: Index(11), term: Term(2), clockMilliseconds: 11, membership: founding)
+    _ = raft.takeDurably(.snapshotTaken(late))
+    #expect(raft.firstIndex == Index(11), "node 3 is served from the log and still needs entry 11")
+  }
 }
