@@ -91,4 +91,34 @@ struct CornerTests {
     _ = raft.takeDurably(.snapshotTaken(late))
     #expect(raft.firstIndex == Index(11), "node 3 is served from the log and still needs entry 11")
   }
+
+  @Test("a leader whose removal is in no other log stands again, for nobody else could be elected")
+  func removedButNotCommitted() {
+    var raft = Raft(configuration: configuration(1, of: 2), restored: .empty)
+    func receive(_ message: Message) -> [Effect] { raft.takeDurably(.received(message, from: NodeID(2))) }
+    func elect(_ term: UInt64) {
+      for _ in 0..<(3 * electionTicks) where raft.role != .preCandidate { _ = raft.takeDurably(.tick) }
+      for isPreVote in [true, false] {
+        _ = receive(.voteResponse(VoteResponse(term: Term(term), isPreVote: isPreVote, isGranted: true)))
+      }
+    }
+    func matched(_ term: UInt64, _ index: UInt64) -> Message {
+      .appendResponse(AppendResponse(term: Term(term), outcome: .matched(through: Index(index))))
+    }
+    elect(1)
+    _ = receive(matched(1, 1))
+    _ = raft.takeDurably(request(.remove(NodeID(1)), id: 1))
+    // Node 2 has the joint configuration, so it needs the vote of node 1, whose log holds the final one besides.
+    _ = receive(matched(1, 2))
+    #expect(raft.lastIndex == Index(3) && !raft.membership.contains(NodeID(1)))
+    for _ in 0..<(3 * electionTicks) where raft.role == .leader { _ = raft.takeDurably(.tick) }
+    #expect(raft.role == .follower)
+
+    elect(2)
+    #expect(raft.role == .leader)
+    _ = receive(matched(2, 4))
+    #expect(raft.commit == Index(4))
+    #expect(raft.role == .follower, "node 2 leads from here on")
+    for _ in 0..<(3 * electionTicks) { #expect(raft.takeDurably(.tick).sent.isEmpty) }
+  }
 }
