@@ -39,8 +39,16 @@ extension Raft {
 
   // MARK: Standing
 
-  /// A node that was removed, that waits to be added, that lost entries or that could not write its own must not lead.
-  private var mayStand: Bool { membership.isVoter(id) && damage == nil && isStorageWritable }
+  /// A node that was removed for good, that waits to be added, that lost entries or that could not write its own must
+  /// not lead.
+  private var mayStand: Bool { isNeeded && damage == nil && isStorageWritable }
+
+  /// A voter that a configuration leaves out is needed until that is known to be committed: the others may still have
+  /// the joint one, need its vote, and be refused it for a log that ends before its own. Then only it can lead, which
+  /// ends as with any leader that is no longer a member (dissertation, section 4.2.2).
+  private var isNeeded: Bool {
+    membership.isVoter(id) || (history.newest.index > commit && history.membership(at: commit).isVoter(id))
+  }
 
   private mutating func campaign(isTransfer: Bool) {
     if isTransfer || membership.isAlone(id) {

@@ -202,6 +202,16 @@ extension Raft {
       sendAppend(to: position, [], sizeBytes: 0)
     }
     if leading.peers[position].state == .snapshot { resumeSnapshot(position) }
+    askWithoutEntries(position)
+  }
+
+  /// A connection that broke leaves a follower in `probe`. Where it has everything no entry would ever ask it whether
+  /// it agrees, so it would not be told of commits, and a learner could not be promoted, until something is written.
+  private mutating func askWithoutEntries(_ position: Int) {
+    let peer = leading.peers[position]
+    guard peer.state == .probe, peer.next > log.lastIndex, peer.maySend(within: limits) else { return }
+    sendAppend(to: position, [], sizeBytes: 0)
+    leading.peers[position].asked(tick: ticks)
   }
 
   mutating func unreachable(_ peer: NodeID) {

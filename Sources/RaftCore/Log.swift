@@ -19,7 +19,9 @@ struct Log: Sendable {
     runs = restored.termRuns
     if let snapshot = restored.snapshot, snapshot.index == firstIndex.previous, runs.first?.first != snapshot.index {
       // The snapshot knows the term of the entry that the log begins behind.
-      runs.removeAll { $0.first <= snapshot.index || $0.term == snapshot.term }
+      runs.removeAll { $0.first <= snapshot.index }
+      // The entries behind it may be of the same term, and then they are of the same run.
+      if runs.first?.term == snapshot.term { runs.removeFirst() }
       runs.insert(TermRun(first: snapshot.index, term: snapshot.term), at: 0)
       lastClockMilliseconds = max(lastClockMilliseconds, snapshot.clockMilliseconds)
     }

@@ -94,6 +94,8 @@ extension Raft {
       ledger.reset(to: base, committed: commit)
       history = MembershipHistory(base: point.index, point.membership)
       adoptMembership()
+      // What was to be removed went with the log.
+      compaction = nil
     }
     commit = point.index
     appliedThrough = max(appliedThrough, commit)
