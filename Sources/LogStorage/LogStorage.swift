@@ -155,8 +155,8 @@ package final class LogStorage: Sendable {
   ) throws(StorageError) -> (began: UInt64, ended: UInt64) {
     var flushBegan = MonotonicClock.nanoseconds()
     var rest = batch[...]
+    batch.forEach(checkBase)
     while let first = rest.first {
-      checkBase(first)
       if let cut = first.cutsFrom, log.entries(from: cut) > truncationStepEntries {
         try shorten(&log, to: cut, hardState: first.hardState)
       }

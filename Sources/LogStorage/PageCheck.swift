@@ -58,6 +58,7 @@ struct PageCheck {
     guard flags & ~Self.dirtyFlags == Self.leafFlag, lower >= Self.headerBytes, lower <= upper, upper <= pageBytes
     else { return "a page is no leaf" }
     var bytes = 0
+    var lastKey: UInt64?
     for place in stride(from: Self.headerBytes, to: lower, by: 2) {
       let node = Int(page.integer(at: place) as UInt16)
       guard node >= upper, node + Self.nodeHeaderBytes + Self.keyBytes <= pageBytes else {
@@ -68,6 +69,9 @@ struct PageCheck {
       guard page.integer(at: node + 6) == UInt16(Self.keyBytes), nodeFlags & ~Self.bigFlag == 0 else {
         return "a node is not one of this tree"
       }
+      let key: UInt64 = page.integer(at: node + Self.nodeHeaderBytes)
+      guard lastKey.map({ $0 < key }) ?? true else { return "the keys of a page do not rise" }
+      lastKey = key
       let inPage = nodeFlags == 0 ? valueBytes : 8
       bytes += (Self.nodeHeaderBytes + Self.keyBytes + inPage + 1) & ~1
     }

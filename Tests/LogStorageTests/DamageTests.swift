@@ -16,7 +16,7 @@ func sealed(key: UInt64, _ rest: [UInt8]) -> [UInt8] {
 
 @Suite("What a disk has lost is remembered until it is repaired")
 struct DamageTests {
-  private let noSteps = LogStorage.Options(fileStepBytes: 0)
+  private let noSteps = LogStorage.Options(fileStepBytes: 0, diskReserveBytes: 0, journalBytes: 64 << 10)
 
   private func marked(_ index: UInt64) -> [UInt8] { Array("payload-of-entry-\(index)-in-the-log".utf8) }
 
@@ -50,7 +50,7 @@ struct DamageTests {
 
   @Test("A crash after any step of the cut leads to the same log and the same damage")
   func crashAtEachStep() throws {
-    let options = LogStorage.Options(fileStepBytes: 0, truncationStepEntries: 7)
+    let options = LogStorage.Options(fileStepBytes: 0, journalBytes: 64 << 10, truncationStepEntries: 7)
     let directory = try damagedLog(60, at: 21, options)
     let copies = TemporaryDirectory()
     var steps = 0
@@ -193,7 +193,7 @@ struct DamageTests {
     damageSnapshot(1, of: directory)
     let copies = TemporaryDirectory()
     var steps = 0
-    let options = LogStorage.Options(fileStepBytes: 0, truncationStepEntries: 5)
+    let options = LogStorage.Options(fileStepBytes: 0, journalBytes: 64 << 10, truncationStepEntries: 5)
     let (storage, recovered) = try LogStorage.open(
       directory: directory.log, identity: someIdentity, options: options,
       onStep: {

@@ -5,7 +5,7 @@ import Testing
 
 @Suite("A journal's torn end is cut, its damaged middle is damage")
 struct JournalDamageTests {
-  private let small = LogStorage.Options(fileStepBytes: 0, journalBytes: 64 << 10)
+  private let small = LogStorage.Options(fileStepBytes: 0, diskReserveBytes: 0, journalBytes: 64 << 10)
   private let headBytes = 56
 
   /// Three batches in the journal: five entries with a new term, three entries, two entries with a new term and vote.
