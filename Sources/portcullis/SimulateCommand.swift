@@ -72,8 +72,10 @@ struct Simulate: AsyncParsableCommand {
     var found: (seed: UInt64, violation: Violation)?
     let began = ContinuousClock.now
     var next = first
+    LastWords.beReady()
     for _ in 0..<count {
       if let minutes, elapsed(since: began) >= minutes * 60 { break }
+      LastWords.are("seed \(next) ended the process. Replay: \(replay(next))\n")
       var simulator = Simulator(seed: next, options: options)
       let report = simulator.run(reader: trace ? { print($0) } : nil)
       summary.add(report)
@@ -106,13 +108,38 @@ struct Simulate: AsyncParsableCommand {
     for line in summary.lines(wallSeconds: wallSeconds) { print(line) }
   }
 
+  private func replay(_ seed: UInt64) -> String {
+    var command = "portcullis simulate --seed \(seed) --seeds 1 --trace"
+    if let nodes { command += " --nodes \(nodes)" }
+    if let rate { command += " --rate \(rate)" }
+    if let plantedBug { command += " --planted-bug \(plantedBug)" }
+    return command
+  }
+
   private func failure(_ found: (seed: UInt64, violation: Violation)) -> CommandFailure {
-    var replay = "portcullis simulate --seed \(found.seed) --seeds 1 --trace"
-    if let nodes { replay += " --nodes \(nodes)" }
-    if let rate { replay += " --rate \(rate)" }
-    if let plantedBug { replay += " --planted-bug \(plantedBug)" }
-    return CommandFailure(
+    CommandFailure(
       Commands.ExitCode.failed,
-      "seed \(found.seed): \(found.violation.rule): \(found.violation.detail). Replay: \(replay)")
+      "seed \(found.seed): \(found.violation.rule): \(found.violation.detail). Replay: \(replay(found.seed))")
+  }
+}
+
+/// A core that finds its own invariants broken ends the process, before anything could be reported. What is then said is
+/// prepared beforehand, for a signal handler may do next to nothing.
+private enum LastWords {
+  /// Written between runs by the one thread that runs them; read by a handler on that same thread.
+  nonisolated(unsafe) private static var text: UnsafeMutablePointer<CChar>?
+
+  static func are(_ line: String) {
+    free(text)
+    text = strdup(line)
+  }
+
+  static func beReady() {
+    for trap in [SIGILL, SIGTRAP] {
+      _ = signal(trap) { number in
+        if let text = LastWords.text { _ = write(STDERR_FILENO, text, strlen(text)) }
+        _ = signal(number, SIG_DFL)
+      }
+    }
   }
 }

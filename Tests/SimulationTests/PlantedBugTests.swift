@@ -1,43 +1,85 @@
-// A checker that never fails proves nothing: each of these bugs must set off the right alarm.
+// A checker that never fails proves nothing: each of these bugs must set off the right alarm, and soon.
 
-import RaftCore
 import Simulation
 import Testing
 
 @Suite("Planted bugs prove the alarm")
 struct PlantedBugTests {
-  @Test("every planted bug is found within a hundred seeds", arguments: PlantedBug.allCases)
+  private static let options = SimulationOptions(livenessMilliseconds: 10_000)
+
+  private static func options(_ bug: PlantedBug) -> SimulationOptions {
+    var options = Self.options
+    options.plantedBug = bug
+    return options
+  }
+
+  @Test("there are at least twenty")
+  func enough() { #expect(PlantedBug.allCases.count >= 20) }
+
+  @Test("a canary dies in every world")
+  func canary() {
+    for seed in 1...50 as ClosedRange<UInt64> {
+      var simulator = Simulator(seed: seed, options: Self.options(.canary))
+      let violation = simulator.run().violation
+      #expect(violation?.rule == "the canary sings", "seed \(seed)")
+      #expect(violation?.lastEvents.isEmpty == false)
+    }
+  }
+
+  @Test("every planted bug is found within its number of seeds, by the right rule", arguments: PlantedBug.allCases)
   func found(bug: PlantedBug) {
-    let options = SimulationOptions(livenessMilliseconds: 10_000, plantedBug: bug)
-    for seed in 1...100 as ClosedRange<UInt64> {
-      var simulator = Simulator(seed: seed, options: options)
+    for seed in 1...bug.seedsToDetect {
+      var simulator = Simulator(seed: seed, options: Self.options(bug))
       guard let violation = simulator.run().violation else { continue }
       #expect(!violation.lastEvents.isEmpty)
-      #expect(Self.rules(for: bug).contains(violation.rule), "seed \(seed) broke \(violation.rule)")
-      var sound = Simulator(seed: seed, options: SimulationOptions())
-      #expect(sound.run().violation == nil, "seed \(seed) must find nothing where there is nothing")
+      #expect(bug.rules.contains(violation.rule), "seed \(seed) broke \(violation.rule)")
       return
     }
     Issue.record("no seed noticed \(bug)")
   }
+}
+
+extension PlantedBug {
+  /// docs/simulation.md has the table of what was measured; these are bounds with room above it.
+  fileprivate var seedsToDetect: UInt64 { 100 }
 
   /// The rules by which a bug may come to light. Anything else would be an alarm for the wrong reason.
-  private static func rules(for bug: PlantedBug) -> Set<String> {
-    switch bug {
-    case .voteNotPersisted, .voteForged: ["at most one leader a term", "a leader has every committed entry"]
-    case .termNotPersisted:
-      ["at most one leader a term", "a leader has every committed entry", "a committed entry never changes"]
-    case .reportedBeforeDurable: ["what is committed is on a quorum of disks", "what was reported durable can be read"]
-    case .acknowledgementForged: ["what is committed is on a quorum of disks"]
-    case .diskForgets:
-      [
-        "a leader has every committed entry", "what is committed is on a quorum of disks",
-        "a healed cluster makes progress", "at most one leader a term", "logs match",
-      ]
-    case .payloadChanged: ["logs match"]
+  fileprivate var rules: Set<String> {
+    switch self {
+    case .canary: ["the canary sings"]
+    case .voteNotPersisted, .termNotPersisted, .voteForged: Self.elections
+    case .reportedBeforeDurable, .fullDiskAcknowledges:
+      ["what is committed is on a quorum of disks", "what was reported durable can be read"]
+    case .diskForgets: Self.elections.union(["what is committed is on a quorum of disks", "logs match", Self.stuck])
+    case .acknowledgementForged, .learnerCounted, .jointOneSided: ["what is committed is on a quorum of disks"]
+    case .payloadChanged: ["logs match", "a log begins behind a committed entry"]
     case .proposalRepeated: ["a proposal is applied at most once", "a refused proposal is never applied"]
-    case .readFromMemory, .readBeforeApplied, .confirmationForged: ["a read is never stale"]
-    case .diskFallsSilent: ["a healed cluster makes progress"]
+    case .priorTermCounted: Self.elections
+    case .damageIgnored:
+      Self.elections.union(["an impaired node does not vote", "an impaired node does not stand"])
+    case .fullDiskUnnoticed: ["writes follow each other and fit"]
+    case .snapshotMembershipWrong: ["a snapshot holds the members of its point"]
+    case .applySkippedAfterInstall: Self.states
+    case .readFromMemory, .readBeforeApplied, .confirmationForged, .oldRoundConfirms: ["a read is never stale"]
+    case .executedTwice: ["a named request is executed once"]
+    case .leaseExpiresEarly, .generationIgnored, .deadlineFromAnswer:
+      ["a lease never ends before its holder's own deadline"]
+    case .releaseIgnoresNumber:
+      ["a lease never ends before its holder's own deadline", "authority is that of the model", "a scope has one holder"]
+    case .fenceRefusesEqual: ["only the stale are refused"]
+    case .fenceCheckedEarly: ["a gateway's accepted numbers never fall", "only the stale are refused"]
+    case .floorNotDurable: ["a floor outlives a crash"]
+    case .incarnationIgnored: ["a gateway's accepted numbers never fall", "only the stale are refused"]
+    case .watchSkipsRevision, .watchResumesFromHeader: ["a watch is a contiguous slice of the log"]
+    case .diskFallsSilent: [Self.stuck]
     }
   }
+
+  private static let stuck = "a healed cluster makes progress"
+  private static let elections: Set<String> = [
+    "at most one leader a term", "a leader has every committed entry", "a committed entry never changes",
+  ]
+  private static let states: Set<String> = [
+    "what is applied has one outcome", "nodes that applied the same have the same state", "a read sees the newest write",
+  ]
 }
