@@ -17,6 +17,7 @@ let pureRooms: [Target] = [
     dependencies: [.product(name: "DequeModule", package: "swift-collections")]),
   .target(name: "CoordinationCore"),
   .target(name: "FencingCore"),
+  .target(name: "Linearizability"),
   .target(
     name: "Measurement",
     dependencies: [.product(name: "Histogram", package: "hdrhistogram-swift")]),
@@ -125,6 +126,7 @@ let testTargets: [Target] = [
   tests(of: "RaftCore"),
   tests(of: "CoordinationCore"),
   tests(of: "FencingCore"),
+  tests(of: "Linearizability"),
   tests(of: "Measurement"),
   tests(of: "Simulation", with: ["RaftCore"]),
   tests(of: "LogStorage", with: ["RaftCore"]),

@@ -2,7 +2,8 @@
 //
 // Format of an entry's payload, all integers little-endian or LEB128:
 //   format u8 = 1 · origin node u64 · request id u64 · kind u8 · body
-// The origin and its request id let the node that a client talks to find the caller when it applies the entry; they
+//   format u8 = 2 · origin node u64 · request id u64 · client · sequence · kind u8 · body
+// The second form is a request that is to be executed once, however often it is in the log (ExactlyOnce.swift). The origin and its request id let the node that a client talks to find the caller when it applies the entry; they
 // mean nothing to the state. A kind, once released, keeps its number and its body for ever: old logs are read by new
 // versions.
 
@@ -19,6 +20,11 @@ package enum Command: Sendable {
   case release(scope: Key, number: Revision)
   case cancelWait(scope: Key, ticket: Ticket)
   case registerNode(NodeRecord)
+  /// The node is no member any more.
+  case forgetNode(UInt64)
+  /// Begins the memory of a client's requests. The entry's index becomes its id.
+  case openClient(ttlMilliseconds: Int64)
+  case expireClient(ClientExpiryCandidate)
   /// Changes nothing: its entry carries the cluster clock into the log of an idle cluster, so that a restart of every
   /// node does not give leases more than the time since the last mark.
   case markClock
@@ -28,21 +34,29 @@ package enum Command: Sendable {
 package struct Envelope: Sendable {
   package let origin: UInt64
   package let request: UInt64
+  /// The name under which the request is executed at most once, if it has one.
+  package let name: ClientSequence?
   package let command: Command
 
-  package init(origin: UInt64, request: UInt64, command: Command) {
+  package init(origin: UInt64, request: UInt64, name: ClientSequence? = nil, command: Command) {
     self.origin = origin
     self.request = request
+    self.name = name
     self.command = command
   }
 
-  static var format: UInt8 { 1 }
+  private static var format: UInt8 { 1 }
+  private static var formatWithName: UInt8 { 2 }
 
   package func encoded() -> Bytes {
     var out = ByteWriter(capacity: 64 + command.weight)
-    out.byte(Self.format)
+    out.byte(name == nil ? Self.format : Self.formatWithName)
     out.fixed(origin)
     out.fixed(request)
+    if let name {
+      out.number(name.client)
+      out.number(name.sequence)
+    }
     command.encode(into: &out)
     return out.bytes
   }
@@ -52,12 +66,18 @@ package struct Envelope: Sendable {
   package static func decode(_ payload: Bytes) throws(RequestError) -> Envelope {
     try payload.withBytes { (input: inout ByteReader) throws(RequestError) -> Envelope in
       let format = try input.byte()
-      guard format == Self.format else { throw .malformedCommand("format \(format), this version reads 1") }
+      guard format == Self.format || format == Self.formatWithName else {
+        throw .malformedCommand("format \(format), this version reads 1 and 2")
+      }
       let origin = try input.fixed()
       let request = try input.fixed()
+      var name: ClientSequence?
+      if format == Self.formatWithName {
+        name = ClientSequence(client: try input.number(), sequence: try input.number())
+      }
       let command = try Command.decode(from: &input)
       guard input.isAtEnd else { throw .malformedCommand("\(input.left) bytes after the command") }
-      return Envelope(origin: origin, request: request, command: command)
+      return Envelope(origin: origin, request: request, name: name, command: command)
     }
   }
 
@@ -75,7 +95,8 @@ extension Command {
     case put = 1, delete, transaction, compact
     case leaseGrant = 16, leaseRevoke, leaseRenew, leaseExpire
     case acquire = 32, release, cancelWait
-    case registerNode = 48, markClock
+    case registerNode = 48, markClock, registerNodeWithBirth, forgetNode
+    case openClient = 64, expireClient
   }
 
   /// Roughly the bytes that the body takes, so that one allocation holds it.
@@ -108,12 +129,19 @@ extension Command {
       out.byte(Kind.release.rawValue); out.data(scope.bytes); out.signed(number)
     case .cancelWait(let scope, let ticket):
       out.byte(Kind.cancelWait.rawValue); out.data(scope.bytes); out.number(ticket)
-    case .registerNode(let key):
-      out.byte(Kind.registerNode.rawValue)
-      out.number(key.node)
-      out.data(Bytes(key.keyID.utf8))
-      out.data(key.publicKey)
-      out.data(Bytes(key.clientURL.utf8))
+    case .registerNode(let record):
+      out.byte((record.birth == 0 ? Kind.registerNode : .registerNodeWithBirth).rawValue)
+      out.number(record.node)
+      out.data(Bytes(record.keyID.utf8))
+      out.data(record.publicKey)
+      out.data(Bytes(record.clientURL.utf8))
+      if record.birth != 0 { out.number(record.birth) }
+    case .forgetNode(let node): out.byte(Kind.forgetNode.rawValue); out.number(node)
+    case .openClient(let ttl): out.byte(Kind.openClient.rawValue); out.signed(ttl)
+    case .expireClient(let candidate):
+      out.byte(Kind.expireClient.rawValue)
+      out.number(candidate.client)
+      out.number(candidate.generation)
     case .markClock: out.byte(Kind.markClock.rawValue)
     }
   }
@@ -138,11 +166,15 @@ extension Command {
           ttlMilliseconds: try input.signed(), waits: try input.flags().0))
     case .release: return .release(scope: Key(try input.data()), number: try input.signed())
     case .cancelWait: return .cancelWait(scope: Key(try input.data()), ticket: try input.number())
-    case .registerNode:
+    case .registerNode, .registerNodeWithBirth:
       return .registerNode(
         NodeRecord(
           node: try input.number(), keyID: try input.text(), publicKey: try input.data(),
-          clientURL: try input.text()))
+          clientURL: try input.text(), birth: kind == .registerNode ? 0 : try input.number()))
+    case .forgetNode: return .forgetNode(try input.number())
+    case .openClient: return .openClient(ttlMilliseconds: try input.signed())
+    case .expireClient:
+      return .expireClient(ClientExpiryCandidate(client: try input.number(), generation: try input.number()))
     case .markClock: return .markClock
     }
   }

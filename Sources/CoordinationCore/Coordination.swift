@@ -7,7 +7,9 @@ package struct Coordination: Sendable {
   package internal(set) var leases = LeaseTable()
   package internal(set) var scopes = GrantTable()
   /// What the nodes have said of themselves, oldest first: the keys that verify their tokens, and where they serve.
+  /// Removed nodes are among them, marked as such.
   package internal(set) var nodes: [NodeRecord] = []
+  package internal(set) var clients = ClientTable()
 
   /// Set by a grant: the command takes a revision of its own though it may have changed no key.
   var takesRevision = false
@@ -15,22 +17,6 @@ package struct Coordination: Sendable {
   package init() {}
 
   package var revision: Revision { store.revision }
-}
-
-/// What a node says of itself when it starts.
-package struct NodeRecord: Sendable, Equatable {
-  package let node: UInt64
-  package let keyID: String
-  package let publicKey: Bytes
-  /// The URL at which clients are served.
-  package let clientURL: String
-
-  package init(node: UInt64, keyID: String, publicKey: Bytes, clientURL: String) {
-    self.node = node
-    self.keyID = keyID
-    self.publicKey = publicKey
-    self.clientURL = clientURL
-  }
 }
 
 package enum Outcome: Sendable {
@@ -47,13 +33,18 @@ package enum Outcome: Sendable {
   case waitEnded(holder: GrantRecord?)
   case refused(GrantRefusal)
   case nodeRegistered
+  case nodeForgotten
   case clockMarked
+  case clientOpened(ClientID, ttlMilliseconds: Int64)
+  case clientEnded(ClientID)
   case failed(RequestError)
 }
 
 package struct Applied: Sendable {
   package let outcome: Outcome
   package let notices: [Notice]
+  /// The outcome is that of an earlier entry; this one changed nothing.
+  package let isRepeat: Bool
 }
 
 extension Coordination {
@@ -69,10 +60,10 @@ extension Coordination {
       outcome = try run(command, index: index, clock: clockMilliseconds, notices: &notices)
     } catch {
       precondition(!store.hasPendingChanges && !takesRevision, "a refused command must not have changed anything")
-      return Applied(outcome: .failed(error), notices: [])
+      return Applied(outcome: .failed(error), notices: [], isRepeat: false)
     }
     store.commitPending(force: takesRevision)
-    return Applied(outcome: outcome, notices: notices)
+    return Applied(outcome: outcome, notices: notices, isRepeat: false)
   }
 
   private mutating func run(
@@ -103,18 +94,37 @@ extension Coordination {
       return .leaseRenewed(id, ttlMilliseconds: leases[id]?.ttlMilliseconds ?? 0)
     case .leaseExpire(let candidate):
       return expire(candidate, clock: clock, notices: &notices)
+    case .acquire, .release, .cancelWait, .registerNode, .forgetNode, .openClient, .expireClient, .markClock:
+      return try runRest(command, index: index, clock: clock, notices: &notices)
+    }
+  }
+
+  /// Grants, nodes and clients.
+  private mutating func runRest(
+    _ command: Command, index: UInt64, clock: UInt64, notices: inout [Notice]
+  ) throws(RequestError) -> Outcome {
+    switch command {
     case .acquire(let request):
       return try acquire(request, ticket: index, clock: clock)
     case .release(let scope, let number):
       return release(scope, number: number, notices: &notices)
     case .cancelWait(let scope, let ticket):
       return cancelWait(scope, ticket: ticket, notices: &notices)
-    case .registerNode(let key):
-      nodes.removeAll { $0.keyID == key.keyID }
-      nodes.append(key)
+    case .registerNode(let record):
+      register(record)
       return .nodeRegistered
+    case .forgetNode(let node):
+      forget(node: node)
+      return .nodeForgotten
+    case .openClient(let ttlMilliseconds):
+      let client = clients.open(index, ttlMilliseconds: ttlMilliseconds, clock: clock)
+      return .clientOpened(client.id, ttlMilliseconds: client.ttlMilliseconds)
+    case .expireClient(let candidate):
+      return expire(candidate, clock: clock)
     case .markClock:
       return .clockMarked
+    case .put, .delete, .transaction, .compact, .leaseGrant, .leaseRevoke, .leaseRenew, .leaseExpire:
+      preconditionFailure("the other half of the commands is run by run")
     }
   }
 

@@ -82,7 +82,13 @@ package enum GrantRefusal: Sendable, Equatable {
 }
 
 package struct GrantTable: Sendable {
-  private var scopes = OrderedTree<Key, ScopeState>()
+  private(set) var scopes = OrderedTree<Key, ScopeState>()
+
+  init() {}
+
+  init(scopes: OrderedTree<Key, ScopeState>) {
+    self.scopes = scopes
+  }
 
   package subscript(scope: Key) -> ScopeState? { scopes[scope] }
 

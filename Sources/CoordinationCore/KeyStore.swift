@@ -10,9 +10,9 @@ package struct KeyStore: Sendable {
   /// What one revision changed, in the order in which it did.
   package typealias Events = [KeyEvent]
 
-  private var live = OrderedTree<Key, KeyVersion>()
-  private var superseded = OrderedTree<VersionKey, KeyVersion>()
-  private var log = OrderedTree<Revision, Events>()
+  private(set) var live = OrderedTree<Key, KeyVersion>()
+  private(set) var superseded = OrderedTree<VersionKey, KeyVersion>()
+  private(set) var log = OrderedTree<Revision, Events>()
 
   /// The newest revision. An empty store is at 1, as etcd's is.
   package private(set) var revision: Revision = 1
@@ -158,7 +158,7 @@ extension KeyStore {
     guard !pending.isEmpty || force else { return }
     revision += 1
     if !pending.isEmpty { log.updateValue(pending, forKey: revision) }
-    pending.removeAll(keepingCapacity: true)
+    pending = []
   }
 
   /// Forgets what only reads below `revision` could see.
@@ -174,10 +174,31 @@ extension KeyStore {
       return true
     }
     for version in doomed {
-      superseded.removeValue(forKey: VersionKey(key: version.key, revision: version.modRevision))
+      let place = VersionKey(key: version.key, revision: version.modRevision)
+      // A revision that touched a key twice left both at one place, and the later one may still be needed.
+      if let removed = superseded.removeValue(forKey: place), removed !== version {
+        superseded.updateValue(removed, forKey: place)
+      }
       sizeBytes -= version.weight
     }
     compactedRevision = revision
     log.removeAll(before: revision)
+  }
+}
+
+// MARK: - Restoring from a snapshot
+
+extension KeyStore {
+  /// A store put together again by `LogReplay`, which answers for the invariants.
+  init(
+    live: OrderedTree<Key, KeyVersion>, superseded: OrderedTree<VersionKey, KeyVersion>,
+    log: OrderedTree<Revision, Events>, revision: Revision, compactedRevision: Revision, sizeBytes: Int
+  ) {
+    self.live = live
+    self.superseded = superseded
+    self.log = log
+    self.revision = revision
+    self.compactedRevision = compactedRevision
+    self.sizeBytes = sizeBytes
   }
 }

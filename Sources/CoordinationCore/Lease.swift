@@ -22,6 +22,8 @@ package struct Lease: Sendable {
     Int64(deadlineMilliseconds) - Int64(clockMilliseconds)
   }
 
+  var deadlineKey: DeadlineKey<LeaseID> { DeadlineKey(deadlineMilliseconds: deadlineMilliseconds, id: id) }
+
   package var attachedKeys: [Key] {
     var all: [Key] = []
     keys.forEach { key, _ in
@@ -31,13 +33,20 @@ package struct Lease: Sendable {
   }
 }
 
-struct DeadlineKey: Comparable, Sendable {
+/// A place in the order in which leases, or clients, may expire.
+struct DeadlineKey<ID: Comparable & Sendable>: Comparable, Sendable {
   let deadlineMilliseconds: UInt64
-  let lease: LeaseID
+  let id: ID
 
   static func < (left: DeadlineKey, right: DeadlineKey) -> Bool {
-    (left.deadlineMilliseconds, left.lease) < (right.deadlineMilliseconds, right.lease)
+    (left.deadlineMilliseconds, left.id) < (right.deadlineMilliseconds, right.id)
   }
+}
+
+/// The deadline of something that is renewed now. Nonsensical times are cut off instead of overflowing, so that no
+/// command in the log can trap a node; the result always fits into 63 bits.
+func deadline(after ttlMilliseconds: Int64, from clockMilliseconds: UInt64) -> UInt64 {
+  min(clockMilliseconds, 1 << 61) + UInt64(min(max(ttlMilliseconds, 0), 1 << 61))
 }
 
 package struct ExpiryCandidate: Sendable, Equatable {
@@ -51,8 +60,16 @@ package struct ExpiryCandidate: Sendable, Equatable {
 }
 
 package struct LeaseTable: Sendable {
-  private var leases = OrderedTree<LeaseID, Lease>()
-  private var deadlines = OrderedTree<DeadlineKey, Void>()
+  private(set) var leases = OrderedTree<LeaseID, Lease>()
+  private var deadlines = OrderedTree<DeadlineKey<LeaseID>, Void>()
+
+  init() {}
+
+  /// - Parameter sorted: leases by ascending id.
+  init(sorted: [Lease]) {
+    leases = OrderedTree(sorted: sorted.map { ($0.id, $0) })
+    deadlines = OrderedTree(sorted: sorted.map(\.deadlineKey).sorted().map { ($0, ()) })
+  }
 
   package var count: Int { leases.count }
 
@@ -71,7 +88,7 @@ package struct LeaseTable: Sendable {
     var found: [ExpiryCandidate] = []
     deadlines.forEach { entry, _ in
       guard entry.deadlineMilliseconds <= clockMilliseconds, found.count < limit else { return false }
-      if let lease = leases[entry.lease] {
+      if let lease = leases[entry.id] {
         found.append(ExpiryCandidate(lease: lease.id, generation: lease.generation))
       }
       return true
@@ -83,24 +100,28 @@ package struct LeaseTable: Sendable {
   package var nextDeadlineMilliseconds: UInt64? { deadlines.first?.key.deadlineMilliseconds }
 
   mutating func grant(_ id: LeaseID, ttlMilliseconds: Int64, clock: UInt64) throws(RequestError) {
+    // 0 says "no lease" wherever a lease is named, so nothing could ever be attached to a lease of that name.
+    guard id != 0 else { throw .leaseNotFound(id) }
     guard leases[id] == nil else { throw .leaseExists(id) }
-    let lease = Lease(id: id, ttlMilliseconds: ttlMilliseconds, deadlineMilliseconds: clock + UInt64(ttlMilliseconds))
+    let lease = Lease(
+      id: id, ttlMilliseconds: max(ttlMilliseconds, 0),
+      deadlineMilliseconds: deadline(after: ttlMilliseconds, from: clock))
     leases.updateValue(lease, forKey: id)
-    deadlines.updateValue((), forKey: DeadlineKey(deadlineMilliseconds: lease.deadlineMilliseconds, lease: id))
+    deadlines.updateValue((), forKey: lease.deadlineKey)
   }
 
   mutating func renew(_ id: LeaseID, clock: UInt64) throws(RequestError) {
     guard var lease = leases[id] else { throw .leaseNotFound(id) }
-    deadlines.removeValue(forKey: DeadlineKey(deadlineMilliseconds: lease.deadlineMilliseconds, lease: id))
-    lease.generation += 1
-    lease.deadlineMilliseconds = clock + UInt64(lease.ttlMilliseconds)
-    deadlines.updateValue((), forKey: DeadlineKey(deadlineMilliseconds: lease.deadlineMilliseconds, lease: id))
+    deadlines.removeValue(forKey: lease.deadlineKey)
+    lease.generation &+= 1
+    lease.deadlineMilliseconds = deadline(after: lease.ttlMilliseconds, from: clock)
+    deadlines.updateValue((), forKey: lease.deadlineKey)
     leases.updateValue(lease, forKey: id)
   }
 
   mutating func remove(_ id: LeaseID) -> Lease? {
     guard let lease = leases.removeValue(forKey: id) else { return nil }
-    deadlines.removeValue(forKey: DeadlineKey(deadlineMilliseconds: lease.deadlineMilliseconds, lease: id))
+    deadlines.removeValue(forKey: lease.deadlineKey)
     return lease
   }
 

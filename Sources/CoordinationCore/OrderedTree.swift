@@ -12,6 +12,13 @@ struct OrderedTree<Key: Comparable & Sendable, Value: Sendable>: Sendable {
 
   fileprivate(set) var root: Node?
 
+  init() {}
+
+  /// A tree over nodes that were built for it (OrderedTreeBuilding.swift) and that nobody else changes.
+  init(root: Node?) {
+    self.root = root
+  }
+
   var count: Int { root?.total ?? 0 }
   var isEmpty: Bool { root == nil }
 

@@ -11,6 +11,12 @@ package enum RequestError: Error, Equatable, Sendable {
   case tooManyOperations(limit: Int)
   case compacted(asked: Revision, compacted: Revision)
   case futureRevision(asked: Revision, current: Revision)
+  /// The client is not known: it was never opened, or was forgotten. Whether its requests were executed is not known.
+  case clientExpired(ClientID)
+  /// The request is too old to be remembered: it may have been executed, and will not be again.
+  case sequenceForgotten(ClientSequence)
+  /// Another request of the client has this sequence.
+  case sequenceReused(ClientSequence)
   /// The bytes of a command in the log do not follow the format: this node cannot go on.
   case malformedCommand(String)
 }

@@ -30,6 +30,9 @@ struct CommandTests {
       .acquire(AcquireRequest(scope: Key("s"), holder: "hölder", lease: 2, ttlMilliseconds: 3, waits: true)),
       .release(scope: Key("s"), number: 4), .cancelWait(scope: Key("s"), ticket: 9),
       .registerNode(NodeRecord(node: 1, keyID: "kid", publicKey: [1, 2, 3], clientURL: "http://a:1")), .markClock,
+      .registerNode(NodeRecord(node: 1, keyID: "kid", publicKey: [1], clientURL: "http://a:1", birth: .max)),
+      .forgetNode(.max), .openClient(ttlMilliseconds: 60_000),
+      .expireClient(ClientExpiryCandidate(client: 300, generation: 2)),
     ]
   }
 

@@ -97,6 +97,20 @@ struct KeyStoreModelTests {
     #expect(all.versions.allSatisfy { $0.value == Bytes("old".utf8) })
   }
 
+  @Test("a compaction keeps what a key was, though one revision had touched it twice")
+  func compactionOfTouchedTwice() throws {
+    var machine = Machine()
+    var twice = TransactionRequest()
+    twice.success = ["1", "2"].map { .put(PutRequest(key: Key("a"), value: Bytes($0.utf8))) }
+    machine.apply(.transaction(twice))
+    machine.put("a", "3")
+    machine.put("a", "4")
+    machine.apply(.compact(2))
+    var query = RangeQuery(range: KeyRange(start: Key("a"), end: .single))
+    query.revision = 2
+    #expect(try machine.state.store.range(query).versions.map(\.value) == [Bytes("2".utf8)])
+  }
+
   @Test("the log gives every change once, in order, with what it replaced")
   func revisionLog() {
     var machine = Machine()

@@ -24,6 +24,12 @@ extension RPCStatus {
       case .tooManyOperations: .etcd(.invalidArgument, "too many operations in txn request")
       case .compacted: .etcd(.outOfRange, "mvcc: required revision has been compacted")
       case .futureRevision: .etcd(.outOfRange, "mvcc: required revision is a future revision")
+      case .clientExpired(let id): RPCStatus(code: .failedPrecondition, message: "client \(id) is not known any more")
+      case .sequenceForgotten(let name):
+        RPCStatus(code: .outOfRange, message: "request \(name.sequence) of client \(name.client) is not remembered")
+      case .sequenceReused(let name):
+        RPCStatus(
+          code: .invalidArgument, message: "request \(name.sequence) of client \(name.client) was another one before")
       case .malformedCommand(let text): RPCStatus(code: .internalError, message: text)
       }
   }

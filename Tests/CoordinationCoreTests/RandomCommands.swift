@@ -1,0 +1,138 @@
+// Draws commands of every kind, as likely to meet each other as a test needs: few keys, few leases, few scopes.
+
+import CoordinationCore
+
+struct RandomCommands {
+  var draw: Draw
+  /// Clients that were opened and may be gone by now.
+  private var clients: [ClientID] = []
+  private var sequence: UInt64 = 0
+  private var sent: [(name: ClientSequence, command: Command)] = []
+
+  init(seed: UInt64) {
+    draw = Draw(state: seed)
+  }
+
+  private mutating func below(_ bound: Int) -> Int { Int(draw.next(upperBound: UInt64(bound))) }
+
+  mutating func key() -> Key { Key(Bytes("key/\(below(30))".utf8)) }
+
+  private mutating func lease() -> LeaseID { LeaseID(below(8)) - 2 }
+
+  private mutating func scope() -> Key { Key(Bytes("scope/\(below(3))".utf8)) }
+
+  private mutating func range() -> KeyRange {
+    switch below(4) {
+    case 0: KeyRange(start: key(), end: .unbounded)
+    case 1: KeyRange(start: key(), end: .before(key()))
+    default: KeyRange(start: key(), end: .single)
+    }
+  }
+
+  private mutating func put() -> PutRequest {
+    let length = below(9)
+    var request = PutRequest(key: key(), value: Bytes(repeating: UInt8(below(256)), count: length))
+    if below(3) == 0 { request.lease = lease() }
+    request.wantsPrevious = below(2) == 0
+    request.ignoresValue = below(8) == 0
+    request.ignoresLease = below(8) == 0
+    return request
+  }
+
+  private mutating func delete() -> DeleteRequest { DeleteRequest(range: range(), wantsPrevious: below(2) == 0) }
+
+  private mutating func transaction(depth: Int) -> TransactionRequest {
+    var request = TransactionRequest()
+    request.compares = [Compare(range: range(), target: .version(Int64(below(3))), relation: .less)]
+    for _ in 0..<below(4) { request.success.append(operation(depth: depth)) }
+    for _ in 0..<below(4) { request.failure.append(operation(depth: depth)) }
+    return request
+  }
+
+  /// Unlike a node, it lets a transaction touch a key twice.
+  private mutating func operation(depth: Int) -> TransactionRequest.Operation {
+    switch below(8) {
+    case 0..<4: return .put(put())
+    case 4: return .delete(delete())
+    case 5 where depth < 2: return .transaction(transaction(depth: depth + 1))
+    default:
+      var query = RangeQuery(range: range())
+      query.limit = Int64(below(3))
+      query.keysOnly = below(2) == 0
+      return .range(query)
+    }
+  }
+
+  private mutating func acquire() -> Command {
+    let lease = lease()
+    return .acquire(
+      AcquireRequest(
+        scope: scope(), holder: "h\(lease)", lease: lease, ttlMilliseconds: Int64(below(2) * 3000),
+        waits: below(3) > 0))
+  }
+
+  private mutating func release(_ state: Coordination) -> Command {
+    let scope = scope()
+    return .release(scope: scope, number: state.scopes[scope]?.lastNumber ?? 1)
+  }
+
+  private mutating func cancelWait(_ state: Coordination) -> Command {
+    let scope = scope()
+    return .cancelWait(scope: scope, ticket: state.scopes[scope]?.waiting.first?.ticket ?? 0)
+  }
+
+  private mutating func compact(_ state: Coordination) -> Command {
+    let low = state.store.compactedRevision
+    return .compact(Revision.random(in: low...(state.revision + 1), using: &draw))
+  }
+
+  private mutating func node() -> Command {
+    let node = UInt64(below(4))
+    if below(3) == 0 { return .forgetNode(node) }
+    return .registerNode(
+      NodeRecord(
+        node: node, keyID: "kid\(below(6))", publicKey: [UInt8(below(256))], clientURL: "http://n\(node)",
+        birth: UInt64(below(3))))
+  }
+
+  mutating func command(for state: Coordination, clock: UInt64) -> Command {
+    switch below(100) {
+    case 0..<40: return .put(put())
+    case 40..<48: return .delete(delete())
+    case 48..<56: return .transaction(transaction(depth: 0))
+    case 56..<58: return compact(state)
+    case 58..<64: return .leaseGrant(lease(), ttlMilliseconds: Int64(below(5000)))
+    case 64..<66: return .leaseRevoke(lease())
+    case 66..<69: return .leaseRenew(lease())
+    case 69..<71:
+      let expired = state.leases.expired(at: clock, limit: 3)
+      return .leaseExpire(expired.last ?? ExpiryCandidate(lease: lease(), generation: 0))
+    case 71..<82: return acquire()
+    case 82..<86: return release(state)
+    case 86..<88: return cancelWait(state)
+    case 88..<91: return node()
+    case 91..<95: return .openClient(ttlMilliseconds: Int64(below(9000)))
+    case 95..<97:
+      let expired = state.clients.expired(at: clock, limit: 3)
+      return .expireClient(expired.last ?? ClientExpiryCandidate(client: 1, generation: 0))
+    default: return .markClock
+    }
+  }
+
+  /// A command, under a name now and then, or one that was sent before.
+  mutating func envelope(for state: Coordination, index: UInt64, clock: UInt64) -> Envelope {
+    if below(20) == 0, !sent.isEmpty {
+      let again = sent[below(sent.count)]
+      return Envelope(origin: 1, request: index, name: again.name, command: again.command)
+    }
+    let command = command(for: state, clock: clock)
+    if case .openClient = command { clients.append(index) }
+    guard below(2) == 0, let client = clients.last else {
+      return Envelope(origin: 1, request: index, command: command)
+    }
+    sequence += 1
+    let name = ClientSequence(client: below(6) == 0 ? clients[below(clients.count)] : client, sequence: sequence)
+    sent.append((name, command))
+    return Envelope(origin: 1, request: index, name: name, command: command)
+  }
+}
