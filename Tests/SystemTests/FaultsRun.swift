@@ -82,12 +82,22 @@ enum FaultsRun {
       report.problems += HistoryChecking.problems(of: report.operations)
       report.duration = began.duration(to: .now)
       report.count()
+      if !report.problems.isEmpty { report.problems.append("the whole history is in \(try keep(report))") }
       return report
     } catch {
       let complaints = cluster.complaints
       await cluster.stop()
       throw FaultsCluster.Trouble(description: "seed \(seed): \(error)\n\(complaints)")
     }
+  }
+
+  /// A history cannot be had again from its seed, so a bad one is kept.
+  private static func keep(_ report: FaultsReport) throws -> String {
+    let path = NSTemporaryDirectory() + "/portcullis-history-\(report.seed).txt"
+    let events = report.logs.first?.map { "\($0.revision) \($0.key) = \($0.value ?? "deleted")" } ?? []
+    let lines = report.problems + report.operations.map(\.description) + events
+    try lines.joined(separator: "\n").write(toFile: path, atomically: true, encoding: .utf8)
+    return path
   }
 
   private static func load(

@@ -10,6 +10,7 @@ import Testing
 struct FaultsTests {
   /// Below these a run says nothing.
   private static let fewestOperations = 2000
+  private static let fewestFaults = FaultsKind.allCases.count
 
   @Test("a history of three nodes under every kind of fault is linearizable", .timeLimit(.minutes(5)))
   func everyKind() async throws {
@@ -67,6 +68,7 @@ struct FaultsTests {
   private static func expectSound(_ report: FaultsReport) {
     #expect(report.acknowledged >= fewestOperations, "too few operations to say anything: \(report.acknowledged)")
     #expect(report.acknowledgedByNode.allSatisfy { $0 >= fewestOperations / 10 }, "\(report.acknowledgedByNode)")
+    #expect(report.faultCount >= fewestFaults, "too few faults: \(report.faultCount)")
     #expect(report.unknown > 0, "faults that leave no operation unknown did not hit anything")
     for problem in report.problems.prefix(10) { Issue.record("\(problem)") }
     if !report.problems.isEmpty { Issue.record("\(report.problems.count) problems with seed \(report.seed)") }

@@ -81,6 +81,13 @@ struct HistoryOperation: Sendable {
   }
 }
 
+extension HistoryOperation: CustomStringConvertible {
+  var description: String {
+    "client \(client) at \(ThreeNodes.names[node]) [\(invoked), \(returned)] \(key): \(call) \(outcome)"
+      .replacing("SystemTests.", with: "").replacing(/History[A-Z][a-z]+\./, with: "")
+  }
+}
+
 enum HistoryClock {
   static var nanoseconds: UInt64 {
     var now = timespec()
