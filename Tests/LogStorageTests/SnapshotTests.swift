@@ -15,6 +15,16 @@ struct SnapshotTests {
     return bytes
   }
 
+  @Test("A file that claims more content than any file can have is no snapshot, though its sums are right")
+  func endless() {
+    let directory = TemporaryDirectory()
+    var bytes = [UInt8](repeating: 0, count: 48 + 24)
+    for place in 56..<64 { bytes[place] = 0xFF }
+    StoredRecord.sealSnapshot(&bytes)
+    LogStorageTests.write(bytes, to: directory.path + "/file")
+    StoredRecord.readSnapshot(at: directory.path + "/file")
+  }
+
   @Test("What was appended, in pieces of any size, is what is read, whole and in stretches", arguments: sizes)
   func roundTrip(size: Int) throws {
     let directory = TemporaryDirectory()
