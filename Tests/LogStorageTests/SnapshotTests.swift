@@ -18,8 +18,10 @@ struct SnapshotTests {
   @Test("A file that claims more content than any file can have is no snapshot, though its sums are right")
   func endless() {
     let directory = TemporaryDirectory()
-    var bytes = [UInt8](repeating: 0, count: 48 + 24)
-    for place in 56..<64 { bytes[place] = 0xFF }
+    let membership = Membership.nobody.encoded()
+    var bytes = [UInt8](repeating: 0, count: 48) + membership + [UInt8](repeating: 0, count: 24)
+    bytes[40] = UInt8(membership.count)
+    for place in 0..<8 { bytes[48 + membership.count + 8 + place] = 0xFF }
     StoredRecord.sealSnapshot(&bytes)
     LogStorageTests.write(bytes, to: directory.path + "/file")
     StoredRecord.readSnapshot(at: directory.path + "/file")
