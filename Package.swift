@@ -31,6 +31,13 @@ let storageRooms: [Target] = [
   .target(name: "DiskProbe", dependencies: ["Measurement", "LogStorage", "RaftCore"]),
 ]
 
+/// Cutting the power, as far as a program can (docs/crash-testing.md).
+let crashRooms: [Target] = [
+  .target(name: "CrashStates"),
+  .target(name: "CallRecorder"),
+  .executableTarget(name: "crash-enumerator", dependencies: ["RaftCore", "LogStorage", "CrashStates", "CSQLite"]),
+]
+
 let networkRooms: [Target] = [
   .target(
     name: "Protocol",
@@ -130,6 +137,7 @@ let testTargets: [Target] = [
   tests(of: "Measurement"),
   tests(of: "Simulation", with: ["RaftCore"]),
   tests(of: "LogStorage", with: ["RaftCore"]),
+  tests(of: "CrashStates", with: ["crash-enumerator"]),
   tests(of: "DiskProbe", with: ["LogStorage", "Measurement"]),
   tests(of: "Tokens", with: ["FencingCore", .product(name: "Crypto", package: "swift-crypto")]),
   tests(
@@ -166,6 +174,12 @@ let testTargets: [Target] = [
       .product(name: "Logging", package: "swift-log"),
     ]),
   tests(of: "Reporting", with: ["Measurement"]),
+  .testTarget(
+    name: "DecoderTests",
+    dependencies: [
+      "RaftCore", "CoordinationCore", "LogStorage", "CoreNode", "Wire", "Tokens", "Gateway",
+      .product(name: "NIOCore", package: "swift-nio"),
+    ], exclude: ["Corpus"]),
   // The real executable, with real processes and other people's clients.
   .testTarget(
     name: "SystemTests",
@@ -182,6 +196,8 @@ let package = Package(
   products: [
     .executable(name: "portcullis", targets: ["portcullis"]),
     .library(name: "Client", targets: ["Client"]),
+    // To be preloaded, so it must be a file of its own.
+    .library(name: "CallRecorder", type: .dynamic, targets: ["CallRecorder"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser.git", exact: "1.8.2"),
@@ -195,7 +211,8 @@ let package = Package(
     .package(url: "https://github.com/hummingbird-project/hummingbird.git", exact: "2.28.1", traits: []),
     .package(url: "https://github.com/swift-server/async-http-client.git", exact: "1.37.0"),
   ],
-  targets: pureRooms + storageRooms + networkRooms + serverRooms + measuringRooms + [commands, executable] + testTargets
+  targets: pureRooms + storageRooms + crashRooms + networkRooms + serverRooms + measuringRooms + [commands, executable]
+    + testTargets
 )
 
 for target in package.targets where target.type != .system {

@@ -105,7 +105,10 @@ package struct Disk: Sendable {
   /// The directory that `name` is in, and its last part.
   private func place(of name: String) -> (parent: NodeID, last: String)? {
     var node = Self.root
-    let parts = name.split(separator: "/").map(String.init)
+    var parts: [String] = []
+    for part in name.split(separator: "/") {
+      if part == ".." { _ = parts.popLast() } else { parts.append(String(part)) }
+    }
     guard let last = parts.last else { return nil }
     for part in parts.dropLast() {
       guard let next = entries(of: node)?[part] else { return nil }

@@ -71,8 +71,9 @@ enum SnapshotFormat {
     return CRC32C.checksum(UnsafeRawBufferPointer(rebasing: footer[8...]), continuing: mark)
   }
 
-  /// How long a whole file is.
-  static func fileBytes(headerBytes: Int, totalBytes: UInt64) -> UInt64 {
+  /// How long a whole file is; nil for a content that no file can have.
+  static func fileBytes(headerBytes: Int, totalBytes: UInt64) -> UInt64? {
+    guard totalBytes <= UInt64.max >> 1 else { return nil }
     let pieces = (totalBytes + UInt64(pieceBytes) - 1) / UInt64(pieceBytes)
     return UInt64(headerBytes + footerBytes) + pieces * UInt64(pieceHeaderBytes) + totalBytes
   }

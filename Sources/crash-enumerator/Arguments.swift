@@ -6,8 +6,9 @@ import Glibc
 
 struct Arguments {
   static let usage = """
-    usage: crash-enumerator log [--seeds FIRST-LAST] [--steps N] [--samples N] [--exhaustive N] [--scratch DIRECTORY]
-                                [--planted ignored-flushes | no-sync | no-meta-sync | unflushed-names]
+    usage: crash-enumerator log | sqlite [--seeds FIRST-LAST] [--steps N] [--samples N] [--exhaustive N]
+                                         [--scratch DIRECTORY] [--synchronous FULL | NORMAL | OFF]
+                                         [--planted ignored-flushes | no-sync | no-meta-sync | unflushed-names]
     """
 
   private var role = ""
@@ -38,25 +39,38 @@ struct Arguments {
     }
   }
 
-  private var planted: PlantedDefect? {
-    get throws(Failure) {
-      guard let name = options["planted"] else { return nil }
-      guard let defect = PlantedDefect(rawValue: name) else { throw Failure(Self.usage) }
-      return defect
-    }
-  }
-
   private var scratch: String { options["scratch"] ?? "/dev/shm/portcullis-crash-\(getpid())" }
+  private var real: String { scratch + "/real" }
+  private var state: String { scratch + "/state" }
 
   func run() throws -> Int32 {
     switch role {
-    case "log": return try runSeeds()
+    case "log", "sqlite": return try runSeeds()
     case "record-log":
-      let plan = LogPlan(seed: UInt64(try number("seed", or: 1)), steps: try number("steps", or: 60))
-      try LogWork.run(plan, directory: scratch + "/real/log", marks: try Marks(path: scratch + "/marks"))
+      var work = try LogWork(try logPlan, directory: real + "/log", marks: try Marks(path: scratch + "/marks"))
+      try work.run()
       return 0
-    case "check-log": return try check()
+    case "record-sqlite":
+      let marks = try Marks(path: scratch + "/marks")
+      try sqlitePlan.run(in: real, synchronous: options["synchronous"] ?? "FULL", marks: marks)
+      return 0
+    case "check-log":
+      var check = LogCheck(try logPlan, path: state + "/log")
+      return try self.check { check.problem($0) }
+    case "check-sqlite":
+      let plan = try sqlitePlan
+      return try self.check { plan.problem(in: state, $0) }
     default: throw Failure(Self.usage)
+    }
+  }
+
+  private var logPlan: LogPlan {
+    get throws(Failure) { LogPlan(seed: UInt64(try number("seed", or: 1)), steps: try number("steps", or: 60)) }
+  }
+
+  private var sqlitePlan: SQLitePlan {
+    get throws(Failure) {
+      SQLitePlan(seed: UInt64(try number("seed", or: 1)), transactions: try number("steps", or: 60))
     }
   }
 
@@ -69,51 +83,54 @@ struct Arguments {
       try Files.makeDirectory(own)
       try Files.makeDirectory(own + "/real")
       var passed: [String] = ["--seed", "\(seed)", "--scratch", own]
-      for name in ["steps", "samples", "exhaustive", "planted"] {
+      for name in ["steps", "samples", "exhaustive", "planted", "synchronous"] {
         if let value = options[name] { passed += ["--" + name, value] }
       }
       let recorded = try Processes.runSelf(
-        ["record-log"] + passed,
+        ["record-" + role] + passed,
         environment: [
           "LD_PRELOAD=" + Processes.recorder, "PORTCULLIS_RECORD_BELOW=\(own)/real",
           "PORTCULLIS_RECORD_TO=\(own)/recording", "PORTCULLIS_RECORD_MARKS=\(own)/marks",
         ])
       guard recorded == 0 else { throw Failure("the recorded program ended with \(recorded)") }
-      let result = try Processes.runSelf(["check-log"] + passed)
+      let result = try Processes.runSelf(["check-" + role] + passed)
       if result < 0 { print("seed=\(seed) failures=1\n  reading a crash state ended in signal \(-result)") }
+      guard result <= 1 else { throw Failure("the checking program ended with \(result)") }
       if result == 0 { Files.remove(own) } else { isFine = false }
     }
     if isFine { rmdir(scratch) } else { print("what was found is kept in \(scratch)") }
     return isFine ? 0 : 1
   }
 
-  private func check() throws -> Int32 {
-    let seed = UInt64(try number("seed", or: 1))
-    let plan = LogPlan(seed: seed, steps: try number("steps", or: 60))
+  /// Shows every crash state of the recording to `problem`, in `state`.
+  private func check(_ problem: (Progress) -> String?) throws -> Int32 {
     let calls = try Recording.parse(try Files.read(scratch + "/recording"))
-    try Replay.check(calls, against: try Files.image(of: scratch + "/real"))
+    try Replay.check(calls, against: try Files.image(of: real))
+    let progress = try Progress.all(in: calls)
     let bounds = CrashStates.Bounds(
       exhaustiveParts: try number("exhaustive", or: 6), sampledSubsets: try number("samples", or: 40))
-    var states = CrashStates(bounds: bounds, seed: seed)
-    var check = try LogCheck(plan, path: scratch + "/state/log", calls: calls)
-    let cut = (try planted).map { $0.plant(in: calls) } ?? calls
+    let seed = try number("seed", or: 1)
+    var states = CrashStates(bounds: bounds, seed: UInt64(seed))
+    let defect = try options["planted"].map { (name) throws(Failure) in
+      guard let defect = PlantedDefect(rawValue: name) else { throw Failure(Self.usage) }
+      return defect
+    }
     var (failures, first): (Int, [String]) = (0, [])
-    var problem: Failure?
-    try states.enumerate(cut) { state in
-      do throws(Failure) { try Files.lay(state.image, in: scratch + "/state") } catch { problem = error }
-      if let found = check.problem(afterMarks: state.marks) {
+    var failure: Failure?
+    try states.enumerate(defect?.plant(in: calls) ?? calls) { state in
+      do throws(Failure) { try Files.lay(state.image, in: self.state) } catch { failure = error }
+      if let found = problem(progress[state.marks]) {
         failures += 1
         if first.count < 5 { first.append("after call \(state.calls) and mark \(state.marks): \(found)") }
       }
       // Of a planted defect one proof is enough.
-      return problem == nil && (failures == 0 || cut == calls)
+      return failure == nil && (failures == 0 || defect == nil)
     }
-    if let problem { throw problem }
+    if let failure { throw failure }
     let count = states.count
     print(
       "seed=\(seed) calls=\(calls.count) points=\(count.points) exhaustive=\(count.exhaustivePoints) "
-        + "subsets=\(count.subsets) distinct=\(count.distinct) checked=\(count.shown) failures=\(failures)"
-    )
+        + "subsets=\(count.subsets) distinct=\(count.distinct) checked=\(count.shown) failures=\(failures)")
     for text in first { print("  \(text)") }
     return failures == 0 ? 0 : 1
   }

@@ -1,7 +1,6 @@
 // Owns what must hold of a log after a power cut: it opens; everything that was acknowledged is there; nothing is there
 // that was not handed over; what was being written is there as a whole persist or not at all; and it goes on from there.
 
-import CrashStates
 import Glibc
 import LogStorage
 import RaftCore
@@ -9,29 +8,16 @@ import RaftCore
 struct LogCheck {
   private let plan: LogPlan
   private let path: String
-  /// For each number of marks: how many persists were acknowledged and handed over, and whether the log was made.
-  private var progress = [(isMade: false, done: 0, begun: 0)]
   private var checked = 0
 
-  init(_ plan: LogPlan, path: String, calls: [Call]) throws(Failure) {
+  init(_ plan: LogPlan, path: String) {
     self.plan = plan
     self.path = path
-    for case .mark(let bytes) in calls {
-      var now = progress[progress.count - 1]
-      let text = String(decoding: bytes, as: UTF8.self)
-      switch (text.first, Int(text.dropFirst())) {
-      case ("o", _): now.isMade = true
-      case ("b", let count?): now.begun = count
-      case ("d", let count?): now.done = count
-      default: throw Failure("the mark \"\(text)\" is none of this program's")
-      }
-      progress.append(now)
-    }
   }
 
-  /// Why the log in `path` is not what it must be after so many marks, or nil.
-  mutating func problem(afterMarks marks: Int) -> String? {
-    let (isMade, done, begun) = progress[marks]
+  /// Why the log in `path` is not what it must be, or nil.
+  mutating func problem(_ progress: Progress) -> String? {
+    let (isMade, done, begun) = (progress.isMade, progress.done, progress.begun)
     checked += 1
     do {
       let identity = try LogStorage.existingIdentity(directory: path)
@@ -46,44 +32,76 @@ struct LogCheck {
       let (storage, restored) = try LogStorage.open(
         directory: path, identity: LogPlan.identity, options: plan.options)
       defer { storage.close() }
-      if restored.damage != nil { return "a power cut is taken for damage: \(restored)" }
-      let found = LogContent(hardState: restored.hardState, entries: restored.tail)
-      if let problem = problem(found, restored, done: done, begun: begun) { return problem }
+      if let damage = restored.damage { return "a power cut is taken for damage: \(damage)" }
+      let found = content(restored)
+      if let problem = try problem(found, restored, storage, done: done, begun: begun) { return problem }
       return checked % 16 == 0 ? try problemGoingOn(storage, from: found) : nil
     } catch {
       return "it does not open: \(error)"
     }
   }
 
-  private func problem(_ found: LogContent, _ restored: Restored, done: Int, begun: Int) -> String? {
-    guard restored.lastIndex == Index(UInt64(found.entries.count)) else {
-      return "\(found.entries.count) entries were read, and the last one is \(restored.lastIndex)"
+  private func content(_ restored: Restored) -> LogContent {
+    let base = restored.firstIndex.previous
+    // What the base was is told where the log holds nothing else.
+    let runs = restored.termRuns.filter { $0.first <= base }
+    let clock = restored.tail.isEmpty ? restored.lastClockMilliseconds : 0
+    return LogContent(
+      hardState: restored.hardState,
+      base: LogBase(index: base, term: runs.last?.term ?? Term(0), clockMilliseconds: clock), entries: restored.tail,
+      snapshot: restored.snapshot)
+  }
+
+  private func problem(
+    _ found: LogContent, _ restored: Restored, _ storage: LogStorage, done: Int, begun: Int
+  ) throws -> String? {
+    guard restored.lastIndex == found.lastIndex else {
+      return
+        "\(found.entries.count) entries were read behind \(found.base.index), the last one is \(restored.lastIndex)"
     }
-    if plan.contents[done...begun].contains(found) { return nil }
+    guard restored.membershipEntries == found.entries.filter({ $0.kind == .membership }) else {
+      return "the membership entries are not those of the log"
+    }
+    if let snapshot = found.snapshot, let problem = try problem(with: snapshot, in: storage) { return problem }
+    if plan.contents[done...begun].contains(where: { $0.isSeen(as: found) }) { return nil }
     // A long suffix is cut in steps, of which a power cut may leave any number done.
     for next in plan.contents.indices where next > done && next <= begun {
       let (before, after) = (plan.contents[next - 1], plan.contents[next])
-      if found.hardState == after.hardState, found.entries.count < before.entries.count,
-        found.entries.elementsEqual(before.entries.prefix(found.entries.count)),
-        found.entries.count >= zip(before.entries, after.entries).prefix(while: { $0 == $1 }).count
-      {
-        return nil
-      }
+      var partial = before
+      partial.hardState = after.hardState
+      partial.entries = Array(before.entries.prefix(found.entries.count))
+      let common = zip(before.entries, after.entries).prefix(while: { $0 == $1 }).count
+      if partial.isSeen(as: found), found.entries.count >= common, before.base == after.base { return nil }
     }
-    return "it has \(found.entries.count) entries and \(found.hardState), which it had at no time between "
-      + "acknowledging \(done) persists (\(plan.contents[done].entries.count) entries, \(plan.contents[done].hardState)) "
-      + "and being handed \(begun)"
+    return "it is \(text(found)), which it was at no time between acknowledging \(done) changes "
+      + "(\(text(plan.contents[done]))) and being handed \(begun) (\(text(plan.contents[begun])))"
+  }
+
+  private func text(_ content: LogContent) -> String {
+    "\(content.entries.count) entries behind \(content.base.index.rawValue), term \(content.hardState.term.rawValue), vote "
+      + "\(content.hardState.votedFor?.rawValue ?? 0), snapshot \(content.snapshot?.index.rawValue ?? 0)"
+  }
+
+  private func problem(with snapshot: SnapshotPoint, in storage: LogStorage) throws -> String? {
+    guard let newest = storage.snapshots.newest(), newest.point == snapshot else {
+      return "the newest snapshot is not the one that goes with the log"
+    }
+    let content = try storage.snapshots.content(of: newest)
+    var bytes: [UInt8] = []
+    while let piece = try content.next() { bytes += piece }
+    return bytes == plan.snapshots[snapshot.index]
+      ? nil : "the bytes of the snapshot at \(snapshot.index) are not its own"
   }
 
   /// The log that was found takes another entry, and has it after the next opening.
   private func problemGoingOn(_ storage: LogStorage, from found: LogContent) throws -> String? {
     let term = Term(found.hardState.term.rawValue + 1)
     let entry = Entry(
-      index: Index(UInt64(found.entries.count) + 1), term: term,
-      clockMilliseconds: found.entries.last?.clockMilliseconds ?? 0, kind: .command, payload: [1, 2, 3])
+      index: found.lastIndex.next, term: term,
+      clockMilliseconds: 1 << 40, kind: .command, payload: [1, 2, 3])
     let hardState = HardState(term: term, votedFor: nil)
-    try storage.append([Persist(sequence: 1, hardState: hardState, removeFrom: nil, entries: [entry])])
-    guard try storage.entries(after: .beforeFirst, through: entry.index, maxBytes: .max) == found.entries + [entry]
+    try storage.append([Persist(sequence: 1 << 40, hardState: hardState, removeFrom: nil, entries: [entry])])
+    guard try storage.entries(after: found.base.index, through: entry.index, maxBytes: .max) == found.entries + [entry]
     else { return "what was read at the opening is not what is read afterwards" }
     storage.close()
     let (again, restored) = try LogStorage.open(directory: path, identity: LogPlan.identity, options: plan.options)
@@ -92,5 +110,17 @@ struct LogCheck {
       return "an entry that was added after the power cut is not there at the next opening"
     }
     return nil
+  }
+}
+
+extension LogContent {
+  /// Whether this is what an opening has told, which says less of the base than is known here.
+  func isSeen(as found: LogContent) -> Bool {
+    guard hardState == found.hardState, base.index == found.base.index, entries == found.entries,
+      snapshot == found.snapshot
+    else { return false }
+    // The base's term is told unless an entry of the same term follows; its clock, while no entry does.
+    return (base.index == .beforeFirst || found.base.term == base.term || found.base.term == Term(0))
+      && (!entries.isEmpty || found.base.clockMilliseconds == base.clockMilliseconds)
   }
 }

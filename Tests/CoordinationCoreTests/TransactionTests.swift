@@ -13,6 +13,17 @@ struct TransactionTests {
     .delete(DeleteRequest(range: KeyRange(key: Bytes(key.utf8), rangeEnd: Bytes(end.utf8)), wantsPrevious: false))
   }
 
+  @Test("the largest limit that can be asked for is no limit, and stops no node")
+  func largestLimit() throws {
+    var machine = Machine()
+    machine.put("a", "1")
+    machine.put("b", "2")
+    var query = RangeQuery(range: KeyRange(start: Key("a"), end: .unbounded))
+    query.limit = .max
+    let result = try machine.state.store.range(query)
+    #expect(result.versions.count == 2 && !result.more)
+  }
+
   @Test("all operations of the branch that was chosen take one revision")
   func oneRevision() {
     var machine = Machine()

@@ -36,6 +36,18 @@ struct DirectoryTests {
     #expect(try directory.reopened().lastIndex == Index(3))
   }
 
+  @Test("A start that ended before its tree was in its place is begun anew")
+  func unfinishedMaking() throws {
+    let directory = TemporaryDirectory()
+    for path in [directory.log, directory.log + "/new"] { #expect(mkdir(path, 0o700) == 0) }
+    // As LMDB's first pages are when the length of the file was kept and the rest was not.
+    LogStorageTests.write([UInt8](repeating: 0, count: 8192), to: directory.log + "/new/data.mdb")
+    #expect(try LogStorage.existingIdentity(directory: directory.log) == nil)
+    try directory.write([persist(1, term: 1, entries(1...3))])
+    #expect(try directory.reopened().lastIndex == Index(3))
+    #expect(access(directory.log + "/new", F_OK) != 0)
+  }
+
   @Test("The identity of an existing directory is told without making anything")
   func existingIdentity() throws {
     let directory = TemporaryDirectory()

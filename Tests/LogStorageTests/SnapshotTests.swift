@@ -16,6 +16,18 @@ struct SnapshotTests {
     return bytes
   }
 
+  @Test("A file that claims more content than any file can have is no snapshot, though its sums are right")
+  func endless() {
+    let directory = TemporaryDirectory()
+    let membership = Membership.nobody.encoded()
+    var bytes = [UInt8](repeating: 0, count: 48) + membership + [UInt8](repeating: 0, count: 24)
+    bytes[40] = UInt8(membership.count)
+    for place in 0..<8 { bytes[48 + membership.count + 8 + place] = 0xFF }
+    StoredRecord.sealSnapshot(&bytes)
+    LogStorageTests.write(bytes, to: directory.path + "/file")
+    StoredRecord.readSnapshot(at: directory.path + "/file")
+  }
+
   @Test("What was appended, in pieces of any size, is what is read, whole and in stretches", arguments: sizes)
   func roundTrip(size: Int) throws {
     let directory = TemporaryDirectory()
