@@ -3,8 +3,8 @@
 //
 // It must never: let the log begin behind the newest snapshot; hold up a flush by more than a step.
 //
-// Invariant: what is before the beginning is nobody's. A crash between two steps leaves garbage, and the next run goes on
-// with it.
+// Invariant: what is before the beginning is nobody's. A crash between two steps leaves garbage, and the next run goes
+// on with it.
 
 package import RaftCore
 import Synchronization

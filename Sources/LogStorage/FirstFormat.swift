@@ -1,5 +1,5 @@
-// Owns what is still known of format 1: its journal, which is read once, when a log of that format is opened and brought
-// up to date. Nothing is ever written in it.
+// Owns what is still known of format 1: its journal, which is read once, when a log of that format is opened and
+// brought up to date. Nothing is ever written in it.
 //
 // Its records: magic 4 │ bytes of the whole record 4 │ sequence 8 │ crc 4 │ zero 4 │ has term 1 │ has vote 1 │ zero 6 │
 // term 8 │ voted for 8 │ entries as today's. The crc is over the record with the crc's own bytes as zero.

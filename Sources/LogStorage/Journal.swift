@@ -9,9 +9,9 @@
 //   head     magic 4 │ bytes of the whole record 4 │ sequence 8 │ entries' crc 4 │ head's crc 4 │ flags 8 │ term 8
 //            │ voted for 8 │ last index 8
 //   entry    index 8 │ term 8 │ clock 8 │ kind 4 │ payload's bytes 4 │ payload, filled up to 8 bytes
-// Flags: 1 has a vote, 2 is an echo. The last index is the log's with this record in it. Both sums are CRC-32C and begin
-// with the directory's birth, which nobody outside knows: a value that somebody stores cannot pass for a record. The
-// head's is over the head with its own four bytes as zero. Integers are little-endian.
+// Flags: 1 has a vote, 2 is an echo. The last index is the log's with this record in it. Both sums are CRC-32C and
+// begin with the directory's birth, which nobody outside knows: a value that somebody stores cannot pass for a record.
+// The head's is over the head with its own four bytes as zero. Integers are little-endian.
 //
 // Every record tells the whole hard state, changed or not, so that a damaged one can never have hidden a newer one than
 // a later one shows. A record that changes it is followed in the same write by its echo, a head alone, so that not even
@@ -65,6 +65,12 @@ final class Journal: @unchecked Sendable {
 
   static func seed(birth: UInt64) -> UInt32 {
     withUnsafeBytes(of: birth.littleEndian) { CRC32C.checksum($0) }
+  }
+
+  /// Whether there is one that was once made whole. The smallest that a log may have is 64 KiB.
+  static func exists(in directory: String) -> Bool {
+    var status = stat()
+    return stat(directory + "/" + fileName, &status) == 0 && status.st_size >= 1 << 16
   }
 
   /// How much is in use since the last reuse.

@@ -13,8 +13,8 @@ import RaftCore
 
 /// What follows in the journal on what the tree has.
 struct JournalFindings {
-  /// Of the whole records, as far as they continue the log without a gap. A damaged record in between that held none does
-  /// not keep them away.
+  /// Of the whole records, as far as they continue the log without a gap. A damaged record in between that held none
+  /// does not keep them away.
   var entries: [Entry] = []
   /// The highest that any whole head has, or what the tree has taken.
   var newestSequence: UInt64
@@ -34,7 +34,8 @@ extension HardState {
 }
 
 extension Journal {
-  /// Everything behind the record `settled`. With nil, where the tree's own note of it is lost, every head that there is.
+  /// Everything behind the record `settled`. With nil, where the tree's own note of it is lost, every head that there
+  /// is.
   /// - Parameter end: the last index that the tree has.
   func findings(after settled: UInt64?, end: Index) throws(StorageError) -> JournalFindings {
     let seed = sumSeed()

@@ -17,7 +17,6 @@ struct Unsettled: Sendable {
   var hardState: HardState?
   /// Of the newest record that was ever written.
   var sequence: UInt64 = 0
-  var isEmpty: Bool { entries.isEmpty && hardState == nil }
 }
 
 extension LogStorage {
@@ -74,11 +73,12 @@ extension LogStorage {
   func settle(removingGarbage count: Int) throws(StorageError) {
     _ = try claim()
     var (state, unsettled) = shared.withLock { ($0.settled, $0.unsettled) }
-    guard !unsettled.isEmpty else { return }
+    guard journal.usedBytes > 0 else { return }
     let persist = Persist(
       sequence: 0, hardState: unsettled.hardState, removeFrom: nil, entries: unsettled.entries)
     // What was acknowledged must find room, in the reserve if need be.
-    try change(&state, forBytes: LogState.pageBytesNeeded(for: [persist])) { (state, transaction) throws(StorageError) in
+    try change(&state, forBytes: LogState.pageBytesNeeded(for: [persist])) {
+      (state, transaction) throws(StorageError) in
       try state.apply([persist], in: transaction)
       try transaction.put(key: Key.journal, bytes: JournalPositionRecord.bytes) {
         JournalPositionRecord.write(unsettled.sequence, to: $0)

@@ -19,8 +19,8 @@ package final class LogStorage: Sendable {
   let journal: Journal
   /// The node's snapshots. Any thread.
   package let snapshots: SnapshotStore
-  /// A number that was drawn when the directory was made. A node that comes back with another one has lost its disk, and
-  /// with it what it voted for and acknowledged.
+  /// A number that was drawn when the directory was made. A node that comes back with another one has lost its disk,
+  /// and with it what it voted for and acknowledged.
   package let birth: UInt64
   private let directory: LogDirectory
   private let truncationStepEntries: Int
@@ -74,7 +74,11 @@ package final class LogStorage: Sendable {
     let environment = try Environment(path: path, access: .readingAndWriting, options: options, freeSpace: freeSpace)
     try environment.clearStaleReaders()
     if try environment.read({ (transaction) throws(StorageError) in try transaction.isEmpty() }) {
-      // Either nothing was ever here, or making it ended in a crash before its one transaction was committed.
+      // Either nothing was ever here, or making it ended in a crash before its one transaction was committed. The
+      // journal is made later than that.
+      guard !Journal.exists(in: path) else {
+        throw .corruptFile(reason: "\(path) has a journal, and nothing in \(LogDirectory.dataFileName)")
+      }
       try create(identity, in: environment)
       try LogDirectory.sync(path)
       onStep()
@@ -105,6 +109,7 @@ package final class LogStorage: Sendable {
 
   /// Lets go of the directory, after the reads and the write that are under way. Closing twice does nothing.
   package func close() {
+    snapshots.abandonStaging()
     environment.close()
     directory.release()
   }
@@ -149,8 +154,8 @@ package final class LogStorage: Sendable {
   ) throws(StorageError) -> (began: UInt64, ended: UInt64) {
     var flushBegan = MonotonicClock.nanoseconds()
     var rest = batch[...]
+    batch.forEach(checkBase)
     while let first = rest.first {
-      checkBase(first)
       if let cut = first.cutsFrom, log.entries(from: cut) > truncationStepEntries {
         try shorten(&log, to: cut, hardState: first.hardState)
       }

@@ -1,7 +1,7 @@
 // Owns what is done to a log while no node runs on it: a compact copy, and making a new cluster of what one node has.
 //
-// It must never: touch a directory that a node holds; leave half a copy under the copy's name; make a new cluster from a
-// log that lacks what it once acknowledged.
+// It must never: touch a directory that a node holds; leave half a copy under the copy's name; make a new cluster from
+// a log that lacks what it once acknowledged.
 
 import Glibc
 package import RaftCore
@@ -21,6 +21,7 @@ extension LogStorage {
     }
     do throws(StorageError) {
       try storage.environment.copyCompacted(to: partial)
+      _ = try Journal(directory: partial, capacityBytes: options.journalBytes, birth: storage.birth)
       try copySnapshots(from: source, to: partial)
       try LogDirectory.sync(partial)
       guard rename(partial, target) == 0 else { throw .fromSystem(errno, operation: "naming", path: target) }
@@ -31,8 +32,8 @@ extension LogStorage {
     }
   }
 
-  /// Makes the log in `directory` that of a new cluster: new identity, a term of its own without a vote, and at the log's
-  /// end a membership that says who is in it. All of it in one transaction. Every entry that the log has is to be
+  /// Makes the log in `directory` that of a new cluster: new identity, a term of its own without a vote, and at the
+  /// log's end a membership that says who is in it. All of it in one transaction. Every entry that the log has is to be
   /// committed in the new cluster.
   ///
   /// - Parameters:
@@ -76,12 +77,7 @@ extension LogStorage {
     }
     var options = options
     options.refusesDamage = true
-    let (storage, restored) = try open(directory: path, identity: identity, options: options)
-    if let damage = restored.damage {
-      storage.close()
-      throw .damaged(path: path, damage)
-    }
-    return storage
+    return try open(directory: path, identity: identity, options: options).storage
   }
 
   private static func copySnapshots(from source: String, to target: String) throws(StorageError) {
@@ -122,6 +118,7 @@ extension LogStorage {
     for name in (try? SnapshotStore.names(in: path + "/snapshots")) ?? [] { unlink("\(path)/snapshots/\(name)") }
     rmdir(path + "/snapshots")
     unlink(path + "/" + LogDirectory.dataFileName)
+    unlink(path + "/" + Journal.fileName)
     rmdir(path)
   }
 }

@@ -44,6 +44,10 @@ struct Opening {
       try TreeFacts(in: transaction, path: self.path)
     }
     try check(facts.stored.identity)
+    // The tree has taken from it, so it was there; and what it held besides, a vote perhaps, nobody knows.
+    guard facts.journalPosition == 0 || Journal.exists(in: path) else {
+      throw .corruptFile(reason: "\(path) has no journal any more")
+    }
     let isOld = facts.stored.format == Format.first
     birth = isOld ? UInt64.random(in: 1...UInt64.max) : facts.stored.birth
     let journal = try Journal(directory: path, capacityBytes: options.journalBytes, birth: birth)
@@ -82,14 +86,15 @@ struct Opening {
     guard !isOld || facts.journalPosition != nil else {
       throw .corruptFile(reason: "how much of the journal was taken cannot be read")
     }
-    let findings = isOld
+    let findings =
+      isOld
       ? try journal.findingsInFirstFormat(after: facts.journalPosition ?? 0)
       : try journal.findings(after: facts.journalPosition, end: facts.end)
     hardState = try newestHardState(facts, findings)
     base = facts.base
     sequence = findings.newestSequence
     damage = facts.damage
-    if damage?.lastLost == Index(.max) { damage?.term = hardState.term }
+    if damage == .unreadable { damage?.term = hardState.term }
 
     let fitting = facts.entriesThatFit(from: findings)
     if let lost = facts.lost(findings, fitting: fitting.count, term: hardState.term) {

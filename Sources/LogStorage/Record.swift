@@ -1,7 +1,8 @@
 // Owns the bytes: which key holds what, and how each record is laid out. Nothing else in this room knows an offset.
 //
 // One LMDB tree, keyed by native 64-bit integers (MDB_INTEGERKEY). There is one tree and not one for each purpose
-// because LMDB writes the root record of every named tree at every commit: that is a page more for each acknowledgement.
+// because LMDB writes the root record of every named tree at every commit: that is a page more for each
+// acknowledgement.
 //
 //   key 0          identity     written once
 //   key 1          hard state   written when the term or the vote changes

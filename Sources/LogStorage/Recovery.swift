@@ -1,8 +1,8 @@
 // Owns the reading of a log when it is opened: every record is checked, every rule between neighbours is checked.
 //
 // It must never leave a record out in the middle. LMDB's commits are atomic, so a torn write never shows here: a record
-// that does not check was damaged after it was acknowledged, and what is behind it hangs in the air. The log ends before
-// it, and what it may have had beyond is said (Opening.swift).
+// that does not check was damaged after it was acknowledged, and what is behind it hangs in the air. The log ends
+// before it, and what it may have had beyond is said (Opening.swift).
 
 import RaftCore
 
@@ -120,7 +120,7 @@ struct TreeFacts {
     base = LogBase(index: .beforeFirst, term: Term(0), clockMilliseconds: 0)
     if let record = try transaction.record(at: Key.base) { base = try? BaseRecord.read(record) }
     if let record = try transaction.record(at: Key.damage) {
-      damage = (try? DamageRecord.read(record)) ?? Damage(firstLost: Index(1), lastLost: Index(.max), term: Term(0))
+      damage = (try? DamageRecord.read(record)) ?? .unreadable
     }
     lastIndex = try transaction.lastKey(atMost: .max).flatMap(Key.index(of:)) ?? .beforeFirst
   }
@@ -132,6 +132,11 @@ struct TreeFacts {
     }
     return try IdentityRecord.read(record, path: path)
   }
+}
+
+extension Damage {
+  /// A record of damage that cannot be read counts as the worst there can be.
+  static let unreadable = Damage(firstLost: Index(1), lastLost: Index(.max), term: Term(0))
 }
 
 extension Result where Failure == Corruption {

@@ -48,8 +48,10 @@ final class SnapshotFile: Sendable {
     func corrupt(_ reason: String) -> StorageError { .corruptSnapshot(path: path, reason: reason) }
     var bytes = try read(descriptor, path, offset: 0, count: SnapshotFormat.headerBytes)
     let (magic, version, pieceBytes, length) = bytes.withUnsafeBytes {
-      ($0.integer(at: 0) as UInt64, $0.integer(at: 8) as UInt32, $0.integer(at: 12) as UInt32,
-        Int($0.integer(at: 40) as UInt32))
+      (
+        $0.integer(at: 0) as UInt64, $0.integer(at: 8) as UInt32, $0.integer(at: 12) as UInt32,
+        Int($0.integer(at: 40) as UInt32)
+      )
     }
     guard magic == SnapshotFormat.magic else { throw corrupt("it does not begin like a snapshot") }
     guard length <= SnapshotFormat.maximumMembershipBytes else { throw corrupt("its header is no snapshot's") }

@@ -1,6 +1,7 @@
 // Owns the bytes of a snapshot's file: a header, the content in pieces of one length, a footer.
 //
-//   header   magic 8 │ version 4 │ piece's bytes 4 │ index 8 │ term 8 │ clock 8 │ membership's bytes 4 │ crc 4 │ membership
+//   header   magic 8 │ version 4 │ piece's bytes 4 │ index 8 │ term 8 │ clock 8 │ membership's bytes 4 │ crc 4 │
+// membership
 //   piece    content's bytes 4 │ crc 4 │ content
 //   footer   ones 4 │ crc 4 │ content's bytes in all 8 │ crc of the content 4 │ zero 4
 //

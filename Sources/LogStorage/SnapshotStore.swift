@@ -72,7 +72,9 @@ package final class SnapshotStore: Sendable {
   }
 
   func holds(_ base: LogBase) -> Bool {
-    state.withLock { $0.files.contains { $0.description.point.index == base.index && $0.description.point.term == base.term } }
+    state.withLock {
+      $0.files.contains { $0.description.point.index == base.index && $0.description.point.term == base.term }
+    }
   }
 
   private func file(_ description: SnapshotDescription) -> SnapshotFile? {
@@ -183,8 +185,8 @@ package final class SnapshotStore: Sendable {
 // MARK: - Snapshots from elsewhere
 
 extension SnapshotStore {
-  /// Takes a stretch that came in. A stretch at 0 of another snapshot than the one that is coming in takes its place; any
-  /// other that does not follow on what is here is left out.
+  /// Takes a stretch that came in. A stretch at 0 of another snapshot than the one that is coming in takes its place;
+  /// any other that does not follow on what is here is left out.
   /// - Returns: up to where the snapshot is here.
   package func stage(_ chunk: SnapshotChunk) throws(StorageError) -> UInt64 {
     try staging.withLock { staging throws(StorageError) -> UInt64 in
@@ -207,8 +209,16 @@ extension SnapshotStore {
     }
   }
 
-  /// Makes what was staged a snapshot of this store. False when its bytes are not those that its description tells; it is
-  /// gone then, and so is one that is not all here.
+  /// Lets go of what has come in so far. It keeps the store alive otherwise.
+  func abandonStaging() {
+    staging.withLock { staging in
+      staging?.writer.abandon()
+      staging = nil
+    }
+  }
+
+  /// Makes what was staged a snapshot of this store. False when its bytes are not those that its description tells; it
+  /// is gone then, and so is one that is not all here.
   package func finishStaging(_ description: SnapshotDescription) throws(StorageError) -> Bool {
     try staging.withLock { staging throws(StorageError) -> Bool in
       guard let current = staging, current.description == description else { return isWhole(description) }

@@ -3,9 +3,9 @@
 // It must never let an entry take the last of the reserve: a vote, a cut or a removal must always find room. It is the
 // writer's thread that looks, with no write transaction open.
 //
-// Two things make the disk count as full: less than `Options.minimumFreeBytes` is left on it, for other files on it need
-// room too; or the data file's reserve can no longer be kept up, neither with new blocks nor with pages that LMDB has
-// free.
+// Two things make the disk count as full: less than `Options.minimumFreeBytes` is left on it, for other files on it
+// need room too; or the data file's reserve can no longer be kept up, neither with new blocks nor with pages that LMDB
+// has free.
 
 import Glibc
 
@@ -78,8 +78,8 @@ extension Environment {
 }
 
 extension LogStorage {
-  /// Whether the disk has room for more than the reserve. Entries that are written while it has not go into the reserve,
-  /// as far as its first part reaches.
+  /// Whether the disk has room for more than the reserve. Entries that are written while it has not go into the
+  /// reserve, as far as its first part reaches.
   package var isWritable: Bool { environment.isWritable }
 
   /// Looks again, unless it was looked a moment ago. On the writing thread.

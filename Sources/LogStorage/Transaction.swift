@@ -11,6 +11,9 @@ struct Transaction: ~Copyable {
   private let handle: OpaquePointer
   private let tree: MDB_dbi
   private let path: String
+  /// Of a page's size, to look at the pages that values lie in. nil in a write transaction, where they may lie
+  /// elsewhere.
+  private let pageBytes: Int?
   /// LMDB frees a transaction when it commits, whether that succeeds or not.
   private var isOver = false
 
@@ -26,9 +29,12 @@ struct Transaction: ~Copyable {
       mdb_txn_abort(handle)
       throw .fromLMDB(code, operation: "opening the tree", path: path)
     }
+    var statistics = MDB_stat()
+    mdb_stat(handle, tree, &statistics)
     self.handle = handle
     self.tree = tree
     self.path = path
+    pageBytes = writing ? nil : Int(statistics.ms_psize)
   }
 
   deinit {
@@ -89,7 +95,14 @@ struct Transaction: ~Copyable {
     }
     if code == MDB_NOTFOUND { return nil }
     try Environment.check(code, "reading a record", path)
-    return UnsafeRawBufferPointer(start: value.mv_data, count: value.mv_size)
+    let record = UnsafeRawBufferPointer(start: value.mv_data, count: value.mv_size)
+    var pages = pageBytes.map(PageCheck.init)
+    try Self.check(record, &pages)
+    return record
+  }
+
+  private static func check(_ record: UnsafeRawBufferPointer, _ pages: inout PageCheck?) throws(StorageError) {
+    if let flaw = pages?.flaw(around: record) { throw .corruptFile(reason: flaw) }
   }
 
   /// Writes a record of fixed length over what is there, if anything is.
@@ -148,8 +161,10 @@ struct Transaction: ~Copyable {
     from key: UInt64, _ body: (_ key: UInt64, _ record: UnsafeRawBufferPointer) throws(StorageError) -> Bool
   ) throws(StorageError) {
     let cursor = try Cursor(in: handle, tree: tree, path: path)
+    var pages = pageBytes.map(PageCheck.init)
     var next = try cursor.seek(key)
     while let (key, record) = next {
+      try Self.check(record, &pages)
       guard try body(key, record) else { return }
       next = try cursor.next()
     }

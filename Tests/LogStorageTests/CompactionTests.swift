@@ -110,8 +110,9 @@ struct CompactionTests {
     let writer = LogWriter(
       storage: storage, onPersisted: { sequence, _ in last.store(sequence, ordering: .releasing) },
       onFailure: { Issue.record("failed with \($0)") })
-    writer.submit(persist(1, term: 1, entries(1...6000)))
-    while last.load(ordering: .acquiring) < 1 { sched_yield() }
+    writer.submit(persist(1, term: 1, entries(1...6000, payloadBytes: 300)))
+    // It is settled behind the report.
+    while try last.load(ordering: .acquiring) < 1 || storage.statistics().usedPages < 400 { sched_yield() }
     try storage.takeSnapshot(point(5000))
     let usedBefore = try storage.statistics().usedPages
     writer.compact(before: Index(5001))

@@ -9,15 +9,18 @@ struct CorruptionTests {
     Array("payload-of-entry-\(index)-in-the-log".utf8)
   }
 
+  /// Without prepared space behind it the file ends with its last page.
+  private let small = LogStorage.Options(fileStepBytes: 0, diskReserveBytes: 0, journalBytes: 64 << 10)
+
   private func directoryWithMarkedEntries() throws -> TemporaryDirectory {
     let directory = TemporaryDirectory()
     let batch = [persist(1, term: 1, (1...30).map { entry($0, marked($0)) })]
-    // Without prepared space behind it the file ends with its last page.
-    try directory.write(batch, LogStorage.Options(fileStepBytes: 0))
+    try directory.write(batch, small)
     return directory
   }
 
-  @Test("A flipped bit in a payload ends the log before it, and what is lost is told", arguments: [1, 17, 30] as [UInt64])
+  @Test(
+    "A flipped bit in a payload ends the log before it, and what is lost is told", arguments: [1, 17, 30] as [UInt64])
   func flippedPayload(index: UInt64) throws {
     let directory = try directoryWithMarkedEntries()
     #expect(directory.flipBit(inEvery: marked(index)) > 0)
@@ -51,13 +54,70 @@ struct CorruptionTests {
       var damaged = pristine
       damaged[record.lowerBound + offset] ^= 1 << UInt8(offset % 8)
       directory.overwriteData(damaged)
-      let recovered = try directory.reopened()
+      let recovered = try directory.reopened(small)
       #expect(recovered.lastIndex == Index(29), "byte \(offset) of the record")
       #expect(recovered.damage == Damage(firstLost: Index(30), lastLost: Index(30), term: Term(1)))
     }
     directory.overwriteData(pristine)
     let whole = try directory.reopened()
     #expect(whole.lastIndex == Index(30) && whole.damage == nil)
+  }
+
+  @Test("Whatever bit of a page's own structure is wrong, the log is refused, or tells what it lost")
+  func everyBitOfStructure() throws {
+    let directory = try directoryWithMarkedEntries()
+    // A file is prepared ahead of its use, and LMDB may look there.
+    let pristine = directory.dataBytes() + [UInt8](repeating: 0, count: 1 << 20)
+    // The leaf's header with its offsets, and the header of the newest entry's node.
+    let record = try #require(positions(of: marked(30), in: pristine).last) - 24
+    let page = record / 4096 * 4096
+    let structure = Array(page..<(page + 16 + 2 * 33)) + Array((record - 16)..<record)
+    for place in structure {
+      for bit in 0..<8 as Range<UInt8> {
+        var damaged = pristine
+        damaged[place] ^= 1 << bit
+        directory.overwriteData(damaged)
+        do throws(StorageError) {
+          let (storage, recovered) = try LogStorage.open(
+            directory: directory.log, identity: someIdentity, options: small)
+          storage.close()
+          #expect(recovered.tail == (1...30).prefix(recovered.tail.count).map { entry($0, marked($0)) })
+          let isTold = recovered.damage.map { $0.lastLost >= Index(30) } ?? false
+          #expect(recovered.lastIndex == Index(30) || isTold, "byte \(place - page), bit \(bit)")
+        } catch {
+          switch error {
+          case .corruptFile, .notALog, .corruptIdentity, .corruptHardState: break
+          default: Issue.record("byte \(place - page), bit \(bit): \(error)")
+          }
+        }
+      }
+    }
+  }
+
+  @Test("Whatever byte before a long value is wrong, the log is refused or tells what it lost")
+  func overflowPages() throws {
+    let directory = TemporaryDirectory()
+    let options = LogStorage.Options(fileStepBytes: 0)
+    let long = [UInt8](repeating: 0x6B, count: 9000)
+    try directory.write([persist(1, term: 1, [entry(1), entry(2, long), entry(3)])], options)
+    let pristine = directory.dataBytes() + [UInt8](repeating: 0, count: 1 << 20)
+    let record = try #require(positions(of: long, in: pristine).last) - 24
+    for place in (record - 16)..<(record + 24) {
+      var damaged = pristine
+      damaged[place] ^= 0x21
+      directory.overwriteData(damaged)
+      do throws(StorageError) {
+        let (storage, recovered) = try LogStorage.open(
+          directory: directory.log, identity: someIdentity, options: small)
+        storage.close()
+        #expect(recovered.lastIndex == Index(3) || recovered.damage?.lastLost == Index(3), "byte \(place - record)")
+      } catch {
+        guard case .corruptFile = error else {
+          Issue.record("byte \(place - record): \(error)")
+          continue
+        }
+      }
+    }
   }
 
   @Test("Damage that appears while the log is open is found by the read that meets it")

@@ -16,12 +16,14 @@ func sealed(key: UInt64, _ rest: [UInt8]) -> [UInt8] {
 
 @Suite("What a disk has lost is remembered until it is repaired")
 struct DamageTests {
-  private let noSteps = LogStorage.Options(fileStepBytes: 0)
+  private let noSteps = LogStorage.Options(fileStepBytes: 0, diskReserveBytes: 0, journalBytes: 64 << 10)
 
   private func marked(_ index: UInt64) -> [UInt8] { Array("payload-of-entry-\(index)-in-the-log".utf8) }
 
   /// 1 to `count`, with the entry at `damaged` damaged in every copy.
-  private func damagedLog(_ count: UInt64, at damaged: UInt64, _ options: LogStorage.Options) throws -> TemporaryDirectory {
+  private func damagedLog(_ count: UInt64, at damaged: UInt64, _ options: LogStorage.Options) throws
+    -> TemporaryDirectory
+  {
     let directory = TemporaryDirectory()
     try directory.write([persist(1, term: 2, (1...count).map { entry($0, marked($0)) })], options)
     #expect(directory.flipBit(inEvery: marked(damaged)) > 0)
@@ -48,7 +50,7 @@ struct DamageTests {
 
   @Test("A crash after any step of the cut leads to the same log and the same damage")
   func crashAtEachStep() throws {
-    let options = LogStorage.Options(fileStepBytes: 0, truncationStepEntries: 7)
+    let options = LogStorage.Options(fileStepBytes: 0, journalBytes: 64 << 10, truncationStepEntries: 7)
     let directory = try damagedLog(60, at: 21, options)
     let copies = TemporaryDirectory()
     var steps = 0
@@ -191,7 +193,7 @@ struct DamageTests {
     damageSnapshot(1, of: directory)
     let copies = TemporaryDirectory()
     var steps = 0
-    let options = LogStorage.Options(fileStepBytes: 0, truncationStepEntries: 5)
+    let options = LogStorage.Options(fileStepBytes: 0, journalBytes: 64 << 10, truncationStepEntries: 5)
     let (storage, recovered) = try LogStorage.open(
       directory: directory.log, identity: someIdentity, options: options,
       onStep: {

@@ -5,9 +5,9 @@ import Testing
 
 @Suite("A log of an older format is brought up to date, one of a newer is refused")
 struct FormatTests {
-  /// A directory as format 1 left it: node 1 of cluster c1 in term 2 with a vote for node 3, entries 1 to 3 in the tree,
-  /// which has taken the journal up to record 7; record 8 with entries 4 and 5, and record 9 with entry 6, term 5 and a
-  /// vote for node 2.
+  /// A directory as format 1 left it: node 1 of cluster c1 in term 2 with a vote for node 3, entries 1 to 3 in the
+  /// tree, which has taken the journal up to record 7; record 8 with entries 4 and 5, and record 9 with entry 6, term 5
+  /// and a vote for node 2.
   private func firstFormat() -> TemporaryDirectory {
     let directory = TemporaryDirectory()
     mkdir(directory.log, 0o700)

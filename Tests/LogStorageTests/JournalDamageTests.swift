@@ -5,7 +5,7 @@ import Testing
 
 @Suite("A journal's torn end is cut, its damaged middle is damage")
 struct JournalDamageTests {
-  private let small = LogStorage.Options(fileStepBytes: 0, journalBytes: 64 << 10)
+  private let small = LogStorage.Options(fileStepBytes: 0, diskReserveBytes: 0, journalBytes: 64 << 10)
   private let headBytes = 56
 
   /// Three batches in the journal: five entries with a new term, three entries, two entries with a new term and vote.
@@ -33,9 +33,10 @@ struct JournalDamageTests {
   @Test("Each record that changes term or vote is followed by its echo")
   func echoes() throws {
     let starts = records(in: journalBytes(try threeBatches()))
-    #expect(zip(starts, starts.dropFirst()).map { $1 - $0 } == [
-      headBytes + 5 * 56, headBytes, headBytes + 3 * 56, headBytes + 2 * 56, headBytes,
-    ])
+    #expect(
+      zip(starts, starts.dropFirst()).map { $1 - $0 } == [
+        headBytes + 5 * 56, headBytes, headBytes + 3 * 56, headBytes + 2 * 56, headBytes,
+      ])
   }
 
   @Test("Whatever byte is changed, nothing is wrong: all of it is there, or damage tells, or the last batch is cut")
@@ -151,6 +152,32 @@ struct JournalDamageTests {
     #expect(directory.flipBit(inEvery: little(0x0102_0304, 0x0A0B_0C0D)) > 0)
     let error = #expect(throws: StorageError.self) { try directory.open(small) }
     #expect("\(try #require(error))".contains("replace it"))
+  }
+
+  @Test("A log whose journal is gone, or a journal whose log is gone, is refused and stays so")
+  func halfGone() throws {
+    let directory = TemporaryDirectory()
+    do {
+      let storage = try directory.open(small).storage
+      defer { storage.close() }
+      try storage.append([persist(1, term: 2, entries(1...3))])
+      try storage.settle()
+    }
+    let copies = TemporaryDirectory()
+    for name in ["journal", "data.mdb"] {
+      let target = "\(copies.path)/\(name)"
+      copy(directory.log, to: target)
+      unlink(target + "/" + name)
+      for _ in 0..<2 {
+        let error = #expect(throws: StorageError.self) {
+          try LogStorage.open(directory: target, identity: someIdentity, options: small)
+        }
+        guard case .corruptFile = error else {
+          Issue.record("without \(name): \(String(describing: error))")
+          continue
+        }
+      }
+    }
   }
 
   @Test("Where it is not known what the tree has taken, what it has not is damage, and term and vote are the newest")

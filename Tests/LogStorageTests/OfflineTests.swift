@@ -73,7 +73,9 @@ struct OfflineTests {
     let new = Identity(clusterID: 0xC9, nodeID: NodeID(1), incarnation: 2)
     let made = try LogStorage.forceNewCluster(
       directory: directory.log, identity: new, membershipPayload: [9, 8, 7], clockMilliseconds: 50, options: small)
-    #expect(made == Entry(index: Index(4004), term: Term(3), clockMilliseconds: 40_030, kind: .membership, payload: [9, 8, 7]))
+    #expect(
+      made
+        == Entry(index: Index(4004), term: Term(3), clockMilliseconds: 40_030, kind: .membership, payload: [9, 8, 7]))
     #expect(throws: StorageError.self) { try directory.open(small) }
     let (storage, recovered) = try directory.open(small, as: new)
     defer { storage.close() }

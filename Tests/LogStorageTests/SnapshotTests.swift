@@ -5,6 +5,7 @@ import Testing
 
 @Suite("Snapshots are files that are whole or are not there")
 struct SnapshotTests {
+  private let small = LogStorage.Options(fileStepBytes: 0, diskReserveBytes: 0, journalBytes: 64 << 10)
   static let sizes = [0, 1, 100, 256 << 10, (256 << 10) + 1, 3_000_000]
 
   private func path(_ directory: TemporaryDirectory) -> String { directory.log + "/snapshots" }
@@ -79,7 +80,7 @@ struct SnapshotTests {
   func everyByte() throws {
     let directory = TemporaryDirectory()
     do {
-      let storage = try directory.open().storage
+      let storage = try directory.open(small).storage
       defer { storage.close() }
       try storage.write([persist(1, term: 1, entries(1...30))])
       try storage.takeSnapshot(point(10), bytes: 50)
@@ -91,7 +92,7 @@ struct SnapshotTests {
       var damaged = pristine
       damaged[offset] ^= 1 << UInt8(offset % 8)
       write(damaged, to: file)
-      let (storage, recovered) = try directory.open()
+      let (storage, recovered) = try directory.open(small)
       #expect(recovered.snapshot == point(10), "byte \(offset)")
       #expect(storage.snapshots.newest()?.point == point(10))
       #expect(recovered.lastIndex == Index(30) && recovered.damage == nil)
@@ -99,12 +100,12 @@ struct SnapshotTests {
     }
     for length in [0, 1, 47, 48, pristine.count - 24, pristine.count - 1] {
       write(Array(pristine.prefix(length)), to: file)
-      #expect(try directory.reopened().snapshot == point(10), "\(length) bytes of \(pristine.count)")
+      #expect(try directory.reopened(small).snapshot == point(10), "\(length) bytes of \(pristine.count)")
     }
     write(pristine + [0], to: file)
-    #expect(try directory.reopened().snapshot == point(10))
+    #expect(try directory.reopened(small).snapshot == point(10))
     write(pristine, to: file)
-    #expect(try directory.reopened().snapshot == point(20))
+    #expect(try directory.reopened(small).snapshot == point(20))
   }
 
   @Test("A snapshot that goes bad while the log is open is found by whoever reads it, and no longer offered")

@@ -110,7 +110,8 @@ struct SpaceTests {
     let persisted = Atomic<UInt64>(0)
     let writer = LogWriter(
       storage: storage, onPersisted: { sequence, _ in persisted.store(sequence, ordering: .releasing) },
-      onFailure: { Issue.record("failed with \($0)") }, onSpaceChanged: { isWritable in told.withLock { $0.append(isWritable) } })
+      onFailure: { Issue.record("failed with \($0)") },
+      onSpaceChanged: { isWritable in told.withLock { $0.append(isWritable) } })
     while told.withLock({ $0 }) != [false] { sched_yield() }
     writer.submit(persist(1, term: 1, votedFor: 2))
     while persisted.load(ordering: .acquiring) < 1 { sched_yield() }

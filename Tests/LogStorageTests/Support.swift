@@ -40,7 +40,8 @@ final class TemporaryDirectory {
     return places.count
   }
 
-  /// Changes one bit of every place where `pattern` is. Returns how many there were: LMDB leaves older copies of a page.
+  /// Changes one bit of every place where `pattern` is. Returns how many there were: LMDB leaves older copies of a
+  /// page.
   func flipBit(inEvery pattern: [UInt8]) -> Int {
     var bytes = dataBytes()
     let places = positions(of: pattern, in: bytes)
