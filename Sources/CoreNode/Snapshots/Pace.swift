@@ -18,7 +18,8 @@ struct Pace {
     // Time in which nothing was moved is not made up for.
     dueNanoseconds = max(dueNanoseconds, now) + UInt64(bytes) * 1_000_000_000 / UInt64(bytesPerSecond)
     let pause = dueNanoseconds - now
-    var time = timespec(tv_sec: Int(pause / 1_000_000_000), tv_nsec: Int(pause % 1_000_000_000))
-    while nanosleep(&time, &time) != 0, errno == EINTR {}
+    var left = timespec(tv_sec: Int(pause / 1_000_000_000), tv_nsec: Int(pause % 1_000_000_000))
+    var wanted = left
+    while nanosleep(&wanted, &left) != 0, errno == EINTR { wanted = left }
   }
 }
