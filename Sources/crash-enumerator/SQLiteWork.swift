@@ -9,7 +9,7 @@ import CrashStates
 import Glibc
 
 /// One connection. All on one thread.
-struct Database: ~Copyable {
+final class Database {
   private let handle: OpaquePointer
 
   init(path: String, synchronous: String) throws(Failure) {
