@@ -16,7 +16,8 @@ package struct Member: Sendable, Equatable {
   }
 }
 
-/// A configuration of the cluster. While it is joint, every decision needs a majority of `voters` and one of `outgoing`.
+/// A configuration of the cluster. While it is joint, every decision needs a majority of `voters` and one of
+/// `outgoing`.
 package struct Membership: Sendable, Equatable {
   /// Who votes: the new side of a joint configuration.
   package internal(set) var voters: [NodeID]

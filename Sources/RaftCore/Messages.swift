@@ -175,8 +175,8 @@ package struct ReadIndexResponse: Sendable, Equatable {
   }
 }
 
-/// A stretch of a snapshot, for a follower that needs entries which the leader's log no longer has (Raft paper, section 7).
-/// A chunk of no bytes asks how much the follower has.
+/// A stretch of a snapshot, for a follower that needs entries which the leader's log no longer has (Raft paper,
+/// section 7). A chunk of no bytes asks how much the follower has.
 package struct InstallSnapshot: Sendable, Equatable {
   package var term: Term
   package var chunk: SnapshotChunk

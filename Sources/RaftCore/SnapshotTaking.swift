@@ -24,7 +24,7 @@ extension Raft {
   mutating func receive(_ install: InstallSnapshot, from sender: NodeID) {
     follow(sender)
     let chunk = install.chunk
-    guard chunk.isWithinBounds else { return }
+    guard chunk.isWithinBounds, chunk.description.point.term <= term else { return }
     if chunk.description.point.index <= commit {
       // This log has all of it, though perhaps not on disk yet.
       if staging?.description == chunk.description { staging = nil }

@@ -135,7 +135,8 @@ package enum Effect: Sendable {
   /// The state machine becomes the snapshot that was reported ready. Comes right behind the `persist` whose `base` is
   /// the snapshot's point, and before any `commit` beyond it.
   case installSnapshot(SnapshotDescription)
-  /// Storage may remove all entries before this index, in small steps and at its leisure. They stay readable until then.
+  /// Storage may remove all entries before this index, in small steps and at its leisure. They stay readable until
+  /// then.
   case compact(before: Index)
   /// The configuration in force changed: by an entry that was appended or cut away again, or by a snapshot.
   case membership(Membership)

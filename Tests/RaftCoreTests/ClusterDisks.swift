@@ -41,6 +41,15 @@ struct Disk {
     entries.removeAll { $0.index < index }
   }
 
+  /// A snapshot that is newer than the log takes its place, as storage does when it opens: the node ended between the
+  /// one being durable and the other being written.
+  mutating func open() {
+    guard let point = snapshots.last?.description.point, point.index > base.index else { return }
+    if entries.contains(where: { $0.index == point.index && $0.term == point.term }) { return }
+    base = LogBase(index: point.index, term: point.term, clockMilliseconds: point.clockMilliseconds)
+    entries = []
+  }
+
   func restored(tail: Int = .max) -> Restored {
     var runs: [TermRun] = base.index == .beforeFirst ? [] : [TermRun(first: base.index, term: base.term)]
     for entry in entries where runs.last?.term != entry.term {
@@ -90,6 +99,7 @@ extension Cluster {
     writes[position] = []
     reports.removeAll { $0.node == id }
     disks[position].staged = []
+    disks[position].open()
     applied[position] = disks[position].snapshots.last?.applied ?? []
     nodes[position] = start(id)
   }
