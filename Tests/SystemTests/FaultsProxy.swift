@@ -228,12 +228,13 @@ private enum SocketTable {
   /// The table also has every connection that ended within the last minute, so it is searched as bytes: taken apart line
   /// by line it would hold up the proxy, and with it the cluster, when there were many.
   static func inode(localPort: Int, remotePort: Int) -> String? {
-    let wanted = Array(" 0100007F:\(hexadecimal(localPort)) 0100007F:\(hexadecimal(remotePort)) ".utf8)
-    return bytes(of: "/proc/self/net/tcp").withUnsafeBytes { table in
-      guard let start = table.baseAddress, let found = memmem(start, table.count, wanted, wanted.count) else {
-        return nil
-      }
-      let rest = table[(UnsafeRawPointer(found) - start)...].prefix { $0 != UInt8(ascii: "\n") }
+    let wanted = " 0100007F:\(hexadecimal(localPort)) 0100007F:\(hexadecimal(remotePort)) "
+    return (bytes(of: "/proc/self/net/tcp") + [0]).withUnsafeBufferPointer { table in
+      guard let start = table.baseAddress,
+        let found = UnsafeRawPointer(start).withMemoryRebound(
+          to: CChar.self, capacity: table.count, { strstr($0, wanted) })
+      else { return nil }
+      let rest = table[(UnsafeRawPointer(found) - UnsafeRawPointer(start))...].prefix { $0 != UInt8(ascii: "\n") }
       let fields = String(decoding: rest, as: UTF8.self).split(separator: " ")
       return fields.count > 8 ? String(fields[8]) : nil
     }
