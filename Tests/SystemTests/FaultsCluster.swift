@@ -86,12 +86,12 @@ final class FaultsCluster {
 
   /// The node that leads, by its own word and the highest term.
   func leader() async throws -> Int {
-    try await eventually(within: 20, "a leader") {
+    let client = HistoryClient(-1, ports: ports, node: 0)
+    defer { client.close() }
+    return try await eventually(within: 20, "a leader") {
       var best: (node: Int, term: UInt64)?
       for node in 0..<3 {
-        guard let status = await HistoryLog.status(port: self.ports[node], timeout: .milliseconds(500)) else {
-          continue
-        }
+        guard let status = await client.status(of: node) else { continue }
         self.term = max(self.term, status.term)
         if status.isLeader, status.term > best?.term ?? 0 { best = (node, status.term) }
       }

@@ -224,32 +224,37 @@ private final class FaultsHandler: ChannelInboundHandler, @unchecked Sendable {
 /// The system's table of TCP sockets (proc(5)).
 private enum SocketTable {
   /// The inode of the socket on loopback from `localPort` to `remotePort`.
-  static func inode(localPort: Int, remotePort: Int) -> Substring? {
-    let table = text(of: "/proc/self/net/tcp")
-    let local = ":" + hexadecimal(localPort)
-    let remote = ":" + hexadecimal(remotePort)
-    for line in table.split(separator: "\n").dropFirst() {
-      let fields = line.split(separator: " ")
-      if fields.count > 9, fields[1].hasSuffix(local), fields[2].hasSuffix(remote) { return fields[9] }
+  ///
+  /// The table also has every connection that ended within the last minute, so it is searched as bytes: taken apart line
+  /// by line it would hold up the proxy, and with it the cluster, when there were many.
+  static func inode(localPort: Int, remotePort: Int) -> String? {
+    let wanted = " 0100007F:\(hexadecimal(localPort)) 0100007F:\(hexadecimal(remotePort)) "
+    return (bytes(of: "/proc/self/net/tcp") + [0]).withUnsafeBufferPointer { table in
+      guard let start = table.baseAddress,
+        let found = UnsafeRawPointer(start).withMemoryRebound(
+          to: CChar.self, capacity: table.count, { strstr($0, wanted) })
+      else { return nil }
+      let rest = table[(UnsafeRawPointer(found) - UnsafeRawPointer(start))...].prefix { $0 != UInt8(ascii: "\n") }
+      let fields = String(decoding: rest, as: UTF8.self).split(separator: " ")
+      return fields.count > 8 ? String(fields[8]) : nil
     }
-    return nil
   }
 
   /// To its very end: this file gives a page at a time, which Foundation takes for all of it.
-  private static func text(of path: String) -> String {
+  private static func bytes(of path: String) -> [UInt8] {
     let file = open(path, O_RDONLY)
-    guard file >= 0 else { return "" }
+    guard file >= 0 else { return [] }
     defer { close(file) }
     var bytes: [UInt8] = []
     var page = [UInt8](repeating: 0, count: 65_536)
     while true {
       let count = read(file, &page, page.count)
-      guard count > 0 else { return String(decoding: bytes, as: UTF8.self) }
+      guard count > 0 else { return bytes }
       bytes += page[..<count]
     }
   }
 
-  static func process(_ process: pid_t, holds inode: Substring) -> Bool {
+  static func process(_ process: pid_t, holds inode: String) -> Bool {
     let folder = "/proc/\(process)/fd"
     guard let names = try? FileManager.default.contentsOfDirectory(atPath: folder) else { return false }
     return names.contains {

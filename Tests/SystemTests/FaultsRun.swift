@@ -140,8 +140,10 @@ enum FaultsRun {
     let marker = try await putMarker(cluster)
     for port in cluster.ports { report.logs.append(try await HistoryLog.read(port: port, through: marker)) }
     let last = report.logs[0].last?.revision ?? 0
+    let client = HistoryClient(-1, ports: cluster.ports, node: 0)
+    defer { client.close() }
     for (node, port) in cluster.ports.enumerated() {
-      let revision = await HistoryLog.status(port: port, timeout: .seconds(5))?.revision ?? 0
+      let revision = await client.status(of: node)?.revision ?? 0
       if revision != last { report.problems.append("node \(node) is at revision \(revision), its log at \(last)") }
       let state = try await HistoryLog.state(port: port)
       if state != finalState(of: report.logs[0]) {

@@ -1,4 +1,6 @@
-// One client: a connection to one node at a time, one request on the wire for each operation, never a second attempt.
+// One client: it asks one node at a time, with one request on the wire for each operation and never a second attempt.
+// Connections are kept while they hold, also those to nodes that it left: thousands of new ones would be a load of their
+// own.
 
 import Foundation
 import NIOCore
@@ -11,7 +13,7 @@ final class HistoryClient {
   let number: Int
   private let ports: [Int]
   private(set) var node: Int
-  private var connection: WireConnection?
+  private var connections: [Int: WireConnection] = [:]
   private let eventLoop = MultiThreadedEventLoopGroup.singleton.next()
 
   /// - Parameter ports: where the nodes serve clients, on loopback.
@@ -22,14 +24,11 @@ final class HistoryClient {
   }
 
   func close() {
-    connection?.close()
-    connection = nil
+    for connection in connections.values { connection.close() }
+    connections = [:]
   }
 
-  func moveOn(to node: Int? = nil) {
-    close()
-    self.node = (node ?? self.node + 1) % ports.count
-  }
+  func moveOn(to node: Int? = nil) { self.node = (node ?? self.node + 1) % ports.count }
 
   func perform(_ call: HistoryCall, on key: String, timeout: TimeAmount) async -> HistoryOperation {
     let invoked = HistoryClock.nanoseconds
@@ -41,25 +40,40 @@ final class HistoryClient {
 
   private func outcome(of call: HistoryCall, on key: String, timeout: TimeAmount) async -> HistoryOutcome {
     let deadline = NIODeadline.now() + timeout
-    let open: WireConnection
-    if let connection {
-      open = connection
-    } else {
-      do {
-        open = try await WireConnection.connect(host: "127.0.0.1", port: ports[node], on: eventLoop).get()
-        connection = open
-      } catch {
-        return .failed("not connected")
-      }
-    }
+    guard let open = await connection() else { return .failed("not connected") }
     do throws(RPCStatus) {
       let (answer, revision) = try await send(call, key, over: open, deadline: deadline)
       return .ok(answer, revision: revision)
     } catch {
-      if error.code != .deadlineExceeded { close() }
+      let isAnswer = error.message.hasPrefix("etcdserver: ") || error.code == .deadlineExceeded
+      if !isAnswer { connections.removeValue(forKey: node)?.close() }
       // The server's word that it did nothing. Whatever else goes wrong, the operation may have been carried out.
       let isRefusal = error.message == "etcdserver: no leader" || error.message == "etcdserver: too many requests"
       return isRefusal ? .failed(error.message) : .unknown(error.description)
+    }
+  }
+
+  private func connection() async -> WireConnection? {
+    if let open = connections[node] { return open }
+    let made = try? await WireConnection.connect(host: "127.0.0.1", port: ports[node], on: eventLoop).get()
+    connections[node] = made
+    return made
+  }
+
+  /// What a node says of itself, now.
+  func status(of node: Int) async -> NodeStatus? {
+    moveOn(to: node)
+    guard let connection = await connection() else { return nil }
+    do throws(RPCStatus) {
+      let answer = try await connection.unary(
+        RPCPath.Maintenance.status, Etcdserverpb_StatusRequest(), as: Etcdserverpb_StatusResponse.self,
+        deadline: .now() + .milliseconds(500))
+      return NodeStatus(
+        isLeader: answer.leader == answer.header.memberID && answer.leader != 0, term: answer.raftTerm,
+        revision: answer.header.revision)
+    } catch {
+      connections.removeValue(forKey: node)?.close()
+      return nil
     }
   }
 

@@ -46,20 +46,6 @@ enum HistoryLog {
     return try await collector.events()
   }
 
-  static func status(port: Int, timeout: TimeAmount) async -> NodeStatus? {
-    let eventLoop = MultiThreadedEventLoopGroup.singleton.next()
-    guard let connection = try? await WireConnection.connect(host: "127.0.0.1", port: port, on: eventLoop).get()
-    else { return nil }
-    defer { connection.close() }
-    let answer = try? await connection.unary(
-      RPCPath.Maintenance.status, Etcdserverpb_StatusRequest(), as: Etcdserverpb_StatusResponse.self,
-      deadline: .now() + timeout)
-    return answer.map {
-      NodeStatus(
-        isLeader: $0.leader == $0.header.memberID && $0.leader != 0, term: $0.raftTerm, revision: $0.header.revision)
-    }
-  }
-
   /// The state of every key that the history uses, as one linearizable read of a node shows it.
   static func state(port: Int) async throws -> [String: HistoryState] {
     let eventLoop = MultiThreadedEventLoopGroup.singleton.next()
