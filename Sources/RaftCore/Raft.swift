@@ -111,7 +111,7 @@ package struct Raft: Sendable {
   /// Takes a whole batch of inputs and says what is to be done, with at most one write and as few messages as the
   /// limits allow. `clockMilliseconds` is the driver's view of the cluster's clock; only a leader stamps it.
   package mutating func step(_ inputs: [Input], clockMilliseconds: UInt64) -> [Effect] {
-    self.clockMilliseconds = max(self.clockMilliseconds, clockMilliseconds)
+    self.clockMilliseconds = clockMilliseconds
     for input in inputs { take(input) }
     return act()
   }

@@ -124,7 +124,7 @@ struct Checker {
 
   mutating func restored(_ node: SimulatedNode, snapshot: SnapshotFile?) throws(Broken) {
     guard let snapshot else { return }
-    try self.snapshot(snapshot.description, of: node, digest: node.state.digest)
+    try self.snapshot(snapshot.description, of: node, digest: SnapshotCodec.digest(node.state))
   }
 }
 

@@ -56,12 +56,23 @@ private struct Fingerprint {
     case .waitEnded(let holder): add(11); add(holder)
     case .refused(.held(let record)): add(12); add(record)
     case .refused(.notHolder(let current, let last)): addPlain(13, last); add(current)
-    case .failed(let error): add(14); add(UInt64(SnapshotChecksum.of(Array("\(error)".utf8))))
+    case .failed(let error): add(14); add(error)
     case .clientOpened(let id, _): add(15); add(id)
     case .clientEnded(let id): add(16); add(id)
     case .clockMarked: add(17)
     case .nodeRegistered: add(18)
     case .nodeForgotten: add(19)
+    }
+  }
+
+  private mutating func add(_ error: RequestError) {
+    switch error {
+    case .leaseNotFound(let id): addPlain(1, id)
+    case .leaseExists(let id): addPlain(2, id)
+    case .compacted(let asked, let compacted): addPlain(3, asked); addPlain(3, compacted)
+    case .futureRevision(let asked, let current): addPlain(4, asked); addPlain(4, current)
+    case .clientExpired(let client): add(5); add(client)
+    default: add(Checksum.of(Array("\(error)".utf8)))
     }
   }
 

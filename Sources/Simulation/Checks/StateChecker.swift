@@ -8,7 +8,7 @@ import RaftCore
 
 struct StateChecker {
   /// How often nodes compare all of their state and not only the outcomes.
-  static let sampleEvery: UInt64 = 64
+  static let sampleEvery: UInt64 = 128
 
   private struct Version {
     var index: RaftCore.Index
@@ -193,8 +193,8 @@ extension KeyStore.Events {
       hash = (hash ^ UInt64(bitPattern: event.version.modRevision)) &* 0x9E37_79B9_7F4A_7C15
       hash ^= hash >> 29
       hash = (hash ^ UInt64(bitPattern: event.version.version)) &* 0x0000_0100_0000_01B3
-      hash ^= UInt64(SnapshotChecksum.of(event.version.key.bytes)) << 16
-      hash ^= UInt64(SnapshotChecksum.of(event.version.value))
+      hash ^= Checksum.of(event.version.key.bytes) << 16
+      hash ^= Checksum.of(event.version.value)
     }
     return hash
   }

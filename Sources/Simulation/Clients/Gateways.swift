@@ -39,6 +39,8 @@ struct SimulatedGateway {
   var waiting: [GatewayRequest] = []
   var replies: [Reply] = []
   var isFlushing = false
+  /// It will crash in the middle of its next transaction.
+  var isDoomed = false
 }
 
 extension Simulator {
@@ -112,6 +114,9 @@ extension Simulator {
     for request in batch where request.kind == .write { carryOut(request, at: gateway) }
     let duration = gatewayChance.next(in: world.disk.flushMicroseconds..<(3 * world.disk.flushMicroseconds))
     queue.push(.gatewayFlushed(gateway, life: gateways[gateway].life), afterMicroseconds: duration)
+    if gateways[gateway].isDoomed {
+      queue.push(.gatewayCrashes(gateway, life: gateways[gateway].life), afterMicroseconds: duration / 2)
+    }
   }
 
   private mutating func carryOut(_ request: GatewayRequest, at gateway: Int) {
@@ -187,6 +192,7 @@ extension Simulator {
       }
     }
     gateways[gateway].isUp = false
+    gateways[gateway].isDoomed = false
     gateways[gateway].life += 1
     gateways[gateway].isFlushing = false
     gateways[gateway].waiting = []

@@ -41,7 +41,7 @@ extension Simulator {
       try applyMembership(entry, by: node)
     }
     if entry.index.rawValue % StateChecker.sampleEvery == 0 {
-      try checker.state.compare(digest: node.state.digest, at: entry.index, of: node.id)
+      try checker.state.compare(digest: SnapshotCodec.digest(node.state), at: entry.index, of: node.id)
     }
   }
 

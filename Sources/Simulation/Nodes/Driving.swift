@@ -120,6 +120,9 @@ extension Simulator {
   private mutating func changed(_ leadership: Leadership, of node: SimulatedNode) throws(Broken) {
     trace.record(.leadership(node: node.position, leadership), at: now)
     mix(leadership.term.rawValue << 8 | UInt64(leadership.role.rawValue))
+    let isGivingUp = node.wasLeader && leadership.role == .follower
+    node.wasLeader = leadership.role == .leader
+    if isGivingUp && node.disk.isFull { reach(.leadershipGivenUpFull) }
     guard leadership.role != .follower else { return }
     try checker.stands(node, leadership)
     guard leadership.role == .leader else { return }

@@ -14,7 +14,7 @@ struct Opened {
 extension SimulatedDisk {
   /// With no more than `tail` entries in memory.
   mutating func open(tail: Int) -> Opened {
-    let whole = snapshots.filter { SnapshotChecksum.of($0.bytes) == $0.description.checksum }
+    let whole = snapshots.filter { Checksum.short($0.bytes) == $0.description.checksum }
     var found = Opened(restored: .empty)
     found.fellBack = whole.count < snapshots.count
     var image = durable
@@ -110,26 +110,5 @@ extension LogImage {
       hardState: hardState, firstIndex: base.index.next, lastIndex: lastIndex, termRuns: runs,
       tail: Array(entries.suffix(tail)), lastClockMilliseconds: lastClockMilliseconds, snapshot: snapshot,
       membershipEntries: entries.filter { $0.kind == .membership }, damage: damage)
-  }
-}
-
-/// CRC-32C would do as well; what matters is that any change of a bit is noticed.
-enum SnapshotChecksum {
-  static func of(_ bytes: [UInt8]) -> UInt32 {
-    var hash: UInt64 = 0xCBF2_9CE4_8422_2325
-    bytes.withUnsafeBytes { raw in
-      var offset = 0
-      while offset + 8 <= raw.count {
-        hash = (hash ^ raw.loadUnaligned(fromByteOffset: offset, as: UInt64.self)) &* 0x9E37_79B9_7F4A_7C15
-        hash ^= hash >> 32
-        offset += 8
-      }
-      while offset < raw.count {
-        hash = (hash ^ UInt64(raw[offset])) &* 0x0000_0100_0000_01B3
-        hash ^= hash >> 32
-        offset += 1
-      }
-    }
-    return UInt32(truncatingIfNeeded: hash ^ (hash >> 32))
   }
 }

@@ -60,6 +60,7 @@ final class SimulatedNode {
   var prepared: (description: SnapshotDescription, state: Coordination)?
 
   var housekeeping = SimulatedHousekeeping()
+  var wasLeader = false
 
   init(
     position: Int, tickMicroseconds: UInt64, localClock: LocalClock, founding: Membership
@@ -104,12 +105,16 @@ final class SimulatedNode {
     isTakingSnapshot = false
     staging = nil
     prepared = nil
+    wasLeader = false
     housekeeping = SimulatedHousekeeping()
   }
 }
 
 /// Whole states as bytes.
 enum SnapshotCodec {
+  /// Of the bytes of the state, which are the same for the same state.
+  static func digest(_ state: Coordination) -> UInt64 { Checksum.of(encode(state)) }
+
   static func encode(_ state: Coordination) -> [UInt8] {
     var writer = StateWriter(state)
     var bytes: [UInt8] = []

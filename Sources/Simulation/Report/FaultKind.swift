@@ -72,7 +72,7 @@ package enum Milestone: Int, CaseIterable, Sendable {
   case storageFull
   case storageFullRefusal
   case storageRecovered
-  case leadershipHandedOver
+  case leadershipGivenUpFull
   case proposalRefused
   case outcomeUnknown
   case unknownButApplied

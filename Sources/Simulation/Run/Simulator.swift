@@ -26,6 +26,7 @@ package struct Simulator: ~Copyable {
     indirect case gatewayRequest(Int, GatewayRequest)
     case gatewayFlushed(Int, life: UInt64)
     case gatewayStarts(Int)
+    case gatewayCrashes(Int, life: UInt64)
     case session(Int)
     case watcher(Int)
     case load
@@ -216,6 +217,8 @@ package struct Simulator: ~Copyable {
     case .diskHasRoom(let position): diskHasRoom(nodes[position])
     case .clockThaws(let position): nodes[position].localClock.thaw(at: now)
     case .gatewayStarts(let gateway): try startGateway(gateway)
+    case .gatewayCrashes(let gateway, let life):
+      if gateways[gateway].life == life { try crashGateway(gateway) }
     case .administer: try administer()
     case .fault: try beginFault()
     case .partitionEnds(let number):

@@ -38,7 +38,8 @@ extension Simulator {
       for other in nodes { give(other, .transferLeadership(to: node.id)) }
     case .gatewayCrash:
       begin(kind, [])
-      try crashGateway(faultChance.next(below: gateways.count))
+      let gateway = faultChance.next(below: gateways.count)
+      if faultChance.chance(perMille: 500) { gateways[gateway].isDoomed = true } else { try crashGateway(gateway) }
     case .holderPause:
       guard !sessions.isEmpty else { return }
       begin(kind, [])
@@ -47,6 +48,10 @@ extension Simulator {
     case .incarnationRaised:
       begin(kind, [])
       incarnations.append(checker.state.revision)
+      // Whoever holds a scope just now is of the old incarnation, and may come late.
+      if let holder = sessions.indices.first(where: { sessions[$0].isServing }) {
+        sessions[holder].pausedUntil = now + faultChance.next(in: ttlMicroseconds..<(4 * ttlMicroseconds))
+      }
     case .crashAfterVote, .lostMessage, .repeatedMessage, .lateMessage, .lostWrites, .tornWrite, .clockDrift,
       .reconfiguration:
       // These happen to votes, messages, writes, clocks and members by themselves.

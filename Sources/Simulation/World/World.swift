@@ -81,6 +81,10 @@ struct World {
       count: sizes.pick([0, 2, 4, 6]), scopes: sizes.pick([1, 1, 2]), gateways: sizes.pick([1, 2]),
       ttlMilliseconds: sizes.pick([800, 2000, 5000]), usesBarrier: sizes.chance(perMille: 500))
     limits = Self.drawLimits(&sizes)
+    // A history that nobody compacts makes every snapshot larger than the one before.
+    if disk.snapshotEveryEntries > 0 {
+      load.compactionPerMille = max(load.compactionPerMille, disk.snapshotEveryEntries > 20 ? 5 : 30)
+    }
     if let bug = options.plantedBug { provoke(bug) }
   }
 
