@@ -11,6 +11,13 @@ package struct Violation: Sendable, Equatable {
   package var atMicroseconds: UInt64
   /// What happened last, oldest first.
   package var lastEvents: [String]
+
+  package init(rule: String, detail: String, atMicroseconds: UInt64, lastEvents: [String]) {
+    self.rule = rule
+    self.detail = detail
+    self.atMicroseconds = atMicroseconds
+    self.lastEvents = lastEvents
+  }
 }
 
 package struct SimulationReport: Sendable, Equatable {
