@@ -63,7 +63,12 @@ struct LogCheck {
       return "the membership entries are not those of the log"
     }
     if let snapshot = found.snapshot, let problem = try problem(with: snapshot, in: storage) { return problem }
-    if plan.contents[done...begun].contains(where: { $0.isSeen(as: found) }) { return nil }
+    let possible = plan.contents[done...begun]
+    if possible.contains(where: { $0.isSeen(as: found) }) { return nil }
+    // The head of a torn journal record still tells its term and vote, which may be ahead of entries but never behind.
+    if possible.indices.contains(where: { isSeen(possible[$0], withHardStateOf: possible[$0...], as: found) }) {
+      return nil
+    }
     // A long suffix is cut in steps, of which a power cut may leave any number done.
     for next in plan.contents.indices where next > done && next <= begun {
       let (before, after) = (plan.contents[next - 1], plan.contents[next])
@@ -75,6 +80,16 @@ struct LogCheck {
     }
     return "it is \(text(found)), which it was at no time between acknowledging \(done) changes "
       + "(\(text(plan.contents[done]))) and being handed \(begun) (\(text(plan.contents[begun])))"
+  }
+
+  private func isSeen(
+    _ content: LogContent, withHardStateOf later: ArraySlice<LogContent>, as found: LogContent
+  ) -> Bool {
+    later.contains { ahead in
+      var content = content
+      content.hardState = ahead.hardState
+      return content.isSeen(as: found)
+    }
   }
 
   private func text(_ content: LogContent) -> String {
