@@ -71,7 +71,10 @@ extension PlantedBug {
     case .leaseExpiresEarly, .generationIgnored, .deadlineFromAnswer:
       ["a lease never ends before its holder's own deadline"]
     case .releaseIgnoresNumber:
-      ["a lease never ends before its holder's own deadline", "authority is that of the model", "a scope has one holder"]
+      [
+        "a lease never ends before its holder's own deadline", "authority is that of the model",
+        "a scope has one holder",
+      ]
     case .fenceRefusesEqual: ["only the stale are refused"]
     case .fenceCheckedEarly: ["a gateway's accepted numbers never fall", "only the stale are refused"]
     case .floorNotDurable: ["a floor outlives a crash"]
@@ -86,6 +89,7 @@ extension PlantedBug {
     "at most one leader a term", "a leader has every committed entry", "a committed entry never changes",
   ]
   private static let states: Set<String> = [
-    "what is applied has one outcome", "nodes that applied the same have the same state", "a read sees the newest write",
+    "what is applied has one outcome", "nodes that applied the same have the same state",
+    "a read sees the newest write",
   ]
 }
