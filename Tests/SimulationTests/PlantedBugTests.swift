@@ -41,7 +41,7 @@ struct PlantedBugTests {
 
 extension PlantedBug {
   /// docs/simulation.md has the table of what was measured; these are bounds with room above it.
-  fileprivate var seedsToDetect: UInt64 { self == .leaseExpiresEarly ? 400 : 100 }
+  fileprivate var seedsToDetect: UInt64 { 100 }
 
   /// The rules by which a bug may come to light. Anything else would be an alarm for the wrong reason.
   fileprivate var rules: Set<String> {

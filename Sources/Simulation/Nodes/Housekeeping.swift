@@ -36,6 +36,12 @@ extension Simulator {
     markClock(node, now: now)
   }
 
+  /// The planted bug must be in both places, for the state looks at an expiry's time once more.
+  func expiresEarlyBy(_ command: Command) -> UInt64 {
+    guard options.plantedBug == .leaseExpiresEarly, case .leaseExpire = command else { return 0 }
+    return world.sessions.ttlMilliseconds / 2
+  }
+
   private mutating func expireLeases(_ node: SimulatedNode, reading: UInt64, now: UInt64) {
     let early = options.plantedBug == .leaseExpiresEarly ? world.sessions.ttlMilliseconds / 2 : 0
     guard let next = node.state.leases.nextDeadlineMilliseconds, next <= reading + early else { return }
