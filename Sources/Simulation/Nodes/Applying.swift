@@ -75,7 +75,8 @@ extension Simulator {
     let before = node.state.revision
     let command = options.plantedBug == nil ? envelope : distorted(envelope, node.state)
     let result = node.state.apply(
-      command, index: entry.index.rawValue, clockMilliseconds: entry.clockMilliseconds + expiresEarlyBy(envelope.command))
+      command, index: entry.index.rawValue,
+      clockMilliseconds: entry.clockMilliseconds + expiresEarlyBy(envelope.command))
     let isFirst = try checker.state.applied(entry, result, node.state, by: node.id)
     if isFirst { try judge(entry, envelope, result, revisionBefore: before, node) }
     if case .leaseExpire(let candidate) = envelope.command {
