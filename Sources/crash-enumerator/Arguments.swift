@@ -108,7 +108,7 @@ struct Arguments {
     try Replay.check(calls, against: try Files.image(of: real))
     let progress = try Progress.all(in: calls)
     let bounds = CrashStates.Bounds(
-      exhaustiveParts: try number("exhaustive", or: 6), sampledSubsets: try number("samples", or: 40))
+      exhaustiveParts: try number("exhaustive", or: 6), sampledSubsets: try number("samples", or: 32))
     let seed = try number("seed", or: 1)
     var states = CrashStates(bounds: bounds, seed: UInt64(seed))
     let defect = try options["planted"].map { (name) throws(Failure) in
@@ -121,7 +121,8 @@ struct Arguments {
       do throws(Failure) { try Files.lay(state.image, in: self.state) } catch { failure = error }
       if let found = problem(progress[state.marks]) {
         failures += 1
-        if first.count < 5 { first.append("after call \(state.calls) and mark \(state.marks): \(found)") }
+        let text = "after call \(state.calls) and mark \(state.marks): \(found)"
+        if first.count < 5, !first.contains(text) { first.append(text) }
       }
       // Of a planted defect one proof is enough.
       return failure == nil && (failures == 0 || defect == nil)

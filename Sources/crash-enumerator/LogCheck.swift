@@ -92,6 +92,19 @@ struct LogCheck {
     }
   }
 
+  /// Whether this is what the log was after one of these changes. The hard state may be that of a later one: it is whole
+  /// by itself in the journal, and a term or a vote that is known too early does no harm, where one that is forgotten does.
+  private func isOne(of changes: ClosedRange<Int>, _ found: LogContent) -> Bool {
+    changes.contains { change in
+      var content = plan.contents[change]
+      guard plan.contents[change...changes.upperBound].contains(where: { $0.hardState == found.hardState }) else {
+        return false
+      }
+      content.hardState = found.hardState
+      return content.isSeen(as: found)
+    }
+  }
+
   private func text(_ content: LogContent) -> String {
     "\(content.entries.count) entries behind \(content.base.index.rawValue), term \(content.hardState.term.rawValue), vote "
       + "\(content.hardState.votedFor?.rawValue ?? 0), snapshot \(content.snapshot?.index.rawValue ?? 0)"

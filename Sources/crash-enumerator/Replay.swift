@@ -40,24 +40,46 @@ enum PlantedDefect: String {
 
   /// From the first mark on: that a log can be made is not what these are to break.
   func plant(in calls: [Call]) -> [Call] {
-    var names: [Int32: String] = [:]
-    var directories: [Int32: Bool] = [:]
+    var opened: [Int32: (name: String, flags: OpenFlags)] = [:]
     var isMade = false
-    return calls.compactMap { call in
-      if case .mark = call { isMade = true }
-      if case .open(let descriptor, let name, let flags) = call {
-        names[descriptor] = name
-        directories[descriptor] = flags.contains(.isDirectory)
-        let isHit = self == .ignoredFlushes || (self != .unflushedNames && name.hasSuffix("data.mdb"))
-        return isHit ? .open(descriptor: descriptor, name: name, flags.subtracting(.isSynchronous)) : call
+    var planted: [Call] = []
+    for call in calls {
+      switch call {
+      case .mark:
+        if !isMade {
+          planted += opened.sorted { $0.key < $1.key }.map { reopened($0.key, $0.value.name, $0.value.flags) }
+        }
+        isMade = true
+        planted.append(call)
+      case .open(let descriptor, let name, let flags):
+        opened[descriptor] = (name, flags)
+        planted.append(isMade ? .open(descriptor: descriptor, name: name, kept(flags, name)) : call)
+      case .close(let descriptor):
+        opened[descriptor] = nil
+        planted.append(call)
+      case .flush(let descriptor) where isMade:
+        if isFlushed(opened[descriptor]?.name ?? "", opened[descriptor]?.flags ?? []) { planted.append(call) }
+      default: planted.append(call)
       }
-      guard isMade, case .flush(let descriptor) = call else { return call }
-      switch self {
-      case .ignoredFlushes: return nil
-      case .noSync: return names[descriptor]?.hasSuffix("data.mdb") == true ? nil : call
-      case .noMetaSync: return call
-      case .unflushedNames: return directories[descriptor] == true ? nil : call
-      }
+    }
+    return planted
+  }
+
+  private func reopened(_ descriptor: Int32, _ name: String, _ flags: OpenFlags) -> Call {
+    .open(descriptor: descriptor, name: name, kept(flags.subtracting([.creates, .truncates]), name))
+  }
+
+  private func kept(_ flags: OpenFlags, _ name: String) -> OpenFlags {
+    let isHit = self == .ignoredFlushes || (self != .unflushedNames && name.hasSuffix("data.mdb"))
+    return isHit ? flags.subtracting(.isSynchronous) : flags
+  }
+
+  private func isFlushed(_ name: String, _ flags: OpenFlags) -> Bool {
+    switch self {
+    case .ignoredFlushes: false
+    case .noSync: !name.hasSuffix("data.mdb")
+    case .noMetaSync: true
+    case .unflushedNames: !flags.contains(.isDirectory)
     }
   }
 }
