@@ -36,7 +36,7 @@ final class Nodes {
   func found(_ names: String...) async throws {
     founders = names
     for name in names { reserve(name) }
-    for name in names { nodes[name]?.program = try launch(name) }
+    for name in names { try restart(name) }
     for name in names { try await ready(name) }
   }
 
@@ -49,14 +49,15 @@ final class Nodes {
   /// Starts a node that was added, with any one member beside it.
   func join(_ name: String, beside member: String) throws {
     let cluster = "\(member)=\(peerURL(member)),\(name)=\(peerURL(name))"
-    nodes[name]?.program = try RunningProgram(
-      arguments(name, cluster: cluster) + ["--initial-cluster-state", "existing"])
+    let program = try RunningProgram(arguments(name, cluster: cluster) + ["--initial-cluster-state", "existing"])
+    nodes[name]?.program = program
   }
 
   func ready(_ name: String) async throws { try await program(name).waitForOutput("is ready") }
 
   func restart(_ name: String, _ extra: String...) throws {
-    nodes[name]?.program = try launch(name, extra)
+    let program = try launch(name, extra)
+    nodes[name]?.program = program
   }
 
   /// As a crash would have it.

@@ -55,6 +55,8 @@ final class RunningProgram: Sendable {
   }
 
   init(_ arguments: [String], executable: String = Program.path, environment: [String: String] = [:]) throws {
+    // A shell that runs the tests in the background has them ignore SIGINT, and whatever they start would do so too.
+    signal(SIGINT, SIG_DFL)
     let process = Process()
     let (output, errors, input) = (Pipe(), Pipe(), Pipe())
     process.executableURL = URL(fileURLWithPath: executable)
