@@ -1,6 +1,7 @@
 // Nodes of one core on loopback, as many as a test starts, by name.
 
 import Foundation
+import FoundationNetworking
 import Glibc
 import Testing
 
@@ -120,8 +121,8 @@ extension Nodes {
   /// One gauge of a node's metrics, or nil when the node does not answer.
   func gauge(_ name: String, of node: String) async throws -> Double? {
     guard let url = URL(string: "http://\(client(node))/metrics") else { return nil }
-    guard let text = try? String(contentsOf: url, encoding: .utf8) else { return nil }
-    let line = text.split(separator: "\n").first { $0.hasPrefix(name + " ") }
+    guard let (body, _) = try? await URLSession.shared.data(from: url) else { return nil }
+    let line = String(decoding: body, as: UTF8.self).split(separator: "\n").first { $0.hasPrefix(name + " ") }
     return line.flatMap { Double($0.dropFirst(name.count + 1)) }
   }
 
