@@ -25,6 +25,7 @@ enum Program {
   ) async throws -> Outcome {
     let process = try RunningProgram(arguments, executable: executable, environment: environment)
     let code = await process.exitCode()
+    await process.waitForEndOfOutput()
     return Outcome(exitCode: code, output: process.output, errors: process.errors)
   }
 }
@@ -34,6 +35,8 @@ final class RunningProgram: Sendable {
   private struct State {
     var lines: [String: String] = ["out": "", "err": ""]
     var ended: Int32?
+    /// Streams that have not come to their end.
+    var open = 2
     var waiters: [CheckedContinuation<Void, Never>] = []
   }
 
@@ -72,7 +75,7 @@ final class RunningProgram: Sendable {
       Thread.detachNewThread {
         while true {
           let data = pipe.fileHandleForReading.availableData
-          if data.isEmpty { return }
+          if data.isEmpty { return state.change { $0.open -= 1 } }
           state.change { $0.lines[name, default: ""] += String(decoding: data, as: UTF8.self) }
         }
       }
@@ -102,6 +105,9 @@ final class RunningProgram: Sendable {
     await wait { $0.ended != nil }
     return state.value.withLock { $0.ended } ?? -1
   }
+
+  /// A program may have ended before all that it said was read. Not for one that leaves others behind with its streams.
+  func waitForEndOfOutput() async { await wait { $0.open == 0 } }
 
   /// Waits until standard error holds `text`, or the program ended without it.
   func waitForErrors(_ text: String) async throws {
