@@ -113,10 +113,11 @@ private struct WriterLoop {
     try storage.settle()
   }
 
+  /// The disk is looked at again and again, also where nothing is written: others may fill it, and a leader that learns of
+  /// it by a write has let that write in.
   private var patience: Int? {
     if storage.hasGarbage { return Self.idleMilliseconds }
-    // A full disk is looked at again and again.
-    return wasWritable ? nil : max(1, Int(storage.environment.freeSpace.lookEveryNanoseconds / 1_000_000))
+    return max(1, Int(storage.environment.freeSpace.lookEveryNanoseconds / 1_000_000))
   }
 
   private mutating func useQuietMoment() throws(StorageError) {
