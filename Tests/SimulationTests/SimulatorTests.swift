@@ -70,7 +70,7 @@ struct SimulatorTests {
 
   /// Fresh seeds each time: what a night's run does, for a moment. The first one is printed, so that a failure can be
   /// found again.
-  @Test("fresh seeds break no rule", .timeLimit(.minutes(2)))
+  @Test("fresh seeds break no rule", .timeLimit(.minutes(10)))
   func fresh() {
     let first = UInt64.random(in: 1 << 20..<1 << 40)
     print("simulation: fresh seeds from \(first)")
