@@ -5,17 +5,17 @@ import LogStorage
 import RaftCore
 
 extension CoreLoop {
-  func applyCommitted(localMilliseconds: UInt64) {
+  func applyCommitted() {
     guard applied < committed else { return }
     let last = min(committed, applied.advanced(by: parts.configuration.limits.maxEntriesPerApply))
     if let cached = raft.cachedEntries(after: applied, through: last) {
-      apply(cached, localMilliseconds: localMilliseconds)
+      apply(cached)
     } else {
       do {
         // Only what memory no longer has: the disk may not have newer entries yet, or still have replaced ones.
         let onDisk = min(last, raft.firstCachedIndex.previous)
         let read = try parts.storage.entries(after: applied, through: onDisk, maxBytes: 8 << 20)
-        apply(read[...], localMilliseconds: localMilliseconds)
+        apply(read[...])
       } catch {
         end(.storage("the log could not be read: \(error)"))
       }
@@ -23,16 +23,13 @@ extension CoreLoop {
     changedSincePublication = true
   }
 
-  private func apply(_ entries: ArraySlice<Entry>, localMilliseconds: UInt64) {
+  private func apply(_ entries: ArraySlice<Entry>) {
     for entry in entries {
       precondition(entry.index == applied.next, "entries are applied in order and once")
       applied = entry.index
       lastAppliedTerm = entry.term
       lastAppliedClockMilliseconds = entry.clockMilliseconds
       policy.applied(bytes: entry.sizeBytes)
-      clock.observe(
-        stampMilliseconds: entry.clockMilliseconds, localMilliseconds: localMilliseconds,
-        isLeading: leadership.role == .leader)
       switch entry.kind {
       case .command: apply(entry)
       case .membership: apply(membershipEntry: entry)

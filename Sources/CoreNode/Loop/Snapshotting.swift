@@ -71,7 +71,7 @@ extension CoreLoop {
   }
 
   /// The state becomes the snapshot's. Whoever waits here for an entry that is inside of it gets no outcome any more.
-  func install(_ description: SnapshotDescription, localMilliseconds: UInt64) {
+  func install(_ description: SnapshotDescription) {
     guard let ready, ready.description == description else {
       preconditionFailure("a snapshot is installed only after it was reported ready")
     }
@@ -85,8 +85,6 @@ extension CoreLoop {
     lastAppliedTerm = point.term
     lastAppliedClockMilliseconds = point.clockMilliseconds
     committed = max(committed, applied)
-    clock.observe(
-      stampMilliseconds: point.clockMilliseconds, localMilliseconds: localMilliseconds, isLeading: false)
     applied(point.membership)
     noteNodes()
     policy.installed(bytes: Int(description.totalBytes))

@@ -20,7 +20,7 @@ extension CoreLoop {
     releaseUnusedSnapshot()
     for (peer, messages) in outgoing { parts.peers.send(messages, peer) }
     outgoing.removeAll(keepingCapacity: true)
-    applyCommitted(localMilliseconds: local)
+    applyCommitted()
     takeSnapshotIfDue()
     publish()
     releaseRetired()
@@ -94,7 +94,9 @@ extension CoreLoop {
 extension CoreLoop {
   private func carryOut(_ effect: Effect, localMilliseconds: UInt64) {
     switch effect {
-    case .persist(let persist): writer?.submit(persist)
+    case .persist(let persist):
+      follow(persist, localMilliseconds: localMilliseconds)
+      writer?.submit(persist)
     case .send(let message, let peer): queue(message, for: peer)
     case .commit(let index): committed = max(committed, index)
     case .refuse(let ids, let refusal):
@@ -113,12 +115,20 @@ extension CoreLoop {
     case .stageSnapshot(let chunk):
       let inbox = self.inbox
       snapshots.stage(chunk) { inbox.append(.staged(chunk.description, $0)) }
-    case .installSnapshot(let description): install(description, localMilliseconds: localMilliseconds)
+    case .installSnapshot(let description): install(description)
     case .compact(let index): writer?.compact(before: index)
     case .repaired:
       isImpaired = false
       parts.logger.notice("the damaged log was repaired from the other members; this node votes again")
     }
+  }
+
+  /// A leader's own entries are stamped by this clock already; anyone else's lead it.
+  private func follow(_ persist: Persist, localMilliseconds: UInt64) {
+    guard raft.role != .leader,
+      let stamp = persist.entries.last?.clockMilliseconds ?? persist.base?.clockMilliseconds
+    else { return }
+    clock.follow(stampMilliseconds: stamp, localMilliseconds: localMilliseconds)
   }
 
   private func led(by new: Leadership) {

@@ -30,9 +30,6 @@ extension Simulator {
     }
     node.appliedTerm = entry.term
     node.appliedClock = entry.clockMilliseconds
-    node.clock.observe(
-      stampMilliseconds: entry.clockMilliseconds, localMilliseconds: node.localClock.milliseconds(at: now),
-      isLeading: node.role == .leader)
     switch entry.kind {
     case .noOp: try checker.state.skipped(entry)
     case .command: try applyCommand(entry, by: node)

@@ -140,6 +140,9 @@ extension Simulator {
       throw Broken("writes follow each other and fit", "\(node.id) \(complaint)")
     }
     mix(write.sequence)
+    if node.role != .leader, let stamp = write.entries.last?.clockMilliseconds ?? write.base?.clockMilliseconds {
+      node.clock.follow(stampMilliseconds: stamp, localMilliseconds: node.localClock.milliseconds(at: now))
+    }
     try checker.wrote(node, write)
     if reportsEarly(node) { give(node, .persisted(sequence: write.sequence)) }
     beginFlush(node)

@@ -129,8 +129,6 @@ extension Simulator {
     node.appliedTerm = description.point.term
     node.appliedClock = description.point.clockMilliseconds
     node.lastSnapshot = node.applied
-    node.clock.observe(
-      stampMilliseconds: node.appliedClock, localMilliseconds: node.localClock.milliseconds(at: now), isLeading: false)
     reach(.snapshotInstalled)
     mix(description.point.index.rawValue)
     trace.record(.note("\(node.id) becomes the snapshot at \(description.point.index)"), at: now)
