@@ -15,6 +15,7 @@ struct RegressionTests {
   static let all = [
     Regression(seed: 458_044_373_815, reason: "a follower noted stamps when it applied, not when they arrived"),
     Regression(seed: 918_608_518_490, reason: "the simulated sum of a snapshot left out half of its last word"),
+    Regression(seed: 700_001_936, reason: "a healed cluster was asked to outgrow a loss that was never committed"),
   ]
 
   @Test("a seed that failed once does not fail again", arguments: all)
