@@ -7,7 +7,7 @@ import Linearizability
 
 struct History {
   enum Result: Equatable {
-    case value(UInt64?, modRevision: Revision?)
+    case value(UInt64?, modRevision: Revision?, at: Revision)
     /// Of a write: whether it changed something, and at which revision, where the answer tells.
     case wrote(Bool, revision: Revision?)
   }
@@ -71,9 +71,9 @@ extension History.Item {
 
   private var outcome: Linearizability.Operation.Outcome {
     switch result {
-    case .value(let value, let modRevision):
+    case .value(let value, let modRevision, let revision):
       let bytes = value.map { ValueBytes.encode($0, sizeBytes: 8) }
-      return .ok(Observation(value: bytes, modRevision: modRevision))
+      return .ok(Observation(value: bytes, modRevision: modRevision, revision: revision))
     case .wrote(let changed, let revision): return .ok(Observation(changed: changed, revision: revision))
     case nil: return .unknown
     }
@@ -83,16 +83,23 @@ extension History.Item {
 extension Simulator {
   private static let searchSteps = 300_000
 
-  /// The whole history of the run, key by key, by a checker that knows nothing of logs.
+  /// The whole history of the run: key by key, by a search that knows nothing of logs, and all keys together, by replay
+  /// in the order of the revisions that clients were told.
   mutating func judgeHistory() throws(Broken) {
     var operations: [Linearizability.Operation] = []
     for (key, items) in history.byKey.enumerated() {
       operations += items.compactMap { $0.operation(key: keys.key(key)) }
     }
     let limits = CheckLimits(minimumOperations: 0, stepsPerKey: Self.searchSteps)
-    switch LinearizabilityChecker(limits: limits).check(operations) {
+    try judge("every key is linearizable", LinearizabilityChecker(limits: limits).check(operations))
+    try judge(
+      "answers follow the order of revisions", ReplayChecker(limits: limits, othersWrite: true).check(operations))
+  }
+
+  private mutating func judge(_ rule: String, _ verdict: Linearizability.Verdict) throws(Broken) {
+    switch verdict {
     case .consistent: break
-    case .violation(let counterexample): throw Broken("every key is linearizable", "\(counterexample)")
+    case .violation(let counterexample): throw Broken(rule, "\(counterexample)")
     // A search that is given up proves nothing either way; the report tells how many there were.
     case .undecided, .tooFew: historiesUndecided += 1
     }

@@ -192,7 +192,8 @@ extension Simulator {
     try checker.state.served(operations[id], key: key, value: value, by: node)
     if node.role != .leader { reach(.readByFollower) }
     operations.acknowledge(id, at: now, index: node.applied)
-    history.complete(id, .value(value, modRevision: found?.modRevision), at: now)
+    let revision = node.state.revision
+    history.complete(id, .value(value, modRevision: found?.modRevision, at: revision), at: now)
     readsServed += 1
   }
 }

@@ -212,6 +212,7 @@ extension Simulator {
       now < session.deadline, record.number > session.lastReleased
     else { return }
     try checkSoleHolder(position)
+    trace.record(.note("\(session.name) holds its scope under \(record.number)"), at: now)
     sessions[position].phase = .holding
     sessions[position].grant = record
     sessions[position].claims = claims(of: record)
@@ -242,11 +243,12 @@ extension Simulator {
   }
 
   /// Called when an expiry was applied for the first time anywhere.
-  func checkExpiry(of lease: LeaseID) throws(Broken) {
+  mutating func checkExpiry(of lease: LeaseID) throws(Broken) {
     let position = Int(lease) % 100 - 1
     guard sessions.indices.contains(position), sessions[position].lease == lease else { return }
     let session = sessions[position]
     let isAlive = session.phase != .idle && session.phase != .granting
+    trace.record(.note("the lease \(lease) of \(session.name) expired"), at: now)
     guard !isAlive || session.deadline <= now + leapAllowance else {
       throw Broken(
         "a lease never ends before its holder's own deadline",
