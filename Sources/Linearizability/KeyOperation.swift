@@ -38,20 +38,28 @@ struct KeyOperation: Sendable {
   }
 }
 
-/// Numbers for values, from 1 on.
+/// Numbers for values. All that no get saw and no compare-and-swap asked for are one: nothing can tell them apart.
 struct ValueNumbers {
+  private static let unseen = 1
+
   private var numbers: [Bytes: Int] = [:]
 
-  mutating func number(_ value: Bytes) -> Int {
-    if let number = numbers[value] { return number }
-    let number = numbers.count + 1
-    numbers[value] = number
-    return number
+  init(_ operations: [Operation]) {
+    for operation in operations where operation.outcome != .failed {
+      if case .get = operation.action, let value = operation.observation?.value { see(value) }
+      if case .compareAndSwap(.value(let value), _) = operation.action { see(value) }
+    }
   }
+
+  private mutating func see(_ value: Bytes) {
+    if numbers[value] == nil { numbers[value] = Self.unseen + 1 + numbers.count }
+  }
+
+  func number(_ value: Bytes) -> Int { numbers[value] ?? Self.unseen }
 }
 
 extension KeyOperation {
-  init?(_ operation: Operation, origin: Int, numbers: inout ValueNumbers) {
+  init?(_ operation: Operation, origin: Int, numbers: ValueNumbers) {
     guard operation.outcome != .failed else { return nil }
     switch operation.action {
     case .get: action = .get
@@ -77,10 +85,10 @@ extension KeyOperation {
 
   /// The operations of one key, by invocation.
   static func all(of operations: [Operation]) -> [KeyOperation] {
-    var numbers = ValueNumbers()
+    let numbers = ValueNumbers(operations)
     var all: [KeyOperation] = []
     for (origin, operation) in operations.enumerated() {
-      if let one = KeyOperation(operation, origin: origin, numbers: &numbers) { all.append(one) }
+      if let one = KeyOperation(operation, origin: origin, numbers: numbers) { all.append(one) }
     }
     return withoutUnseen(all.sorted { ($0.invoked, $0.origin) < ($1.invoked, $1.origin) })
   }

@@ -58,13 +58,31 @@ private struct Shrinker {
     var smallest = operations.sorted { ($0.invoked, $0.returned) < ($1.invoked, $1.returned) }
     smallest = shortestPrefix(of: smallest)
     smallest = withoutNeedless(smallest)
-    var search = Search(KeyOperation.all(of: smallest))
-    var rule = "no order of these operations explains every answer"
     let parts = KeyOperation.all(of: smallest)
-    if case .impossible(let stuck) = search.run(maxSteps: max(stepsLeft, 10_000)), stuck >= 0 {
-      rule += "; the furthest that can be explained leaves out: \(smallest[parts[stuck].origin])"
+    var search = Search(parts)
+    var rule = "no order of these operations explains every answer"
+    var stuck: Operation?
+    if case .impossible(let place) = search.run(maxSteps: .max), place >= 0 {
+      let operation = smallest[parts[place].origin]
+      stuck = operation
+      rule += "; the furthest that can be explained leaves out: \(operation)"
     }
-    return Counterexample(key: key, rule: rule, operations: smallest)
+    let shown = Self.relevant(smallest, to: stuck)
+    return Counterexample(key: key, rule: rule, operations: shown, omitted: smallest.count - shown.count)
+  }
+
+  /// The last operations, and those that have to do with the value that could not be explained.
+  private static func relevant(_ operations: [Operation], to stuck: Operation?) -> [Operation] {
+    let most = 24
+    guard operations.count > most else { return operations }
+    let value = stuck?.observation?.value
+    let related = operations.dropLast(most / 2).filter { operation in
+      switch operation.action {
+      case .put(let written), .compareAndSwap(_, let written): value != nil && written == value
+      case .get, .delete: false
+      }
+    }
+    return related.suffix(most / 2) + operations.suffix(most / 2)
   }
 
   private mutating func isBad(_ operations: [Operation]) -> Bool {
@@ -125,7 +143,8 @@ private struct Shrinker {
     operations.indices.filter { !places.contains($0) }.map { operations[$0] }
   }
 
-  /// What may go together: a put with every get of its value where nothing else can notice it, else gets one by one.
+  /// What may go together: whatever changed nothing, one by one; and a put with every get of its value where nothing
+  /// else can notice it.
   private static func groups(of operations: [Operation]) -> [[Int]] {
     let isPlain = operations.allSatisfy { operation in
       switch operation.action {
@@ -142,9 +161,8 @@ private struct Shrinker {
         case .put(let value): value
         case .delete, .compareAndSwap: nil
         }
-      if operation.action != .get, !isPlain { continue }
       guard isPlain, let value else {
-        groups.append([place])
+        if operation.observation != nil, !operation.hasWritten { groups.append([place]) }
         continue
       }
       if let group = byValue[value] {

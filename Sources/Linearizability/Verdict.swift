@@ -27,9 +27,19 @@ package struct Counterexample: Sendable, Equatable, CustomStringConvertible {
   package let rule: String
   /// Operations that break it together, in the order of their invocation: few, but not always the fewest.
   package let operations: [Operation]
+  /// Operations that belong to it as well and are too many to show.
+  package let omitted: Int
+
+  init(key: Bytes, rule: String, operations: [Operation], omitted: Int = 0) {
+    self.key = key
+    self.rule = rule
+    self.operations = operations
+    self.omitted = omitted
+  }
 
   package var description: String {
-    "\(key.text): \(rule)\n" + operations.map { "  \($0)" }.joined(separator: "\n")
+    let rest = omitted > 0 ? "\n  and \(omitted) earlier ones" : ""
+    return "\(key.text): \(rule)\n" + operations.map { "  \($0)" }.joined(separator: "\n") + rest
   }
 }
 
@@ -41,7 +51,7 @@ package struct CheckLimits: Sendable {
   /// Steps for making a counterexample smaller.
   package var stepsForShrinking: Int
 
-  package init(minimumOperations: Int = 100, stepsPerKey: Int = 5_000_000, stepsForShrinking: Int = 500_000) {
+  package init(minimumOperations: Int = 100, stepsPerKey: Int = 5_000_000, stepsForShrinking: Int = 2_000_000) {
     self.minimumOperations = minimumOperations
     self.stepsPerKey = stepsPerKey
     self.stepsForShrinking = stepsForShrinking

@@ -65,11 +65,13 @@ struct CheckerTests {
     var found = 0
     for seed in 1...60 as ClosedRange<UInt64> {
       var shape = HistoryMaker.Shape()
-      shape.operations = 60
+      shape.operations = 40
       shape.keys = 1
       var draw = Draw(state: seed)
       var maker = HistoryMaker(seed: seed, shape: shape)
       guard let counterexample = check(Self.mutated(maker.make(), &draw)).counterexample else { continue }
+      #expect(counterexample.operations.count <= 24)
+      if counterexample.omitted > 0 { continue }
       found += 1
       #expect(check(counterexample.operations).counterexample != nil)
     }
@@ -89,6 +91,28 @@ struct CheckerTests {
       return
     }
     #expect(operations > 18_000 && steps < 2_000_000)
+  }
+
+  @Test("is quick with writes that were not answered, good or bad")
+  func manyUnknown() {
+    for seed in 1...3 as ClosedRange<UInt64> {
+      var shape = HistoryMaker.Shape()
+      shape.operations = 600
+      shape.clients = 8
+      shape.keys = 1
+      shape.unknown = 8
+      var maker = HistoryMaker(seed: seed, shape: shape)
+      var history = maker.make()
+      guard case .consistent(_, let steps) = check(history) else {
+        Issue.record("a good history was refused")
+        return
+      }
+      #expect(steps < 1_000_000)
+      // The whole search: a value that nobody wrote is seen at the end.
+      history.append(.get("x", 1 << 40, 1 << 41))
+      history[history.count - 1].key = bytes("key0")
+      #expect(check(history).counterexample != nil)
+    }
   }
 
   @Test("out of steps is undecided, never good")
