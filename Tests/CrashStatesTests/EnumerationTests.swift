@@ -7,7 +7,7 @@ import Glibc
 import Synchronization
 import Testing
 
-@Suite("Power cuts, enumerated")
+@Suite("Power cuts, enumerated", .serialized)
 struct EnumerationTests {
   @Test("the log: nothing acknowledged is lost, nothing is invented, and no power cut is taken for damage")
   func log() throws {
