@@ -204,10 +204,23 @@ package final class CoreNode: Sendable {
     }
   }
 
-  /// Returns when the node knows a leader and its public key is in the state, so that tokens which it signs can be
-  /// verified everywhere.
+  /// Returns when the node has applied all that was acknowledged before it started, and its public key is in the state,
+  /// so that tokens which it signs can be verified everywhere.
   package func waitUntilReady() async throws {
-    while !access.isReady { try await Task.sleep(for: .milliseconds(5)) }
+    while true {
+      if access.isReady, await hasCaughtUp() { return }
+      try await Task.sleep(for: .milliseconds(5))
+    }
+  }
+
+  /// A linearizable read is answered only when everything before it was applied. The state that a node starts with may be
+  /// that of a snapshot, with a long log behind it.
+  private func hasCaughtUp() async -> Bool {
+    await withCheckedContinuation { continuation in
+      access.readLinearizably(on: group.next()) { result in
+        if case .success = result { continuation.resume(returning: true) } else { continuation.resume(returning: false) }
+      }
+    }
   }
 
   /// The public keys of all nodes as a JWKS, from this node's newest state.
