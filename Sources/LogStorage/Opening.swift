@@ -94,11 +94,11 @@ struct Opening {
     base = facts.base
     sequence = findings.newestSequence
     damage = facts.damage
-    if damage == .unreadable { damage?.term = hardState.term }
+    if facts.isDamageUnreadable { damage = Damage(.worst(in: hardState.term)) }
 
     let fitting = facts.entriesThatFit(from: findings)
     if let lost = facts.lost(findings, fitting: fitting.count, term: hardState.term) {
-      damage = damage.map { $0.joined(with: lost) } ?? lost
+      add(lost)
       try refuseIfAsked()
     }
     lastKeyIndex = fitting.last?.index ?? facts.lastIndex
@@ -138,11 +138,15 @@ struct Opening {
     }
   }
 
+  private mutating func add(_ loss: Loss) {
+    if damage == nil { damage = Damage(loss) } else { damage?.add(loss) }
+  }
+
   private func putHardStateAndDamage(in transaction: borrowing Transaction) throws(StorageError) {
     let (hardState, damage) = (hardState, damage)
     try transaction.put(key: Key.hardState, bytes: HardStateRecord.bytes) { HardStateRecord.write(hardState, to: $0) }
     if let damage {
-      try transaction.put(key: Key.damage, bytes: DamageRecord.bytes) { DamageRecord.write(damage, to: $0) }
+      try transaction.put(key: Key.damage, bytes: DamageRecord.bytes(damage)) { DamageRecord.write(damage, to: $0) }
     }
   }
 
@@ -165,8 +169,7 @@ struct Opening {
       hardState = HardState(term: outcome.highestTerm, votedFor: identity.nodeID)
     }
     if let lost = outcome.lost {
-      let found = Damage(firstLost: lost.lowerBound, lastLost: lost.upperBound, term: hardState.term)
-      damage = damage.map { $0.joined(with: found) } ?? found
+      add(Loss(first: lost.lowerBound, last: lost.upperBound, term: hardState.term))
     }
     try refuseIfAsked()
     if hardState != before.0 || damage != before.1 {
@@ -226,24 +229,20 @@ extension TreeFacts {
   }
 
   /// What was acknowledged from the journal and is not to be had, if anything.
-  fileprivate func lost(_ findings: JournalFindings, fitting: Int, term: Term) -> Damage? {
+  fileprivate func lost(_ findings: JournalFindings, fitting: Int, term: Term) -> Loss? {
     let isSuspect = findings.isDamaged || fitting < findings.entries.count || journalPosition == nil
     guard isSuspect else { return nil }
     let next = end.advanced(by: fitting + 1)
     let last = max(findings.lastIndex ?? .beforeFirst, findings.entries.last?.index ?? .beforeFirst)
     if fitting < findings.entries.count {
       let first = min(next, findings.entries[fitting].index)
-      return Damage(firstLost: first, lastLost: max(last, lastIndex, first), term: term)
+      return Loss(first: first, last: max(last, lastIndex, first), term: term)
     }
-    return last < next ? nil : Damage(firstLost: next, lastLost: last, term: term)
+    return last < next ? nil : Loss(first: next, last: last, term: term)
   }
 }
 
-extension Damage {
-  /// Both at once.
-  func joined(with other: Damage) -> Damage {
-    Damage(
-      firstLost: min(firstLost, other.firstLost), lastLost: max(lastLost, other.lastLost),
-      term: max(term, other.term))
-  }
+extension Loss {
+  /// A record of damage that cannot be read counts as the worst there can be.
+  fileprivate static func worst(in term: Term) -> Loss { Loss(first: Index(1), last: Index(.max), term: term) }
 }

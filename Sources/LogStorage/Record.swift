@@ -19,7 +19,7 @@
 //   hard state   crc 4 │ has vote 1 │ zero 3 │ term 8 │ voted for 8
 //   journal      crc 4 │ zero 4 │ sequence of the newest record that was moved 8
 //   base         crc 4 │ zero 4 │ index 8 │ term 8 │ clock in milliseconds 8
-//   damage       crc 4 │ zero 4 │ first lost index 8 │ last lost index 8 │ term 8
+//   damage       crc 4 │ zero 4 │ for each loss: first lost index 8 │ last lost index 8 │ term 8
 //   entry        crc 4 │ kind 1 │ zero 3 │ term 8 │ clock in milliseconds 8 │ payload
 //
 // Invariants: in every format, however late, the identity starts with its sum and the format's number, so that an
@@ -186,21 +186,38 @@ enum BaseRecord {
 }
 
 enum DamageRecord {
-  static let bytes = 32
+  private static let headBytes = 8
+  private static let lossBytes = 24
+
+  static func bytes(_ damage: Damage) -> Int { headBytes + damage.losses.count * lossBytes }
 
   static func write(_ damage: Damage, to record: UnsafeMutableRawBufferPointer) {
     record.store(UInt32(0), at: 4)
-    record.store(damage.firstLost.rawValue, at: 8)
-    record.store(damage.lastLost.rawValue, at: 16)
-    record.store(damage.term.rawValue, at: 24)
+    for (place, loss) in damage.losses.enumerated() {
+      let start = headBytes + place * lossBytes
+      record.store(loss.first.rawValue, at: start)
+      record.store(loss.last.rawValue, at: start + 8)
+      record.store(loss.term.rawValue, at: start + 16)
+    }
     Record.seal(key: Key.damage, record)
   }
 
   static func read(_ record: UnsafeRawBufferPointer) throws(Corruption) -> Damage {
-    try Record.check(key: Key.damage, record, atLeastBytes: bytes)
-    return Damage(
-      firstLost: Index(record.integer(at: 8)), lastLost: Index(record.integer(at: 16)),
-      term: Term(record.integer(at: 24)))
+    try Record.check(key: Key.damage, record, atLeastBytes: headBytes + lossBytes)
+    let count = (record.count - headBytes) / lossBytes
+    guard record.count == headBytes + count * lossBytes, count <= Damage.mostLosses else {
+      throw Corruption(reason: "it has \(record.count) bytes")
+    }
+    let losses = (0..<count).map { place in
+      let start = headBytes + place * lossBytes
+      return Loss(
+        first: Index(record.integer(at: start)), last: Index(record.integer(at: start + 8)),
+        term: Term(record.integer(at: start + 16)))
+    }
+    guard let damage = Damage(losses), damage.losses == losses else {
+      throw Corruption(reason: "its losses are not in order")
+    }
+    return damage
   }
 }
 

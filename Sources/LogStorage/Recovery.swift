@@ -105,8 +105,9 @@ struct TreeFacts {
   var journalPosition: UInt64?
   /// nil where it cannot be read.
   var base: LogBase?
-  /// What an earlier opening found and nobody has repaired. One that cannot be read is taken for the worst.
+  /// What an earlier opening found and nobody has repaired.
   var damage: Damage?
+  var isDamageUnreadable = false
   /// Of all entries, garbage included; `beforeFirst` when there are none.
   var lastIndex: Index
 
@@ -120,7 +121,8 @@ struct TreeFacts {
     base = LogBase(index: .beforeFirst, term: Term(0), clockMilliseconds: 0)
     if let record = try transaction.record(at: Key.base) { base = try? BaseRecord.read(record) }
     if let record = try transaction.record(at: Key.damage) {
-      damage = (try? DamageRecord.read(record)) ?? .unreadable
+      damage = try? DamageRecord.read(record)
+      isDamageUnreadable = damage == nil
     }
     lastIndex = try transaction.lastKey(atMost: .max).flatMap(Key.index(of:)) ?? .beforeFirst
   }
@@ -132,11 +134,6 @@ struct TreeFacts {
     }
     return try IdentityRecord.read(record, path: path)
   }
-}
-
-extension Damage {
-  /// A record of damage that cannot be read counts as the worst there can be.
-  static let unreadable = Damage(firstLost: Index(1), lastLost: Index(.max), term: Term(0))
 }
 
 extension Result where Failure == Corruption {

@@ -54,7 +54,7 @@ package enum StoredRecord: UInt8, CaseIterable, Sendable {
       precondition((try? again.withUnsafeBytes { try BaseRecord.read($0) }) == read)
     case .damage:
       guard let read = try? DamageRecord.read(raw) else { return }
-      let again = written(DamageRecord.bytes) { DamageRecord.write(read, to: $0) }
+      let again = written(DamageRecord.bytes(read)) { DamageRecord.write(read, to: $0) }
       precondition((try? again.withUnsafeBytes { try DamageRecord.read($0) }) == read)
     case .entry:
       guard let read = try? Entry.read(raw, at: index) else { return }

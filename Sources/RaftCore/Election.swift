@@ -45,10 +45,9 @@ extension Raft {
 
   /// A voter that a configuration leaves out is needed until that is known to be committed: the others may still have
   /// the joint one, need its vote, and be refused it for a log that ends before its own. Then only it can lead, which
-  /// ends as with any leader that is no longer a member (dissertation, section 4.2.2).
-  private var isNeeded: Bool {
-    membership.isVoter(id) || (history.newest.index > commit && history.membership(at: commit).isVoter(id))
-  }
+  /// ends as with any leader that is no longer a member (dissertation, section 4.2.2). A node that has just started knows
+  /// of no commit, so every configuration of its log counts.
+  private var isNeeded: Bool { history.hasVoter(id, since: commit) }
 
   private mutating func campaign(isTransfer: Bool) {
     if isTransfer || membership.isAlone(id) {

@@ -84,23 +84,6 @@ package struct LogBase: Sendable, Equatable {
   }
 }
 
-/// What a disk had lost when it was read: this node may have acknowledged entries that it no longer has, so it neither
-/// votes nor stands until its log is whole again (Alagappan et al., "Protocol-Aware Recovery", section 3).
-package struct Damage: Sendable, Equatable {
-  /// The first entry that could not be read. The log was restored up to the one before.
-  package var firstLost: Index
-  /// The newest entry that the log may have had.
-  package var lastLost: Index
-  /// The stored term when the damage was found: entries of later terms were not acknowledged before it.
-  package var term: Term
-
-  package init(firstLost: Index, lastLost: Index, term: Term) {
-    self.firstLost = firstLost
-    self.lastLost = lastLost
-    self.term = term
-  }
-}
-
 /// Consecutive entries of one term: from `first` up to the next run, or to the end of the log.
 package struct TermRun: Sendable, Equatable {
   package var first: Index

@@ -5,13 +5,12 @@
 // full disk still follows, answers heartbeats and votes, for those writes fit into the reserve.
 
 extension Raft {
-  /// Either the log reaches as far again as it may have reached, or it holds an entry of a term that began after the
-  /// damage: that term's leader had every entry committed until then, and this log agrees with its log.
+  /// Each loss ends by itself: two that were found in different terms and places are over when the last of them is.
   mutating func endDamage() {
-    guard let damage else { return }
+    guard damage != nil else { return }
     let whole = min(ledger.durableThrough, following.verified)
-    guard whole >= damage.lastLost || (log.term(at: whole).map { $0 > damage.term } ?? false) else { return }
-    self.damage = nil
+    damage = damage?.outgrown(by: whole, term: log.term(at: whole))
+    guard damage == nil else { return }
     ledger.repaired()
     isRepairNews = true
   }

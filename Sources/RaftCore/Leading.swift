@@ -145,9 +145,8 @@ extension Raft {
 
   /// The commit index must not wait for the next entry or heartbeat: followers apply, and answer reads, by it.
   private mutating func tellCommit(to position: Int) {
-    let peer = leading.peers[position]
-    guard peer.state == .replicate, peer.sentCommit < commit else { return }
-    send(.commitAdvanced(CommitAdvanced(term: term, commit: commit)), to: peer.id)
+    guard leading.peers[position].sentCommit < commit, leading.peers[position].state == .replicate else { return }
+    send(.commitAdvanced(CommitAdvanced(term: term, commit: commit)), to: leading.peers[position].id)
     leading.peers[position].sentCommit = commit
   }
 

@@ -37,6 +37,12 @@ struct MembershipHistory: Sendable {
     (steps.last { $0.index <= index } ?? steps[0]).record.membership
   }
 
+  /// Whether it has a vote in the configuration at this place or in a later one.
+  func hasVoter(_ id: NodeID, since index: Index) -> Bool {
+    let first = steps.lastIndex { $0.index <= index } ?? 0
+    return steps[first...].contains { $0.record.membership.isVoter(id) }
+  }
+
   mutating func append(_ record: MembershipRecord, at index: Index) {
     precondition(index > newest.index, "the configuration at \(index) is behind that at \(newest.index)")
     steps.append(Step(index: index, record: record))

@@ -231,7 +231,7 @@ package enum Message: Sendable, Equatable {
   case readIndex(ReadIndexRequest)
   case readIndexResponse(ReadIndexResponse)
   case timeoutNow(TimeoutNow)
-  case installSnapshot(InstallSnapshot)
+  indirect case installSnapshot(InstallSnapshot)
   case installSnapshotResponse(InstallSnapshotResponse)
 
   package var term: Term {

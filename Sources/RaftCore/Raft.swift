@@ -149,7 +149,11 @@ package struct Raft: Sendable {
     if damage != nil { endDamage() }
     var effects: [Effect] = []
     let write = ledger.takeWrite(log: log, hardState: HardState(term: term, votedFor: votedFor))
-    if let write { effects.append(.persist(write)) }
+    if let write {
+      // A write rarely comes alone, and growing by doubling would copy what is there.
+      effects.reserveCapacity(leading.peers.count + 4)
+      effects.append(.persist(write))
+    }
     if let installing { effects.append(.installSnapshot(installing)) }
     installing = nil
     if role == .leader {

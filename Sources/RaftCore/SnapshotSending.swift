@@ -110,8 +110,9 @@ extension Raft {
 
   /// A follower may turn out to have more than was known, and then the log is enough.
   mutating func endSnapshotIfNeedless(_ position: Int) {
+    guard leading.peers[position].state == .snapshot else { return }
     let peer = leading.peers[position]
-    guard peer.state == .snapshot, peer.matched.next >= log.firstIndex else { return }
+    guard peer.matched.next >= log.firstIndex else { return }
     leading.peers[position].endSnapshot(matched: peer.matched)
     leading.snapshots.removeAll { $0.peer == peer.id }
   }

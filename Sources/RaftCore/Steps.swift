@@ -65,6 +65,7 @@ package struct FetchRequest: Sendable, Equatable {
   }
 }
 
+/// What comes with a snapshot is kept apart, since large cases would make every copy of a small one large.
 package enum Input: Sendable {
   case tick
   case received(Message, from: NodeID)
@@ -80,15 +81,15 @@ package enum Input: Sendable {
   /// The state machine has taken everything up to here, so the core may let go of it.
   case applied(through: Index)
   /// A snapshot of the state machine at this point is whole and durable on this node: the log before it may go.
-  case snapshotTaken(SnapshotPoint)
+  indirect case snapshotTaken(SnapshotPoint)
   /// The answer to `Effect.readSnapshot`; nil when that snapshot, or any, is not there.
-  case snapshotRead(SnapshotRead, SnapshotChunk?)
+  indirect case snapshotRead(SnapshotRead, SnapshotChunk?)
   /// The bytes of this snapshot up to `through` are staged. They need not survive a crash.
-  case snapshotStaged(SnapshotDescription, through: UInt64)
+  indirect case snapshotStaged(SnapshotDescription, through: UInt64)
   /// All bytes are there and durable, they checked, and the state in them was read: it can be installed at once.
-  case snapshotReady(SnapshotDescription)
+  indirect case snapshotReady(SnapshotDescription)
   /// All bytes are there and are not a snapshot that this node can read.
-  case snapshotRejected(SnapshotDescription)
+  indirect case snapshotRejected(SnapshotDescription)
   /// Whether the disk has room for more than its reserve.
   case storage(isWritable: Bool)
 }
@@ -128,13 +129,13 @@ package enum Effect: Sendable {
   /// Role, term or leader changed.
   case leadership(Leadership)
   /// Asks storage for a stretch of a snapshot; to be answered with `Input.snapshotRead`.
-  case readSnapshot(SnapshotRead)
+  indirect case readSnapshot(SnapshotRead)
   /// A stretch that came in. One at offset 0 of another snapshot than before takes the place of what was staged. To be
   /// answered with `snapshotStaged`, and after the last stretch with `snapshotReady` or `snapshotRejected`.
-  case stageSnapshot(SnapshotChunk)
+  indirect case stageSnapshot(SnapshotChunk)
   /// The state machine becomes the snapshot that was reported ready. Comes right behind the `persist` whose `base` is
   /// the snapshot's point, and before any `commit` beyond it.
-  case installSnapshot(SnapshotDescription)
+  indirect case installSnapshot(SnapshotDescription)
   /// Storage may remove all entries before this index, in small steps and at its leisure. They stay readable until
   /// then.
   case compact(before: Index)

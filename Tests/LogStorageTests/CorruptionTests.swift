@@ -26,7 +26,7 @@ struct CorruptionTests {
     #expect(directory.flipBit(inEvery: marked(index)) > 0)
     let recovered = try directory.reopened()
     #expect(recovered.lastIndex == Index(index - 1))
-    #expect(recovered.damage == Damage(firstLost: Index(index), lastLost: Index(30), term: Term(1)))
+    #expect(recovered.damage == Damage(Loss(first: Index(index), last: Index(30), term: Term(1))))
     #expect(recovered.tail == (1..<index).map { entry($0, marked($0)) })
   }
 
@@ -35,7 +35,7 @@ struct CorruptionTests {
     let directory = try directoryWithMarkedEntries()
     #expect(directory.flipBit(inEvery: marked(17)) > 0)
     let refusal = StorageError.damaged(
-      path: directory.log, Damage(firstLost: Index(17), lastLost: Index(30), term: Term(1)))
+      path: directory.log, Damage(Loss(first: Index(17), last: Index(30), term: Term(1))))
     #expect("\(refusal)".contains("index 17 to index 30"))
     for _ in 0..<2 {
       #expect(throws: refusal) { try directory.open(LogStorage.Options(refusesDamage: true)) }
@@ -56,7 +56,7 @@ struct CorruptionTests {
       directory.overwriteData(damaged)
       let recovered = try directory.reopened(small)
       #expect(recovered.lastIndex == Index(29), "byte \(offset) of the record")
-      #expect(recovered.damage == Damage(firstLost: Index(30), lastLost: Index(30), term: Term(1)))
+      #expect(recovered.damage == Damage(Loss(first: Index(30), last: Index(30), term: Term(1))))
     }
     directory.overwriteData(pristine)
     let whole = try directory.reopened()

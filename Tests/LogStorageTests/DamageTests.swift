@@ -33,7 +33,7 @@ struct DamageTests {
   @Test("Damage is told at every opening, over new entries, until the log is reported whole")
   func untilRepaired() throws {
     let directory = try damagedLog(30, at: 11, noSteps)
-    let damage = Damage(firstLost: Index(11), lastLost: Index(30), term: Term(2))
+    let damage = Damage(Loss(first: Index(11), last: Index(30), term: Term(2)))
     #expect(try directory.reopened().damage == damage)
     try directory.write([persist(2, term: 3, entries(11...20, term: 3))])
     let extended = try directory.reopened()
@@ -63,7 +63,7 @@ struct DamageTests {
     storage.close()
     // One for the record of the damage, and six for forty entries.
     #expect(steps >= 7)
-    let damage = Damage(firstLost: Index(21), lastLost: Index(60), term: Term(2))
+    let damage = Damage(Loss(first: Index(21), last: Index(60), term: Term(2)))
     #expect(recovered.damage == damage && recovered.lastIndex == Index(20))
     for step in 1...steps {
       let (again, found) = try LogStorage.open(directory: "\(copies.path)/\(step)", identity: someIdentity)
@@ -79,7 +79,7 @@ struct DamageTests {
     #expect(directory.flipBit(inEvery: marked(9)) > 0)
     let recovered = try directory.reopened(noSteps)
     #expect(recovered.lastIndex == Index(8))
-    #expect(recovered.damage == Damage(firstLost: Index(9), lastLost: Index(30), term: Term(2)))
+    #expect(recovered.damage == Damage(Loss(first: Index(9), last: Index(30), term: Term(2))))
   }
 
   @Test("Memory of damage that is damaged itself counts as the worst")
@@ -89,7 +89,7 @@ struct DamageTests {
     #expect(directory.flipBit(inEvery: little(25, 30, 2)) > 0)
     let recovered = try directory.reopened(noSteps)
     #expect(recovered.lastIndex == Index(24))
-    #expect(recovered.damage == Damage(firstLost: Index(1), lastLost: Index(.max), term: Term(2)))
+    #expect(recovered.damage == Damage(Loss(first: Index(1), last: Index(.max), term: Term(2))))
     #expect(try directory.reopened(noSteps).damage == recovered.damage)
   }
 
@@ -106,7 +106,7 @@ struct DamageTests {
     let recovered = try directory.reopened(noSteps)
     #expect(recovered.hardState == HardState(term: Term(6), votedFor: someIdentity.nodeID))
     #expect(recovered.lastIndex == Index(5))
-    #expect(recovered.damage == Damage(firstLost: Index(6), lastLost: Index(9), term: Term(6)))
+    #expect(recovered.damage == Damage(Loss(first: Index(6), last: Index(9), term: Term(6))))
   }
 
   // MARK: With snapshots
@@ -149,7 +149,7 @@ struct DamageTests {
       let recovered = try directory.reopened(noSteps)
       #expect(recovered.firstIndex == Index(41) && recovered.lastIndex == Index(40))
       #expect(recovered.snapshot == point(40))
-      #expect(recovered.damage == Damage(firstLost: Index(41), lastLost: Index(60), term: Term(2)))
+      #expect(recovered.damage == Damage(Loss(first: Index(41), last: Index(60), term: Term(2))))
     }
   }
 
@@ -170,7 +170,7 @@ struct DamageTests {
       let recovered = try directory.reopened(noSteps)
       #expect(recovered.snapshot == point(20))
       #expect(recovered.firstIndex == Index(21) && recovered.lastIndex == Index(20))
-      #expect(recovered.damage == Damage(firstLost: Index(21), lastLost: Index(60), term: Term(2)))
+      #expect(recovered.damage == Damage(Loss(first: Index(21), last: Index(60), term: Term(2))))
     }
   }
 
@@ -182,7 +182,7 @@ struct DamageTests {
     let recovered = try directory.reopened(noSteps)
     #expect(recovered.snapshot == nil && recovered.firstIndex == Index(1) && recovered.lastIndex == .beforeFirst)
     #expect(recovered.hardState.term == Term(2))
-    #expect(recovered.damage == Damage(firstLost: Index(1), lastLost: Index(60), term: Term(2)))
+    #expect(recovered.damage == Damage(Loss(first: Index(1), last: Index(60), term: Term(2))))
     try directory.write([persist(9, entries(1...3))], noSteps)
     #expect(try directory.reopened(noSteps).tail == entries(1...3))
   }
@@ -219,7 +219,7 @@ struct DamageTests {
       let recovered = try directory.reopened(noSteps)
       #expect(recovered.snapshot == point(40))
       #expect(recovered.firstIndex == Index(41) && recovered.lastIndex == Index(40))
-      #expect(recovered.damage == Damage(firstLost: Index(41), lastLost: Index(60), term: Term(2)))
+      #expect(recovered.damage == Damage(Loss(first: Index(41), last: Index(60), term: Term(2))))
     }
   }
 }

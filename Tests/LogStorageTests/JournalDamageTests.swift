@@ -196,7 +196,7 @@ struct JournalDamageTests {
       let recovered = try directory.reopened(small)
       #expect(recovered.hardState == HardState(term: Term(4), votedFor: NodeID(3)))
       #expect(recovered.lastIndex == Index(3))
-      #expect(recovered.damage == Damage(firstLost: Index(4), lastLost: Index(6), term: Term(4)))
+      #expect(recovered.damage == Damage(Loss(first: Index(4), last: Index(6), term: Term(4))))
     }
   }
 }

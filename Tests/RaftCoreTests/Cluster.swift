@@ -188,9 +188,12 @@ struct Cluster {
       case .send(let message, let peer): inbox.append(Letter(message: message, from: NodeID(id), to: peer))
       case .commit(let index):
         let after = applied[position].last?.index ?? .beforeFirst
-        // What is no longer in memory is durable.
-        let stored = disks.isEmpty ? [] : disks[position].entries.filter { $0.index > after && $0.index <= index }
-        applied[position] += nodes[position].cachedEntries(after: after, through: index) ?? stored[...]
+        // What is no longer in memory is durable. The disk may have other entries where memory has newer ones.
+        let first = nodes[position].firstCachedIndex
+        let stored = disks.isEmpty ? [] : disks[position].entries.filter { $0.index > after && $0.index < first }
+        applied[position] += stored.prefix { $0.index <= index }
+        let rest = applied[position].last?.index ?? .beforeFirst
+        applied[position] += nodes[position].cachedEntries(after: rest, through: index) ?? []
       default: if !disks.isEmpty { carryOut(effect, on: id) }
       }
     }

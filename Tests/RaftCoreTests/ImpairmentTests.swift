@@ -7,7 +7,7 @@ import Testing
 struct DamageTests {
   private func damaged(terms: [UInt64], lost: ClosedRange<UInt64>, term: UInt64) -> Restored {
     var disk = restored(terms: terms, term: term)
-    disk.damage = Damage(firstLost: Index(lost.lowerBound), lastLost: Index(lost.upperBound), term: Term(term))
+    disk.damage = Damage(Loss(first: Index(lost.lowerBound), last: Index(lost.upperBound), term: Term(term)))
     return disk
   }
 
@@ -64,11 +64,38 @@ struct DamageTests {
     #expect(later.isRepaired)
   }
 
+  @Test("two losses end one by one: the older by its term, the newer by its length")
+  func twoLosses() {
+    var disk = restored(terms: [1], term: 2)
+    disk.damage = Damage([
+      Loss(first: Index(2), last: Index(9), term: Term(1)), Loss(first: Index(2), last: Index(3), term: Term(2)),
+    ])
+    var raft = Raft(configuration: configuration(1, of: 3), restored: disk)
+    let older = raft.takeDurably(.received(append(term: 2, after: 1, 1, [entry(2, term: 2)]), from: NodeID(2)))
+    #expect(!older.isRepaired)
+    let newer = raft.takeDurably(.received(append(term: 2, after: 2, 2, [entry(3, term: 2)]), from: NodeID(2)))
+    #expect(newer.isRepaired)
+  }
+
+  @Test("of two losses the one that is over no later than the other is not kept")
+  func joining() {
+    var damage = Damage(Loss(first: Index(5), last: Index(9), term: Term(3)))
+    damage.add(Loss(first: Index(2), last: Index(7), term: Term(3)))
+    #expect(damage.losses == [Loss(first: Index(2), last: Index(9), term: Term(3))])
+    damage.add(Loss(first: Index(4), last: Index(9), term: Term(4)))
+    #expect(damage.losses == [Loss(first: Index(2), last: Index(9), term: Term(4))])
+    for round in 1...40 as ClosedRange<UInt64> {
+      damage.add(Loss(first: Index(50 - round), last: Index(60 - round), term: Term(4 + round)))
+      #expect(damage.losses.count <= Damage.mostLosses && Damage(damage.losses) == damage)
+    }
+    #expect(damage.firstLost == Index(2) && damage.lastLost == Index(59))
+  }
+
   @Test("what a leader has not verified counts for nothing")
   func unverified() {
     // The log still holds an entry of term 3 beyond the lost ones' first index, but no leader has spoken for it.
-    var disk = damaged(terms: [1, 1, 3], lost: 2...9, term: 3)
-    disk.damage?.term = Term(2)
+    var disk = restored(terms: [1, 1, 3], term: 3)
+    disk.damage = Damage(Loss(first: Index(2), last: Index(9), term: Term(2)))
     var raft = Raft(configuration: configuration(1, of: 3), restored: disk)
     _ = raft.takeDurably(.received(append(term: 4, after: 1, 1), from: NodeID(2)))
     #expect(raft.status.isImpaired)
@@ -84,7 +111,7 @@ struct DamageTests {
     cluster.propose(1, 1...9)
     cluster.takeSnapshot(1)
     cluster.disks[2].entries = []
-    cluster.disks[2].damage = Damage(firstLost: Index(1), lastLost: Index(10), term: Term(1))
+    cluster.disks[2].damage = Damage(Loss(first: Index(1), last: Index(10), term: Term(1)))
     cluster.restart(3)
     #expect(cluster[3].status.isImpaired)
     cluster.step(1, .unreachable(NodeID(3)))
@@ -100,7 +127,7 @@ struct DamageTests {
     cluster.elect(1)
     cluster.propose(1, 1...9)
     cluster.disks[2].entries.removeAll { $0.index > Index(4) }
-    cluster.disks[2].damage = Damage(firstLost: Index(5), lastLost: Index(10), term: Term(1))
+    cluster.disks[2].damage = Damage(Loss(first: Index(5), last: Index(10), term: Term(1)))
     cluster.restart(3)
     if isNoticed { cluster.step(1, .unreachable(NodeID(3))) }
     cluster.tickAll(6 * heartbeatTicks)
@@ -117,7 +144,7 @@ struct DamageTests {
     cluster.propose(1, 1...9)
     for id in [2, 3] as [UInt64] {
       cluster.disks[Int(id) - 1].entries.removeAll { $0.index > Index(4) }
-      cluster.disks[Int(id) - 1].damage = Damage(firstLost: Index(5), lastLost: Index(10), term: Term(1))
+      cluster.disks[Int(id) - 1].damage = Damage(Loss(first: Index(5), last: Index(10), term: Term(1)))
       cluster.restart(id)
     }
     cluster.isolated = [NodeID(1)]

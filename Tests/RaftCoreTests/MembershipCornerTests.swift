@@ -121,4 +121,28 @@ struct CornerTests {
     #expect(raft.role == .follower, "node 2 leads from here on")
     for _ in 0..<(3 * electionTicks) { #expect(raft.takeDurably(.tick).sent.isEmpty) }
   }
+
+  @Test("a voter that its log took in and left out again stands after a start, when no commit is known")
+  func leftOutSinceTheStart() {
+    func configuring(_ index: UInt64, _ voters: [UInt64]) -> Entry {
+      let record = MembershipRecord(membership: Membership(voters: voters.map { NodeID($0) }), context: [])
+      var entry = entry(index, term: 1, payload: record.encoded())
+      entry.kind = .membership
+      return entry
+    }
+    func start(_ entries: [Entry]) -> Raft {
+      var disk = restored(terms: [1, 1, 1])
+      disk.tail.replaceSubrange(1...2, with: entries)
+      disk.membershipEntries = entries
+      return Raft(configuration: configuration(4, of: 3), restored: disk)
+    }
+    // The others may have lost what gives them a majority without this node, and its log is longer than theirs.
+    var left = start([configuring(2, [1, 2, 3, 4]), configuring(3, [1, 2, 3])])
+    _ = left.tick(3 * electionTicks)
+    #expect(left.role == .preCandidate)
+
+    var never = start([configuring(2, [1, 2]), configuring(3, [1, 2, 3])])
+    _ = never.tick(3 * electionTicks)
+    #expect(never.role == .follower)
+  }
 }

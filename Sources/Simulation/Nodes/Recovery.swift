@@ -95,9 +95,8 @@ extension LogImage {
   }
 
   fileprivate mutating func noteDamage(from first: RaftCore.Index, through last: RaftCore.Index) {
-    damage = Damage(
-      firstLost: min(damage?.firstLost ?? first, first), lastLost: max(damage?.lastLost ?? last, last),
-      term: max(damage?.term ?? Term(0), hardState.term))
+    let loss = Loss(first: first, last: last, term: hardState.term)
+    if damage == nil { damage = Damage(loss) } else { damage?.add(loss) }
   }
 
   fileprivate func restored(tail: Int, snapshot: SnapshotPoint?) -> Restored {

@@ -100,14 +100,11 @@ extension Simulator {
     return applied + lengths.reduce(0, +) - (lengths.max() ?? 0) + staged
   }
 
-  /// A node that may have lost more than the cluster ever committed has everything, and still gets its vote back only
-  /// with the entry that outgrows its loss or with the next term: a quiet cluster need not come to either.
   private func hasConverged() -> Bool {
     guard !checker.members.newest.isJoint else { return false }
     let committed = checker.log.committedIndex
     return members.allSatisfy {
-      $0.applied == committed && $0.raft?.lastIndex == committed
-        && ($0.disk.durable.damage.map { $0.lastLost > committed } ?? true)
+      $0.applied == committed && $0.raft?.lastIndex == committed && $0.disk.durable.damage == nil
     }
   }
 
