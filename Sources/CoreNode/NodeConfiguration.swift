@@ -95,7 +95,7 @@ package struct NodeLimits: Sendable {
   /// Entries applied before the loop looks at its other work again.
   package var maxEntriesPerApply = 4096
   /// What a snapshot that is taken may write in a second. It shares a disk and the processor with every put.
-  package var snapshotBytesPerSecond = 32 << 20
+  package var snapshotBytesPerSecond = 16 << 20
   /// What is read in a second for followers that are served from a snapshot.
   package var transferBytesPerSecond = 64 << 20
   /// A snapshot is due when this much was logged since the last one, however few entries it was: this, or as much as the

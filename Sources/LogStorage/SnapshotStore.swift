@@ -141,13 +141,22 @@ package final class SnapshotStore: Sendable {
 
   /// The same at an instant of `MonotonicClock`.
   package func prune(keeping description: SnapshotDescription, now: UInt64) {
-    state.withLock { state in
-      guard let place = state.files.firstIndex(where: { $0.description == description }) else { return }
+    // The log's writer takes the lock too, so nothing that a disk takes long for happens inside.
+    var removed = state.withLock { state -> [SnapshotFile] in
+      guard let place = state.files.firstIndex(where: { $0.description == description }) else { return [] }
       let removed = state.files[..<place].dropLast().filter { !$0.isBeingRead(now: now) }
-      for file in removed { unlink(file.path) }
       state.files.removeAll { file in removed.contains { $0 === file } }
-      removeUnlisted(state.files)
+      return removed
     }
+    for place in removed.indices {
+      // Whoever still reads one reads it to its end.
+      if isKnownUniquelyReferenced(&removed[place]) {
+        GradualRemoval.remove(removed[place].path)
+      } else {
+        unlink(removed[place].path)
+      }
+    }
+    removeUnlisted()
   }
 
   /// At the end of an opening, on what it has chosen: what is newer does not go with the log.
@@ -159,12 +168,15 @@ package final class SnapshotStore: Sendable {
     }
   }
 
-  /// Files that look like snapshots by their name alone.
-  private func removeUnlisted(_ files: [SnapshotFile]) {
-    for name in (try? Self.names(in: path)) ?? [] where name.hasSuffix(Self.suffix) {
-      let full = path + "/" + name
-      if !files.contains(where: { $0.path == full }) { unlink(full) }
+  /// Files that look like snapshots by their name alone. One that is adopted meanwhile is listed by then: the names are
+  /// read first, inside the lock that adopting takes.
+  private func removeUnlisted() {
+    let unlisted = state.withLock { state -> [String] in
+      let names = (try? Self.names(in: path)) ?? []
+      let paths = names.filter { $0.hasSuffix(Self.suffix) }.map { path + "/" + $0 }
+      return paths.filter { full in !state.files.contains { $0.path == full } }
     }
+    for path in unlisted { GradualRemoval.remove(path) }
   }
 
   /// The names in a directory, none where there is no directory.

@@ -1,7 +1,7 @@
 // Owns one snapshot file while it is written: under a temporary name, and under its own only when all of it is durable.
 //
-// It must never hold up the log's flushes for long: it has the system write a megabyte at a time and waits for it, so
-// that no flush ever finds more than that ahead of it. It must never take the disk's last bytes either.
+// It must never hold up the log's flushes for long: it has the system write a quarter of a megabyte at a time and waits
+// for it, so that no flush ever finds more than that ahead of it. It must never take the disk's last bytes either.
 
 import CLMDB
 import Glibc
@@ -10,7 +10,7 @@ import Synchronization
 
 /// One thread at a time writes; a lock makes it so.
 package final class SnapshotWriter: Sendable {
-  private static let writeOutBytes = 1 << 20
+  private static let writeOutBytes = 256 << 10
 
   let point: SnapshotPoint
   private let store: SnapshotStore

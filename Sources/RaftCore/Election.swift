@@ -40,8 +40,8 @@ extension Raft {
   // MARK: Standing
 
   /// A node that was removed for good, that waits to be added, that lost entries or that could not write its own must
-  /// not lead.
-  private var mayStand: Bool { isNeeded && damage == nil && isStorageWritable }
+  /// not lead. One that is alone serves reads from a full disk: its one entry of the new term fits into the reserve.
+  private var mayStand: Bool { isNeeded && damage == nil && (isStorageWritable || membership.isAlone(id)) }
 
   /// A voter that a configuration leaves out is needed until that is known to be committed: the others may still have
   /// the joint one, need its vote, and be refused it for a log that ends before its own. Then only it can lead, which

@@ -100,7 +100,7 @@ struct MemberAdd: AsyncParsableCommand {
         portcullis member promote d
       """)
 
-  @Argument(help: "Where the new member will serve its peers: http://host:port.")
+  @Argument(help: .init("Where the new member will serve its peers: http://host:port.", valueName: "peer-url"))
   var peerURLs: [String]
 
   @Flag(help: "Add it as a voter at once, without waiting until it has caught up.")
@@ -175,7 +175,7 @@ struct MemberUpdate: AsyncParsableCommand {
   @Argument(help: "The member's id or name.")
   var member: String
 
-  @Argument(help: "Where it serves its peers from now on.")
+  @Argument(help: .init("Where it serves its peers from now on.", valueName: "peer-url"))
   var peerURLs: [String]
 
   @OptionGroup var options: MemberOptions

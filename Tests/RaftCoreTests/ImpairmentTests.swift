@@ -215,6 +215,15 @@ struct FullDiskTests {
     #expect(cluster.applied[0].last?.payload == [2])
   }
 
+  @Test("a lone voter that starts with a full disk leads for its readers")
+  func loneVoterStarts() {
+    var raft = Raft(configuration: configuration(1, of: 1), restored: restored(terms: [1, 1]))
+    _ = raft.takeDurably(.storage(isWritable: false))
+    _ = raft.takeDurably(.tick)
+    let effects = raft.takeDurably(.readIndex(id: 4)) + raft.takeDurably(.propose([proposal(1)]))
+    #expect(raft.role == .leader && effects.readyReads == [4] && effects.refusals == [.storageFull])
+  }
+
   @Test("a follower takes and acknowledges no entries, but answers heartbeats and votes")
   func followerTakesNothing() {
     var cluster = Cluster(3)
