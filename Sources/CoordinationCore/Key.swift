@@ -10,6 +10,11 @@ package struct Key: Hashable, Sendable {
   package init(_ bytes: Bytes) {
     self.bytes = bytes
   }
+
+  /// All bytes at once: an array hands them over one by one.
+  package func hash(into hasher: inout Hasher) {
+    bytes.withUnsafeBytes { hasher.combine(bytes: $0) }
+  }
 }
 
 extension Key: Comparable {

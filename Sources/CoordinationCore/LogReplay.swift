@@ -1,12 +1,12 @@
 // Owns the making of a store from what was live before its revision log and from the log's events.
 //
 // Must never: differ from what applying the same changes one by one would give. It is a faster way to the same trees: a
-// dictionary instead of a search from a root for each event, since those searches wait for memory at every step, and
-// one sort at the end. The dictionary is only asked for keys and emptied into that sort, so its order shows nowhere.
+// table instead of a search from a root for each event, since those searches wait for memory at every step, and one sort
+// at the end.
 
 struct LogReplay: Sendable {
   private let compacted: Revision
-  private var live: [Key: KeyVersion] = [:]
+  private var live = KeyTable()
   private var liveBytes = 0
   /// In the order in which they were superseded.
   private var superseded: [KeyVersion] = []
@@ -20,7 +20,7 @@ struct LogReplay: Sendable {
 
   /// Takes in a version that was live before the log.
   mutating func begin(with version: KeyVersion) {
-    live[version.key] = version
+    live.set(version)
     liveBytes += version.weight
     sizeBytes += version.weight
   }
@@ -32,7 +32,7 @@ struct LogReplay: Sendable {
     let version = KeyVersion(
       key: old?.key ?? key, value: kept ?? value, createRevision: old?.createRevision ?? revision,
       modRevision: revision, version: (old?.version ?? 0) + 1, lease: lease)
-    live[version.key] = version
+    live.set(version)
     if let old { superseded.append(old) }
     liveBytes += version.weight - (old?.weight ?? 0)
     sizeBytes += version.weight
@@ -41,8 +41,9 @@ struct LogReplay: Sendable {
 
   /// - Returns: false when there is nothing to delete.
   mutating func delete(_ key: Key, at revision: Revision) -> Bool {
-    guard let old = live.removeValue(forKey: key) else { return false }
+    guard let old = live[key] else { return false }
     let tombstone = KeyVersion.tombstone(of: old.key, at: revision)
+    live.set(tombstone)
     superseded.append(old)
     superseded.append(tombstone)
     liveBytes -= old.weight
@@ -66,7 +67,7 @@ struct LogReplay: Sendable {
 
   consuming func finish(at revision: Revision) -> KeyStore {
     var newest = OrderedTree<Key, KeyVersion>.Builder()
-    for version in Self.sorted(Array(live.values)) { newest.append(version.key, version) }
+    for version in Self.sorted(live.all) { newest.append(version.key, version) }
     var older = OrderedTree<VersionKey, KeyVersion>.Builder()
     let history = Self.sorted(superseded)
     for (place, version) in history.enumerated() {

@@ -20,8 +20,11 @@ extension CoreLoop {
         end(.storage("the log could not be read: \(error)"))
       }
     }
-    changedSincePublication = true
+    appliedSincePublication = true
   }
+
+  /// Whether the next turn has as much to apply as it may and more.
+  var isFarBehind: Bool { committed > applied.advanced(by: parts.configuration.limits.maxEntriesPerApply) }
 
   private func apply(_ entries: ArraySlice<Entry>) {
     for entry in entries {

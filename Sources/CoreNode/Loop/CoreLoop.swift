@@ -77,6 +77,9 @@ final class CoreLoop: @unchecked Sendable {
   var lastAppliedClockMilliseconds: UInt64
   var committed: Index
   var changedSincePublication = false
+  /// The state changed; what the node knows of the cluster may not have.
+  var appliedSincePublication = false
+  var publishedNanoseconds: UInt64 = 0
 
   /// The configuration in force, by the newest entry in the log.
   var membership: Membership

@@ -8,7 +8,8 @@ import RaftCore
 
 extension CoreLoop {
   func takeSnapshotIfDue() {
-    guard policy.isDue(nowNanoseconds: MachineClock.monotonicNanoseconds), isWritable else { return }
+    // One that is taken now would soon be old, and hold up what makes it old.
+    guard policy.isDue(nowNanoseconds: MachineClock.monotonicNanoseconds), isWritable, !isFarBehind else { return }
     // The founding members are in no entry: a node that was added later knows nobody before the first change that it
     // applies, and a snapshot that says so would leave whoever starts from it without a cluster.
     guard !appliedMembership.voters.isEmpty else { return }

@@ -162,9 +162,20 @@ extension CoreLoop {
     }
   }
 
+  /// Whoever holds a published state makes the next change to each of its nodes copy that node. A node that has a long log
+  /// to apply, and nobody who waits, therefore publishes once a second.
+  private var isPublicationDue: Bool {
+    guard appliedSincePublication, !changedSincePublication else { return changedSincePublication }
+    let nobodyWaits = answered.isEmpty && done.isEmpty && confirmedReads.isEmpty
+    return !(isFarBehind && nobodyWaits)
+      || MachineClock.monotonicNanoseconds >= publishedNanoseconds + Self.catchUpPublicationNanoseconds
+  }
+
   private func publish() {
-    guard changedSincePublication else { return }
+    guard isPublicationDue else { return }
     changedSincePublication = false
+    appliedSincePublication = false
+    publishedNanoseconds = MachineClock.monotonicNanoseconds
     let snapshot = makeSnapshot()
     publication.publish(snapshot)
     parts.watches.advance(to: snapshot)
@@ -175,6 +186,8 @@ extension CoreLoop {
     for completion in done { replies.add(completion, .done(snapshot)) }
     done.removeAll(keepingCapacity: true)
   }
+
+  private static let catchUpPublicationNanoseconds: UInt64 = 1_000_000_000
 
   private func makeSnapshot() -> Snapshot {
     let isLeader = leadership.role == .leader
