@@ -31,8 +31,17 @@ extension Raft {
     }
     if before == wanted.before { compaction = nil }
     log.compact(before: before)
+    voidFetches(before: before)
     history.compact(through: before.previous)
     answers.append(.compact(before: before))
+  }
+
+  /// Storage need not answer for what it may remove, and a follower that waits for such an answer is sent nothing else.
+  private mutating func voidFetches(before index: Index) {
+    for position in leading.peers.indices {
+      guard let request = leading.peers[position].fetching, request.first < index else { continue }
+      leading.peers[position].fetching = nil
+    }
   }
 
   private func needed(by peer: Progress) -> Index {

@@ -48,7 +48,8 @@ package enum Refusal: UInt8, Sendable {
 }
 
 /// Entries that a lagging peer needs and that are no longer in memory. The driver reads them from its storage and
-/// hands them back in `Input.fetched`; it may hand back fewer, but from `first` on and at least one.
+/// hands them back in `Input.fetched`; it may hand back fewer, but from `first` on and at least one. A request for what
+/// `Effect.compact` has let go of since is void and needs no answer.
 package struct FetchRequest: Sendable, Equatable {
   package var peer: NodeID
   package var term: Term

@@ -15,7 +15,8 @@ struct RegressionTests {
   static let all = [
     Regression(seed: 458_044_373_815, reason: "a follower noted stamps when it applied, not when they arrived"),
     Regression(seed: 918_608_518_490, reason: "the simulated sum of a snapshot left out half of its last word"),
-    Regression(seed: 700_001_936, reason: "two losses of different terms were remembered as one that a quiet cluster never outgrows"),
+    Regression(seed: 700_001_936, reason: "two losses were remembered as one that a quiet cluster never outgrows"),
+    Regression(seed: 2_997_119_657, reason: "a leader waited for entries that its disk had let go of"),
     Regression(seed: 129_124_859_051, reason: "a voter that was left out did not stand after a start without a commit"),
   ]
 

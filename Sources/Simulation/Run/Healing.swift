@@ -117,12 +117,20 @@ extension Simulator {
     }
   }
 
+  /// As the leader sees them.
+  private func followers(of raft: Raft) -> String {
+    raft.status.peers.map { peer in
+      let manner = peer.snapshot != nil ? "in a snapshot" : peer.isReplicating ? "replicating" : "probing"
+      return ", \(peer.id) \(manner) from \(peer.next.rawValue) after \(peer.matched.rawValue)"
+    }.joined()
+  }
+
   private func stuck() -> Broken {
     let nodes = nodes.filter { !$0.isGone }.map { node in
       guard let raft = node.raft else { return "\(node.id) is down" }
       let damage = node.disk.durable.damage.map { ", damaged \($0.firstLost)...\($0.lastLost)" } ?? ""
       return "\(node.id) is \(raft.role) in \(raft.term), log \(raft.lastIndex.rawValue), commit "
-        + "\(raft.commit.rawValue), applied \(node.applied.rawValue)\(damage)"
+        + "\(raft.commit.rawValue), applied \(node.applied.rawValue)\(damage)\(followers(of: raft))"
     }
     let expected = phase == .majority ? "serve again" : "agree"
     return Broken(
