@@ -23,6 +23,15 @@ struct Register: Hashable, Sendable {
     }
   }
 
+  /// Whether whatever can follow `other` can follow this one.
+  func allows(_ other: Register) -> Bool {
+    guard value == other.value else { return false }
+    if isKnown { return other.isKnown && lowest == other.lowest }
+    guard lowest <= other.lowest else { return false }
+    if other.isKnown { return !excluded.contains(other.lowest) }
+    return excluded.allSatisfy { $0 < other.lowest || other.excluded.contains($0) }
+  }
+
   private func afterGet(_ operation: KeyOperation) -> Register? {
     // A get without an answer tells nothing.
     guard let seen = operation.seen else { return self }

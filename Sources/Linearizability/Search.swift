@@ -132,7 +132,7 @@ struct Search {
     if let before = alike[operation], !takenOptionals.hasBit(ranks[before]) { return false }
     guard let register = taken.register.after(chosen) else { return false }
     if chosen.isOptional, register == taken.register { return false }
-    if let last = choices.last, operations[last.operation].isOptional, last.before.register.after(chosen) != nil {
+    if let last = choices.last, operations[last.operation].isOptional, isNeedless(last, chosen, register) {
       return false
     }
     var after = taken
@@ -158,6 +158,14 @@ struct Search {
       unlink(operation * 2 + 1)
     }
     return true
+  }
+
+  /// Whether as much is left open when an optional operation comes after the one behind it, or not at all. That both
+  /// orders are possible is not enough: a comparison that failed tells what a revision was not.
+  private func isNeedless(_ optional: Choice, _ next: KeyOperation, _ register: Register) -> Bool {
+    guard let without = optional.before.register.after(next) else { return false }
+    if without.allows(register) { return true }
+    return without.after(operations[optional.operation])?.allows(register) ?? false
   }
 
   private mutating func takeBack(_ choice: Choice) {

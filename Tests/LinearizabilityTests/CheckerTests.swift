@@ -93,6 +93,17 @@ struct CheckerTests {
     #expect(operations > 18_000 && steps < 2_000_000)
   }
 
+  @Test("a comparison that failed may have come before or after a write that was not answered")
+  func failedComparison() {
+    let history = [
+      Operation.one(.put(bytes("a")), 1, 2, .ok(Observation())),
+      Operation.one(.compareAndSwap(.modRevision(242), bytes("b")), 3, 4, .unknown),
+      Operation.one(.compareAndSwap(.modRevision(242), bytes("c")), 5, 6, .ok(Observation(changed: false))),
+      Operation.one(.get, 7, 8, .ok(Observation(value: bytes("b"), modRevision: 403))),
+    ]
+    #expect(BruteForce(history).isLinearizable && check(history).isConsistent)
+  }
+
   @Test("is quick with writes that were not answered, good or bad")
   func manyUnknown() {
     for seed in 1...3 as ClosedRange<UInt64> {
