@@ -155,6 +155,27 @@ struct FlowControlTests {
     #expect(cluster.step(1, .fetched(request, entries: [entry(1, term: 1)])).sent.isEmpty, "each answer counts once")
   }
 
+  @Test("a fetch of what was compacted meanwhile needs no answer: the follower gets a snapshot")
+  func voidFetch() {
+    var cluster = Cluster(
+      3, limits: Limits(trailingEntries: 0, maxCompactionHoldTicks: 0),
+      restored: [restored(terms: [1, 1, 1], tail: 0), .empty, .empty])
+    cluster.elect(1)
+    cluster.settle()
+    #expect(cluster.effects[0].fetches.contains { $0.peer == NodeID(3) })
+    for request in cluster.effects[0].fetches where request.peer == NodeID(2) {
+      cluster.step(1, .fetched(request, entries: (1...3).map { entry($0, term: 1) }))
+      cluster.settle()
+    }
+    #expect(cluster[1].commit == Index(4))
+    let point = SnapshotPoint(
+      index: Index(4), term: cluster[1].term, clockMilliseconds: 4, membership: configuration(1, of: 3).membership)
+    cluster.step(1, .applied(through: Index(4)), .snapshotTaken(point))
+    cluster.tickAll(3 * heartbeatTicks)
+    let read = cluster.effects[0].compactMap { if case .readSnapshot(let read) = $0 { read.peer } else { nil } }
+    #expect(read.contains(NodeID(3)))
+  }
+
   @Test("read confirmations do not make a leader ask again for entries that are merely on their way")
   func readsDoNotProbe() {
     var cluster = Cluster(3)
