@@ -218,7 +218,11 @@ package final class CoreNode: Sendable {
   private func hasCaughtUp() async -> Bool {
     await withCheckedContinuation { continuation in
       access.readLinearizably(on: group.next()) { result in
-        if case .success = result { continuation.resume(returning: true) } else { continuation.resume(returning: false) }
+        if case .success = result {
+          continuation.resume(returning: true)
+        } else {
+          continuation.resume(returning: false)
+        }
       }
     }
   }
