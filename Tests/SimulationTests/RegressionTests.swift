@@ -17,6 +17,7 @@ struct RegressionTests {
     Regression(seed: 918_608_518_490, reason: "the simulated sum of a snapshot left out half of its last word"),
     Regression(seed: 700_001_936, reason: "two losses were remembered as one that a quiet cluster never outgrows"),
     Regression(seed: 2_997_119_657, reason: "a leader waited for entries that its disk had let go of"),
+    Regression(seed: 3_240_290_711, reason: "a healed cluster was asked to outgrow a loss of its newest term"),
     Regression(seed: 3_385_311_584, reason: "the search took a failed comparison for one that tells nothing"),
     Regression(seed: 129_124_859_051, reason: "a voter that was left out did not stand after a start without a commit"),
   ]
