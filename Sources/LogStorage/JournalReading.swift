@@ -139,6 +139,9 @@ private struct Found {
 }
 
 extension Journal {
+  /// No log comes so far. Numbers beyond it would leave no room for the next one.
+  private static let largest: UInt64 = 1 << 62
+
   /// The entries that lie one behind the other in `body`, or nil where something else does.
   static func entries(in body: UnsafeRawBufferPointer) -> [Entry]? {
     var entries: [Entry] = []
@@ -149,10 +152,11 @@ extension Journal {
       else { return nil }
       let length = Int(body.integer(at: position + 28) as UInt32)
       let payload = position + entryBytes
-      guard payload + length <= body.count else { return nil }
+      let (index, term): (UInt64, UInt64) = (body.integer(at: position), body.integer(at: position + 8))
+      guard payload + length <= body.count, index <= largest, term <= largest else { return nil }
       entries.append(
         Entry(
-          index: Index(body.integer(at: position)), term: Term(body.integer(at: position + 8)),
+          index: Index(index), term: Term(term),
           clockMilliseconds: body.integer(at: position + 16), kind: kind,
           payload: [UInt8](body[payload..<(payload + length)])))
       position = payload + padded(length)

@@ -199,4 +199,14 @@ struct JournalDamageTests {
       #expect(recovered.damage == Damage(Loss(first: Index(4), last: Index(6), term: Term(4))))
     }
   }
+
+  @Test("an entry with a number that no log reaches is none, and the records behind it do no harm")
+  func endlessIndex() {
+    func entry(_ index: UInt64) -> [UInt8] { little(index, 1, 0, 0) }
+    let fields = [UInt8](repeating: 0, count: 32)
+    let journal =
+      StoredRecord.journalRecord(sequence: 1, fields: fields, body: entry(1) + entry(.max))
+      + StoredRecord.journalRecord(sequence: 2, fields: fields, body: entry(1))
+    StoredRecord.readJournal(journal, after: 0, end: Index(0))
+  }
 }
