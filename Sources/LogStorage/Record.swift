@@ -23,7 +23,8 @@
 //   entry        crc 4 │ kind 1 │ zero 3 │ term 8 │ clock in milliseconds 8 │ payload
 //
 // Invariants: in every format, however late, the identity starts with its sum and the format's number, so that an
-// older program can tell "newer" from "corrupt". A change of any layout here raises `Format.current`.
+// older program can tell "newer" from "corrupt". A change of any layout here raises `Format.current`, once a release has
+// written it. A record of damage with one loss is what format 2 began with, and is still read.
 
 import CLMDB
 import RaftCore
