@@ -22,6 +22,7 @@ extension Raft {
     electionElapsed += 1
     if role == .leader { return tickLeader() }
     expireForwardedReads()
+    askToOutgrowLoss()
     // Nobody else can lead a cluster of one, so there is nothing to wait for, unless it is one only now and the leader
     // that leaves it is alive.
     let isAlone = role == .follower && membership.isAlone(id) && mayStand && !isLeaderAlive

@@ -62,7 +62,7 @@ extension Raft {
     }
   }
 
-  private mutating func forward(_ proposals: [Proposal], to leader: NodeID) {
+  mutating func forward(_ proposals: [Proposal], to leader: NodeID) {
     var start = 0
     while start < proposals.count {
       var end = start + 1
@@ -82,6 +82,7 @@ extension Raft {
   mutating func receive(_ message: Propose, from sender: NodeID) {
     guard role == .leader else { return }
     guard leading.inbound.admit(sender, epoch: message.epoch, sequence: message.sequence) else { return }
+    if message.proposals.allSatisfy({ $0.kind == .noOp }) { return grow(for: sender, message.proposals) }
     for one in append(message.proposals) {
       let refused = ProposalsRefused(term: term, epoch: message.epoch, ids: one.ids, refusal: one.refusal)
       send(.proposalsRefused(refused), to: sender)

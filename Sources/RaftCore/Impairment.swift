@@ -15,6 +15,27 @@ extension Raft {
     isRepairNews = true
   }
 
+  /// A quiet cluster writes nothing by which this log could outgrow what it lost. Where few entries are missing this node
+  /// asks for empty ones, some in each election timeout, so that it does not go without a vote until somebody writes.
+  mutating func askToOutgrowLoss() {
+    guard let damage, let leader, isStorageWritable, ticks.isMultiple(of: UInt64(electionTicks)) else { return }
+    let whole = min(ledger.durableThrough, following.verified)
+    guard whole == log.lastIndex, whole < damage.lastLost else { return }
+    let missing = damage.lastLost.rawValue - whole.rawValue
+    guard missing <= Self.mostMissingToAskFor else { return }
+    let count = Int(min(missing, Self.mostAskedForAtOnce))
+    forward(Array(repeating: Proposal(id: 0, kind: .noOp, payload: []), count: count), to: leader)
+  }
+
+  /// The leader's part. A node that has yet to get what is there would ask for ever more, and nobody waits for an answer.
+  mutating func grow(for impaired: NodeID, _ proposals: [Proposal]) {
+    guard leading.peers.contains(where: { $0.id == impaired && $0.matched == log.lastIndex }) else { return }
+    _ = append(proposals)
+  }
+
+  private static let mostMissingToAskFor: UInt64 = 4096
+  private static let mostAskedForAtOnce: UInt64 = 64
+
   mutating func storage(isWritable: Bool) {
     guard isWritable != isStorageWritable else { return }
     isStorageWritable = isWritable

@@ -64,7 +64,7 @@ extension Raft {
       case .command: append(kind: .command, payload: proposal.payload)
       case .membership:
         if let refusal = beginChange(proposal.payload) { refused.append(Refused(ids: [proposal.id], refusal: refusal)) }
-      case .noOp: refused.append(Refused(ids: [proposal.id], refusal: .malformedChange))
+      case .noOp: appendNoOp()
       }
     }
     return refused

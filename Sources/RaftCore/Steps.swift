@@ -6,7 +6,8 @@
 package struct Proposal: Sendable, Equatable {
   /// The proposer's own number for it, which comes back in a refusal.
   package var id: UInt64
-  /// `membership`: the payload is an encoded `MembershipRequest`. Nobody proposes a `noOp`.
+  /// `membership`: the payload is an encoded `MembershipRequest`. A `noOp` comes only from a node
+  /// whose log has to outgrow a loss, with the number 0, and is never answered.
   package var kind: Entry.Kind
   package var payload: [UInt8]
 

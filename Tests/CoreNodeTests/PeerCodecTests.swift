@@ -39,7 +39,10 @@ struct PeerCodecTests {
     .propose(
       Propose(
         term: Term(3), epoch: 1, sequence: 2,
-        proposals: [Proposal(id: 1, payload: [9]), Proposal(id: 2, kind: .membership, payload: [])])),
+        proposals: [
+          Proposal(id: 1, payload: [9]), Proposal(id: 2, kind: .membership, payload: []),
+          Proposal(id: 0, kind: .noOp, payload: []),
+        ])),
     .proposalsRefused(ProposalsRefused(term: Term(3), epoch: 1, ids: [1, 2], refusal: .learnerIsBehind)),
     .readIndex(ReadIndexRequest(term: Term(3), epoch: 1, sequence: 3)),
     .readIndexResponse(ReadIndexResponse(term: Term(3), epoch: 1, sequence: 3, outcome: .ready(index: Index(8)))),
@@ -128,6 +131,8 @@ struct PeerCodecTests {
     for message in [
       Message.appendEntries(gap), .commitAdvanced(CommitAdvanced(term: Term(3), commit: Index(.max))),
       .timeoutNow(TimeoutNow(term: Term(.max))),
+      .propose(
+        Propose(term: Term(3), epoch: 1, sequence: 2, proposals: [Proposal(id: 0, kind: .noOp, payload: [1])])),
     ] {
       var frame = Self.bytes(message)
       #expect(throws: PeerCodecError.self) {

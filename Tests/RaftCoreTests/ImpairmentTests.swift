@@ -137,6 +137,68 @@ struct DamageTests {
     #expect(cluster.applied[2] == cluster.applied[0])
   }
 
+  @Test("it asks a quiet leader for the entries by which it outgrows a loss that was never committed")
+  func asksQuietLeader() {
+    var cluster = Cluster(voters: 3)
+    cluster.elect(1)
+    cluster.propose(1, 1...9)
+    cluster.disks[2].damage = Damage(Loss(first: Index(5), last: Index(200), term: Term(1)))
+    cluster.disks[2].entries.removeAll { $0.index > Index(4) }
+    cluster.restart(3)
+    cluster.step(1, .unreachable(NodeID(3)))
+    cluster.tickAll(6 * electionTicks)
+    #expect(!cluster[3].status.isImpaired && cluster.disks[2].damage == nil)
+    #expect(cluster[1].term == Term(1) && cluster[1].lastIndex == Index(200), "as many as it takes, and no more")
+    #expect(cluster.applied[2].suffix(190).allSatisfy { $0.kind == .noOp })
+  }
+
+  @Test("it asks for nothing while its log is not whole, where too much is missing, and without a leader")
+  func asksInVain() {
+    func asked(lost: ClosedRange<UInt64>, leaderEnds: Index?) -> Bool {
+      var raft = Raft(configuration: configuration(1, of: 3), restored: damaged(terms: [1, 1], lost: lost, term: 1))
+      if let leaderEnds {
+        _ = raft.takeDurably(.received(append(term: 1, after: leaderEnds.rawValue, 1), from: NodeID(2)))
+      }
+      let heartbeat = Heartbeat(term: Term(1), commit: Index(0), readContext: 0)
+      var sent: [Message] = []
+      for _ in 0..<(2 * electionTicks) {
+        if leaderEnds != nil { _ = raft.take(.received(.heartbeat(heartbeat), from: NodeID(2))) }
+        sent += raft.take(.tick).sent
+      }
+      return sent.contains { if case .propose = $0 { true } else { false } }
+    }
+    #expect(asked(lost: 3...5, leaderEnds: Index(2)))
+    #expect(!asked(lost: 3...5, leaderEnds: Index(1)), "the leader has spoken for one entry of two")
+    #expect(!asked(lost: 3...9999, leaderEnds: Index(2)))
+    #expect(!asked(lost: 3...5, leaderEnds: nil))
+  }
+
+  @Test("a leader lets nothing grow for a node that has yet to get what is there", arguments: [true, false])
+  func growsOnlyForWhole(isWhole: Bool) {
+    var cluster = Cluster(voters: 3)
+    cluster.elect(1)
+    if !isWhole { cluster.isolated = [NodeID(3)] }
+    cluster.propose(1, 1...9)
+    let before = cluster[1].lastIndex
+    let ask = Propose(term: Term(1), epoch: 1, sequence: 1, proposals: [Proposal(id: 0, kind: .noOp, payload: [])])
+    cluster.step(1, .received(.propose(ask), from: NodeID(3)))
+    #expect(cluster[1].lastIndex == (isWhole ? before.next : before))
+  }
+
+  @Test("a leader that cannot append what an impaired node asks for says nothing")
+  func asksFullLeader() {
+    var cluster = Cluster(voters: 3)
+    cluster.elect(1)
+    cluster.step(1, .storage(isWritable: false))
+    cluster.forget()
+    let ask = Propose(term: Term(1), epoch: 1, sequence: 1, proposals: [Proposal(id: 0, kind: .noOp, payload: [])])
+    let effects = cluster.step(1, .received(.propose(ask), from: NodeID(3)))
+    #expect(!effects.contains { if case .send(.proposalsRefused, _) = $0 { true } else { false } })
+    let own = Propose(term: Term(1), epoch: 1, sequence: 2, proposals: [Proposal(id: 7, payload: [1])])
+    let answered = cluster.step(1, .received(.propose(own), from: NodeID(3)))
+    #expect(answered.contains { if case .send(.proposalsRefused, _) = $0 { true } else { false } })
+  }
+
   @Test("a majority of impaired nodes elects nobody")
   func majorityImpaired() {
     var cluster = Cluster(voters: 3)

@@ -167,10 +167,10 @@ struct PeerReader {
     proposals.reserveCapacity(count)
     for _ in 0..<count {
       let (id, raw) = (try number(), try byte())
-      guard let kind = Entry.Kind(rawValue: raw), kind != .noOp else {
-        throw .damaged("unknown kind of proposal \(raw)")
-      }
-      proposals.append(Proposal(id: id, kind: kind, payload: try payload()))
+      guard let kind = Entry.Kind(rawValue: raw) else { throw .damaged("unknown kind of proposal \(raw)") }
+      let payload = try payload()
+      guard kind != .noOp || payload.isEmpty else { throw .damaged("a proposal of nothing has \(payload.count) bytes") }
+      proposals.append(Proposal(id: id, kind: kind, payload: payload))
     }
     return proposals
   }

@@ -104,16 +104,8 @@ extension Simulator {
     guard !checker.members.newest.isJoint else { return false }
     let committed = checker.log.committedIndex
     return members.allSatisfy {
-      $0.applied == committed && $0.raft?.lastIndex == committed && mayStayImpaired($0, committed: committed)
+      $0.applied == committed && $0.raft?.lastIndex == committed && $0.disk.durable.damage == nil
     }
-  }
-
-  /// A node that lost more than was ever committed, in the term that is still the newest, has everything, and gets its
-  /// vote back with the entry that outgrows its loss or with the next term: a quiet cluster need not come to either.
-  private func mayStayImpaired(_ node: SimulatedNode, committed: RaftCore.Index) -> Bool {
-    guard let damage = node.disk.durable.damage else { return true }
-    let newest = members.compactMap { $0.raft?.term }.max() ?? Term(0)
-    return damage.losses.allSatisfy { $0.last > committed && $0.term >= newest }
   }
 
   private mutating func checkAgreement() throws(Broken) {
