@@ -14,7 +14,7 @@ struct FlowControlTests {
 
   @Test("A message of ten megabytes passes windows of 64 KiB in both directions")
   func bigMessage() async throws {
-    var limits = WireLimits()
+    var limits = WireLimits.patient
     limits.messageBytes = 11_000_000
     limits.streamWindowBytes = 64 * 1024
     limits.connectionWindowBytes = 100_000
@@ -28,7 +28,7 @@ struct FlowControlTests {
 
   @Test("Many messages on one stream use its windows up again and again")
   func longStream() async throws {
-    var limits = WireLimits()
+    var limits = WireLimits.patient
     limits.streamWindowBytes = 64 * 1024
     limits.connectionWindowBytes = 100_000
     try await withServer(limits: limits) { server in

@@ -87,7 +87,7 @@ struct UnaryTests {
 
   @Test("Calls beyond the server's limit of streams wait for their turn")
   func streamLimit() async throws {
-    var limits = WireLimits()
+    var limits = WireLimits.patient
     limits.concurrentStreams = 3
     try await withServer(limits: limits) { server in
       let connection = try await server.connect()

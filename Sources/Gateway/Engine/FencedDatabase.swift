@@ -64,18 +64,16 @@ package final class FencedDatabase: Sendable {
 
   /// Carries out a write; it is durable when this answers.
   package func execute(_ request: WriteRequest) async throws(RequestFailure) -> WriteOutcome {
-    try await withCheckedContinuation { continuation in
-      let job = WriteJob(request: request) { continuation.resume(returning: $0) }
-      if let failure = writes.add(job) { continuation.resume(returning: .failure(failure)) }
+    try await answer { give in
+      if let failure = writes.add(WriteJob(request: request, complete: give)) { give(.failure(failure)) }
     }.get()
   }
 
   /// Makes a floor durable ahead of every write that waits, and stops the running one if it becomes stale by it.
   @discardableResult
   package func raise(_ claims: FenceClaims) async throws(RequestFailure) -> RaiseReceipt {
-    try await withCheckedContinuation { continuation in
-      let job = RaiseJob(claims: claims) { continuation.resume(returning: $0) }
-      if let failure = writes.add(job) { continuation.resume(returning: .failure(failure)) }
+    try await answer { give in
+      if let failure = writes.add(RaiseJob(claims: claims, complete: give)) { give(.failure(failure)) }
     }.get()
   }
 
@@ -96,9 +94,8 @@ package final class FencedDatabase: Sendable {
   }
 
   private func read(_ task: ReadJob.Task) async throws(RequestFailure) -> ReadEnd {
-    try await withCheckedContinuation { continuation in
-      let job = ReadJob(task: task) { continuation.resume(returning: $0) }
-      if let failure = reads.add(job) { continuation.resume(returning: .failure(failure)) }
+    try await answer { give in
+      if let failure = reads.add(ReadJob(task: task, complete: give)) { give(.failure(failure)) }
     }.get()
   }
 

@@ -76,7 +76,8 @@ extension Simulator {
       phase = .done
       return try checkAgreement()
     case .majority where progress() != watch.progress, .convergence where progress() != watch.progress:
-      // A backlog that goes through a narrow window takes its time. It may, as long as it goes on.
+      // A backlog that goes through a narrow window takes its time. It may, as long as it goes on and comes to an end.
+      guard now < watch.endsForGood else { throw stuck() }
       watch.progress = progress()
       watch.ends = min(now + options.livenessMilliseconds * 1000, watch.endsForGood)
     case .majority, .convergence:
@@ -92,11 +93,12 @@ extension Simulator {
     checker.members.newest.members.compactMap { isGone($0.id) ? nil : nodes[Int($0.id.rawValue) - 1] }
   }
 
-  /// What everybody has applied and what the others have of the longest log. That one growing is not progress yet.
+  /// What everybody has applied and what the others have of the longest log. That one growing is not progress yet. Nodes
+  /// that no committed configuration names yet count too: a change to them may be what everything waits for.
   private func progress() -> Int {
-    let applied = members.reduce(0) { $0 + Int($1.applied.rawValue) }
-    let lengths = members.map { Int($0.disk.durable.lastIndex.rawValue) }
-    let staged = members.reduce(0) { $0 + ($1.staging?.bytes.count ?? 0) }
+    let applied = nodes.reduce(0) { $0 + Int($1.applied.rawValue) }
+    let lengths = nodes.map { Int($0.disk.durable.lastIndex.rawValue) }
+    let staged = nodes.reduce(0) { $0 + ($1.staging?.bytes.count ?? 0) }
     return applied + lengths.reduce(0, +) - (lengths.max() ?? 0) + staged
   }
 
