@@ -154,7 +154,12 @@ let testTargets: [Target] = [
     ]),
   tests(
     of: "CoreNode",
-    with: ["RaftCore", "LogStorage", "CoordinationCore", .product(name: "NIOCore", package: "swift-nio")]),
+    with: [
+      "RaftCore", "LogStorage", "CoordinationCore", "Protocol", "Wire",
+      .product(name: "NIOCore", package: "swift-nio"),
+      .product(name: "SwiftProtobuf", package: "swift-protobuf"),
+    ]),
+  tests(of: "Commands"),
   tests(
     of: "Gateway",
     with: [

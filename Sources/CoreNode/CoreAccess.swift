@@ -51,7 +51,12 @@ final class CoreAccess: Sendable {
   ) -> UInt64 {
     let id = newRequest()
     let envelope = Envelope(origin: identity.nodeID.rawValue, request: id, name: name, command: command)
-    inbox.append(.command(id: id, payload: envelope.encoded(), Completion(eventLoop: eventLoop, body: body)))
+    let payload = envelope.encoded()
+    if payload.count > configuration.limits.maxRequestBytes {
+      eventLoop.execute { body(.tooLarge) }
+    } else {
+      inbox.append(.command(id: id, payload: payload, Completion(eventLoop: eventLoop, body: body)))
+    }
     return id
   }
 

@@ -147,11 +147,12 @@ package final class CoreNode: Sendable {
         host: configuration.peerListenHost ?? own?.host ?? "127.0.0.1",
         port: configuration.peerListenPort ?? own?.port ?? 0)
     }
-    let endpoints = HTTPEndpoints(core: access)
+    let router = RPCRoutes(routes(access))
+    let endpoints = HTTPEndpoints(core: access, gateway: JSONGateway(router: router, limits: WireLimits()))
     do {
       return try await WireServer.start(
         host: configuration.clientHost, port: configuration.clientPort, group: group,
-        router: RPCRoutes(routes(access)), http: { endpoints.respond(to: $0, on: $1) }, logger: logger)
+        router: router, http: { endpoints.respond(to: $0, on: $1) }, logger: logger)
     } catch {
       await peers.stop()
       throw error
@@ -195,8 +196,8 @@ package final class CoreNode: Sendable {
   private static func routes(_ core: CoreAccess) -> [String: RPCMethod] {
     let services = [
       KVService(core: core).routes, LeaseService(core: core).routes, LockService(core: core).routes,
-      AuthorityService(core: core).routes, ClusterService(core: core).routes, MaintenanceService(core: core).routes,
-      ExactlyOnceService(core: core).routes,
+      ElectionService(core: core).routes, AuthorityService(core: core).routes, ClusterService(core: core).routes,
+      MaintenanceService(core: core).routes, HealthService(core: core).routes, ExactlyOnceService(core: core).routes,
       [RPCPath.Watch.watch: .streaming { call in WatchStream(call, core: core) }],
     ]
     return services.reduce(into: [:]) { all, some in

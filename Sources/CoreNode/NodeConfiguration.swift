@@ -85,6 +85,10 @@ package struct NodeConfiguration: Sendable {
 }
 
 package struct NodeLimits: Sendable {
+  /// The most bytes of a request that goes into the log: etcd's 1.5 MiB.
+  package var maxRequestBytes = 1536 * 1024
+  /// How often a watcher that asks for it is told how far an idle stream has come: etcd's ten minutes.
+  package var watchProgressMilliseconds: Int64 = 600_000
   package var maxOperationsPerTransaction = 128
   /// etcd's bound on a lease's time to live: 9,000,000,000 s.
   package var maxLeaseSeconds: Int64 = 9_000_000_000

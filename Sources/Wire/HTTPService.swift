@@ -1,4 +1,5 @@
-// Plain HTTP/1 on the same port: metrics, health, JSON. Small requests with small answers; there is no streaming.
+// Plain HTTP/1 on the same port: metrics, health, JSON. A request is small and read whole; a reply is small too, or a stream
+// that goes on until one of both sides ends it.
 
 package import NIOCore
 import NIOHTTP1
@@ -32,12 +33,19 @@ package struct HTTPReply: Sendable {
   package var contentType: String
   package var body: ByteBuffer
   package var extraHeaders: [(String, String)]
+  /// For a reply that is a stream: called on the event loop once the head is written, in the place of `body`.
+  package var stream: (@Sendable (HTTPBodyWriter) -> Void)?
 
   package init(status: Int, contentType: String, body: ByteBuffer, extraHeaders: [(String, String)] = []) {
     self.status = status
     self.contentType = contentType
     self.body = body
     self.extraHeaders = extraHeaders
+  }
+
+  package init(contentType: String, stream: @escaping @Sendable (HTTPBodyWriter) -> Void) {
+    self.init(status: 200, contentType: contentType, body: ByteBuffer())
+    self.stream = stream
   }
 
   package init(status: Int, text: String) {
@@ -47,6 +55,57 @@ package struct HTTPReply: Sendable {
 
 /// Answers one HTTP/1 request. Called on the connection's event loop, which is passed for making the future.
 package typealias HTTPResponder = @Sendable (HTTPRequest, any EventLoop) -> EventLoopFuture<HTTPReply>
+
+/// Writes a reply that is a stream, piece by piece. `@unchecked Sendable`: all of it is used on the connection's event loop.
+package final class HTTPBodyWriter: @unchecked Sendable {
+  /// Nil once the stream is over.
+  private var context: ChannelHandlerContext?
+  private let isLast: Bool
+
+  /// Called when the connection takes more after it did not, when the server is about to stop, and, once, when the
+  /// connection is gone before `finish`.
+  package var onWritable: (() -> Void)?
+  package var onDrain: (() -> Void)?
+  package var onClose: (() -> Void)?
+
+  init(context: ChannelHandlerContext, isLast: Bool) {
+    self.context = context
+    self.isLast = isLast
+  }
+
+  package var isWritable: Bool { self.context?.channel.isWritable ?? false }
+
+  /// Sends a piece now; the promise is kept when the kernel has it.
+  package func write(_ piece: ByteBuffer, promise: EventLoopPromise<Void>? = nil) {
+    guard let context = self.context else {
+      promise?.fail(ChannelError.ioOnClosedChannel)
+      return
+    }
+    context.writeAndFlush(NIOAny(HTTPServerResponsePart.body(.byteBuffer(piece))), promise: promise)
+  }
+
+  /// Ends the stream; the connection lives on if both sides want it to.
+  package func finish() {
+    guard let context = self.context else { return }
+    self.forget()
+    let promise = self.isLast ? context.eventLoop.makePromise(of: Void.self) : nil
+    promise?.futureResult.assumeIsolated().whenComplete { _ in context.close(promise: nil) }
+    context.writeAndFlush(NIOAny(HTTPServerResponsePart.end(nil)), promise: promise)
+  }
+
+  func close() {
+    let onClose = self.onClose
+    self.forget()
+    onClose?()
+  }
+
+  private func forget() {
+    self.context = nil
+    self.onWritable = nil
+    self.onDrain = nil
+    self.onClose = nil
+  }
+}
 
 /// Gathers a request, asks the responder, writes the reply. `HTTPServerPipelineHandler` in front of it lets one request
 /// through at a time.
@@ -59,6 +118,8 @@ final class HTTPServiceHandler: ChannelInboundHandler {
   private var head: HTTPRequestHead?
   private var body = ByteBuffer()
   private var isTooLarge = false
+  /// The stream that is being written, if the newest reply is one.
+  private var writer: HTTPBodyWriter?
 
   init(responder: @escaping HTTPResponder, bodyLimitBytes: Int) {
     self.responder = responder
@@ -109,9 +170,29 @@ final class HTTPServiceHandler: ChannelInboundHandler {
   }
 
   private func write(_ reply: HTTPReply, for request: HTTPRequestHead, isLast: Bool, context: ChannelHandlerContext) {
+    context.write(self.wrapOutboundOut(.head(Self.head(of: reply, for: request, isLast: isLast))), promise: nil)
+    if let stream = reply.stream {
+      let writer = HTTPBodyWriter(context: context, isLast: isLast)
+      self.writer = writer
+      context.flush()
+      return stream(writer)
+    }
+    if request.method != .HEAD {
+      context.write(self.wrapOutboundOut(.body(.byteBuffer(reply.body))), promise: nil)
+    }
+    let promise = isLast ? context.eventLoop.makePromise(of: Void.self) : nil
+    promise?.futureResult.assumeIsolated().whenComplete { _ in context.close(promise: nil) }
+    context.writeAndFlush(self.wrapOutboundOut(.end(nil)), promise: promise)
+  }
+
+  private static func head(of reply: HTTPReply, for request: HTTPRequestHead, isLast: Bool) -> HTTPResponseHead {
     var head = HTTPResponseHead(version: request.version, status: HTTPResponseStatus(statusCode: reply.status))
     head.headers.add(name: "content-type", value: reply.contentType)
-    head.headers.add(name: "content-length", value: String(reply.body.readableBytes))
+    if reply.stream == nil {
+      head.headers.add(name: "content-length", value: String(reply.body.readableBytes))
+    } else if request.version.minor > 0 {
+      head.headers.add(name: "transfer-encoding", value: "chunked")
+    }
     for (name, value) in reply.extraHeaders {
       head.headers.add(name: name, value: value)
     }
@@ -120,13 +201,23 @@ final class HTTPServiceHandler: ChannelInboundHandler {
     } else if request.version.major == 1, request.version.minor == 0 {
       head.headers.replaceOrAdd(name: "connection", value: "keep-alive")
     }
-    context.write(self.wrapOutboundOut(.head(head)), promise: nil)
-    if request.method != .HEAD {
-      context.write(self.wrapOutboundOut(.body(.byteBuffer(reply.body))), promise: nil)
-    }
-    let promise = isLast ? context.eventLoop.makePromise(of: Void.self) : nil
-    promise?.futureResult.assumeIsolated().whenComplete { _ in context.close(promise: nil) }
-    context.writeAndFlush(self.wrapOutboundOut(.end(nil)), promise: promise)
+    return head
+  }
+
+  func channelWritabilityChanged(context: ChannelHandlerContext) {
+    if context.channel.isWritable { self.writer?.onWritable?() }
+    context.fireChannelWritabilityChanged()
+  }
+
+  func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+    if event is ChannelShouldQuiesceEvent { self.writer?.onDrain?() }
+    context.fireUserInboundEventTriggered(event)
+  }
+
+  func channelInactive(context: ChannelHandlerContext) {
+    self.writer?.close()
+    self.writer = nil
+    context.fireChannelInactive()
   }
 
   func errorCaught(context: ChannelHandlerContext, error: any Error) {

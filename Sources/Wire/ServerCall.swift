@@ -24,12 +24,12 @@ package class ServerCall: @unchecked Sendable {
   let streamID: HTTP2StreamID
   private let headers: HPACKHeaders
   /// Nil once the call is over.
-  fileprivate(set) var connection: ServerConnection?
+  fileprivate(set) var connection: (any CallChannel)?
   var assembler = MessageAssembler()
   /// The peer has ended its side.
   var isHalfClosed = false
 
-  init(streamID: HTTP2StreamID, request: RequestHead, connection: ServerConnection) {
+  init(streamID: HTTP2StreamID, request: RequestHead, connection: any CallChannel) {
     self.streamID = streamID
     self.eventLoop = connection.eventLoop
     self.deadline = request.deadline
@@ -71,7 +71,7 @@ package class ServerCall: @unchecked Sendable {
   /// The server is about to stop.
   func drain() {}
 
-  fileprivate func takeConnection() -> ServerConnection? {
+  fileprivate func takeConnection() -> (any CallChannel)? {
     self.eventLoop.assertInEventLoop()
     let connection = self.connection
     self.connection = nil
@@ -90,7 +90,7 @@ package final class UnaryCall: ServerCall, @unchecked Sendable {
   package var onCancel: (() -> Void)?
 
   init(
-    streamID: HTTP2StreamID, request: RequestHead, connection: ServerConnection,
+    streamID: HTTP2StreamID, request: RequestHead, connection: any CallChannel,
     handler: @escaping @Sendable (UnaryCall, ByteBuffer) -> Void
   ) {
     self.handler = handler

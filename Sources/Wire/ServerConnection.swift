@@ -10,7 +10,7 @@ import NIOCore
 import NIOHPACK
 import NIOHTTP2
 
-final class ServerConnection: ChannelInboundHandler, Flushable {
+final class ServerConnection: ChannelInboundHandler, Flushable, CallChannel {
   typealias InboundIn = HTTP2Frame
   typealias OutboundOut = HTTP2Frame
 

@@ -26,7 +26,7 @@ struct PortcullisCommand: AsyncParsableCommand {
   /// Runs a command, turning what it throws into one line and an exit code.
   static func main() async {
     do {
-      var command = try parseAsRoot()
+      var command = try parseAsRoot(arguments())
       if var command = command as? any AsyncParsableCommand {
         try await command.run()
       } else {
@@ -41,6 +41,15 @@ struct PortcullisCommand: AsyncParsableCommand {
       report("\(error)")
       Foundation.exit(Commands.ExitCode.failed)
     }
+  }
+
+  /// A node of a core takes etcd's command lines and environment.
+  private static func arguments() throws(CommandFailure) -> [String] {
+    let given = Array(CommandLine.arguments.dropFirst())
+    guard given.first == "core" else { return given }
+    let flags = try EtcdFlags(arguments: Array(given.dropFirst()), environment: ProcessInfo.processInfo.environment)
+    for notice in flags.notices { report(notice) }
+    return ["core"] + flags.arguments
   }
 
   private static func isOfTheParser(_ error: any Error) -> Bool {

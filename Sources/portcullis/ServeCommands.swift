@@ -80,7 +80,7 @@ struct Serve: AsyncParsableCommand {
 
 struct Core: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Run one node of a coordination core. Takes etcd's flags.",
+    abstract: "Run one node of a coordination core. Takes etcd's flags, and its environment (ETCD_NAME for --name).",
     discussion: """
       Example, the first of three:
         portcullis core --name a --data-dir ./a \\
@@ -152,9 +152,23 @@ struct Core: AsyncParsableCommand {
   @Option(name: .customLong("election-timeout"), help: "Milliseconds without a leader before an election.")
   var election = 1000
 
+  @Option(name: .customLong("max-request-bytes"), help: "The largest request that goes into the log.")
+  var maxRequestBytes = 1536 * 1024
+
+  @Option(name: .customLong("max-txn-ops"), help: "The most comparisons, or operations of a branch, in a transaction.")
+  var maxOperations = 128
+
+  @Option(
+    name: .customLong("experimental-watch-progress-notify-interval"),
+    help: "How often idle watchers that ask for it are told how far they have come, such as 10m or 500ms.")
+  var progressInterval = GoDuration(argument: "10m")!
+
   @OptionGroup var log: LogOptions
 
   func validate() throws {
+    guard maxOperations > 0, (1024...1536 * 1024).contains(maxRequestBytes) else {
+      throw ValidationError("--max-txn-ops must be above 0, and --max-request-bytes from 1024 to 1572864")
+    }
     guard heartbeat >= 10, election >= 5 * heartbeat, election <= 50_000 else {
       throw ValidationError(
         "--election-timeout (\(election)) must be at least 5 times --heartbeat-interval (\(heartbeat)) and at most"
@@ -183,6 +197,9 @@ struct Core: AsyncParsableCommand {
     core.peerListenPort = listenPeer.port
     core.heartbeatMilliseconds = heartbeat
     core.electionMilliseconds = election
+    core.limits.maxRequestBytes = maxRequestBytes
+    core.limits.maxOperationsPerTransaction = maxOperations
+    core.limits.watchProgressMilliseconds = progressInterval.milliseconds
     var serving = Serving(logger: log.logger("portcullis.core"))
     serving.core = core
     let (name, host) = (name, listenClient.host)

@@ -1,8 +1,6 @@
 // Writes with a name: sent twice, carried out once, whichever node they are sent to.
 
-import Client
 import Foundation
-import NIOPosix
 import Protocol
 import Testing
 import Wire
@@ -130,14 +128,5 @@ struct ExactlyOnceTests {
     return try await withConnection(endpoint) { [request] connection in
       try await connection.unary(RPCPath.KV.range, request, as: Etcdserverpb_RangeResponse.self).kvs.first?.version
     }
-  }
-
-  private func withConnection<T>(_ text: String, _ body: (WireConnection) async throws -> T) async throws -> T {
-    let endpoint = try Endpoint(parsing: text)
-    let connection = try await WireConnection.connect(
-      host: endpoint.host, port: endpoint.port, on: MultiThreadedEventLoopGroup.singleton.next()
-    ).get()
-    defer { connection.close() }
-    return try await body(connection)
   }
 }

@@ -13,6 +13,8 @@ enum Answer: Sendable {
   case done(Snapshot)
   /// Refused before it entered the log: it was not and will not be applied.
   case refused(Refusal)
+  /// Larger than a request may be: it did not enter the log.
+  case tooLarge
   /// No answer in time: it may have been applied or may yet be.
   case timedOut
   /// The node is stopping: as for `timedOut`.

@@ -74,6 +74,24 @@ final class Publication: Sendable {
       defer { held = snapshot }
       return held
     }
-    _ = old
+    guard old.leader != snapshot.leader else { return }
+    for observer in observers.withLockedValue({ Array($0.values) }) { observer() }
   }
+
+  // MARK: Whoever waits for a leader
+
+  typealias ObserverID = UInt64
+  private let observers = NIOLockedValueBox<[ObserverID: @Sendable () -> Void]>([:])
+
+  /// Calls `body` on the loop's thread after each snapshot that names another leader than the one before, or none. It
+  /// must only hand over to somebody else's thread.
+  func observeLeader(_ body: @escaping @Sendable () -> Void) -> ObserverID {
+    observers.withLockedValue { observers in
+      let id = (observers.keys.max() ?? 0) + 1
+      observers[id] = body
+      return id
+    }
+  }
+
+  func endObserving(_ id: ObserverID) { observers.withLockedValue { _ = $0.removeValue(forKey: id) } }
 }

@@ -69,6 +69,8 @@ extension RPCStatus {
   static let memberNotFound = etcd(.notFound, "member not found")
   static let notEnoughStarted = etcd(
     .failedPrecondition, "re-configuration failed due to not enough started members")
+  static let tooLarge = RPCStatus(
+    code: .invalidArgument, message: "etcdserver: request is too large", trailers: [notApplied])
   static let timedOut = RPCStatus(code: .unavailable, message: "etcdserver: request timed out", trailers: [unknown])
   static let stopping = RPCStatus(code: .unavailable, message: "etcdserver: server stopped", trailers: [unknown])
 
@@ -89,6 +91,7 @@ extension Answer {
     case .applied(.failed(let error), _, _): throw RPCStatus(error)
     case .applied(let outcome, let snapshot, _): return (outcome, snapshot)
     case .refused(let refusal): throw RPCStatus(refusal)
+    case .tooLarge: throw .tooLarge
     case .timedOut: throw .timedOut
     case .stopping: throw .stopping
     case .done: preconditionFailure("only changes of the cluster end so")
@@ -100,6 +103,7 @@ extension Answer {
     switch self {
     case .done(let snapshot): return snapshot
     case .refused(let refusal): throw RPCStatus(refusal)
+    case .tooLarge: throw .tooLarge
     case .timedOut: throw .timedOut
     case .stopping: throw .stopping
     case .applied: preconditionFailure("only commands end so")

@@ -1,4 +1,4 @@
-// What the client port answers to plain HTTP: health, version, metrics and the public keys.
+// What the client port answers to plain HTTP: health, version, metrics, the public keys, and the API as JSON.
 
 import CoordinationCore
 import NIOCore
@@ -7,8 +7,10 @@ import Wire
 
 struct HTTPEndpoints: Sendable {
   let core: CoreAccess
+  let gateway: JSONGateway
 
   func respond(to request: HTTPRequest, on eventLoop: any EventLoop) -> EventLoopFuture<HTTPReply> {
+    if let reply = gateway.respond(to: request, on: eventLoop) { return reply }
     guard request.method == "GET" || request.method == "HEAD" else {
       return eventLoop.makeSucceededFuture(.text(405, "only GET is answered here\n"))
     }

@@ -136,6 +136,7 @@ private final class KeepAliveStream: @unchecked Sendable, StreamHandler {
       response.ttl = ttlMilliseconds / 1000
     case .applied(_, let snapshot, _): response.header = core.header(snapshot)
     case .refused(let refusal): return fail(RPCStatus(refusal))
+    case .tooLarge: return fail(.tooLarge)
     case .timedOut: return fail(.timedOut)
     case .stopping: return fail(.stopping)
     case .done: preconditionFailure("only changes of the cluster end so")

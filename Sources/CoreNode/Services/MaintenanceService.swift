@@ -1,8 +1,9 @@
-// etcd's Maintenance service as far as it goes here, and gRPC's health check: a node's status, alarms, and handing
-// leadership over.
+// etcd's Maintenance service as far as it goes here: a node's status, alarms, hashes of its store, and handing leadership
+// over.
 
 import CoordinationCore
 import NIOCore
+import NIOPosix
 import Protocol
 import RaftCore
 import Wire
@@ -15,7 +16,10 @@ struct MaintenanceService: Sendable {
       RPCPath.Maintenance.status: .unary(status),
       RPCPath.Maintenance.alarm: .unary(alarm),
       RPCPath.Maintenance.moveLeader: .unary(moveLeader),
-      RPCPath.Health.check: .unary(health),
+      RPCPath.Maintenance.hash: .unary(hash),
+      RPCPath.Maintenance.hashKV: .unary(hashKV),
+      RPCPath.Maintenance.defragment: .unary(defragment),
+      RPCPath.Maintenance.downgrade: .unary(downgrade),
     ]
   }
 
@@ -89,10 +93,66 @@ struct MaintenanceService: Sendable {
     }
   }
 
-  @Sendable private func health(_ call: UnaryCall, _ body: ByteBuffer) {
-    var response = Grpc_Health_V1_HealthCheckResponse()
-    response.status = core.publication.snapshot.leader == nil ? .notServing : .serving
+  // MARK: Hashes
+
+  /// The sum of the store up to a revision: the same on all members that have compacted at the same revision. It is not
+  /// etcd's own sum, which is over the bytes of its file.
+  @Sendable private func hashKV(_ call: UnaryCall, _ body: ByteBuffer) {
+    guard let message = call.decode(Etcdserverpb_HashKVRequest.self, from: body) else { return }
+    digest(call, through: message.revision) { [core] digest, snapshot in
+      var response = Etcdserverpb_HashKVResponse()
+      response.header = core.header(snapshot)
+      response.hash = Self.folded(digest)
+      response.compactRevision = snapshot.state.store.compactedRevision
+      response.hashRevision = message.revision == 0 ? snapshot.state.revision : message.revision
+      call.respond(response)
+    }
+  }
+
+  /// etcd's older call for tests, of everything that the member has.
+  @Sendable private func hash(_ call: UnaryCall, _ body: ByteBuffer) {
+    digest(call, through: 0) { [core] digest, snapshot in
+      var response = Etcdserverpb_HashResponse()
+      response.header = core.header(snapshot)
+      response.hash = Self.folded(digest)
+      call.respond(response)
+    }
+  }
+
+  private static func folded(_ digest: UInt64) -> UInt32 { UInt32(truncatingIfNeeded: digest ^ (digest >> 32)) }
+
+  /// A large store takes a while, so a thread beside the event loops sums it up; the snapshot stays what it is meanwhile.
+  private func digest(
+    _ call: UnaryCall, through revision: Revision, _ body: @escaping @Sendable (UInt64, Snapshot) -> Void
+  ) {
+    let snapshot = core.publication.snapshot
+    let summed = NIOThreadPool.singleton.runIfActive(eventLoop: call.eventLoop) {
+      try snapshot.state.store.digest(through: revision)
+    }
+    summed.whenComplete { result in
+      switch result {
+      case .success(let digest): body(digest, snapshot)
+      case .failure(let error as RequestError): call.fail(RPCStatus(error))
+      case .failure: call.fail(.stopping)
+      }
+    }
+  }
+
+  // MARK: What has no counterpart here
+
+  /// There is nothing to do: state is kept in memory and snapshots, and pages of the log that became free are used again.
+  /// etcd stands still while it does this (etcd#9222).
+  @Sendable private func defragment(_ call: UnaryCall, _ body: ByteBuffer) {
+    var response = Etcdserverpb_DefragmentResponse()
+    response.header = core.header(core.publication.snapshot)
     call.respond(response)
+  }
+
+  /// There is no older version to go back to.
+  @Sendable private func downgrade(_ call: UnaryCall, _ body: ByteBuffer) {
+    guard let message = call.decode(Etcdserverpb_DowngradeRequest.self, from: body) else { return }
+    if message.action == .cancel { return call.fail(.etcd(.failedPrecondition, "no inflight downgrade job")) }
+    call.fail(.etcd(.invalidArgument, "invalid downgrade target version"))
   }
 }
 

@@ -18,6 +18,10 @@ final class WatchStream: @unchecked Sendable, StreamHandler, WatchObserver {
     let wantsPrevious: Bool
     let wantsPuts: Bool
     let wantsDeletes: Bool
+    let wantsProgress: Bool
+    let wantsFragments: Bool
+    /// Whether an event went out since progress was last told of, so that the client knows anyway.
+    var hasSent = false
     var sentThrough: Revision
     /// The first revision that may concern the watcher and was not sent yet.
     var dirtySince: Revision?
@@ -36,6 +40,8 @@ final class WatchStream: @unchecked Sendable, StreamHandler, WatchObserver {
   private var nextWatch: Int64 = 0
   /// A progress answer that is owed, with the revision that it may speak of.
   private var progress: Revision?
+  /// Tells idle watchers that ask for it how far they have come.
+  private var progressTask: RepeatedTask?
   private var isClosed = false
 
   init(_ call: StreamCall, core: CoreAccess) {
@@ -79,7 +85,9 @@ final class WatchStream: @unchecked Sendable, StreamHandler, WatchObserver {
     }
   }
 
+  /// A client that asks for nothing more still wants the events of what it watches, as with etcd.
   func halfClosed() {
+    guard watchers.isEmpty else { return }
     call.finish(nil)
     close()
   }
@@ -93,6 +101,7 @@ final class WatchStream: @unchecked Sendable, StreamHandler, WatchObserver {
     for watcher in watchers.values { core.watches.remove(watcher.hubID) }
     watchers = [:]
     queue = []
+    progressTask?.cancel()
   }
 
   private func add(_ request: Etcdserverpb_WatchCreateRequest) {
@@ -108,7 +117,8 @@ final class WatchStream: @unchecked Sendable, StreamHandler, WatchObserver {
     var watcher = Watcher(
       id: id, hubID: hubID, range: range, wantsPrevious: request.prevKv,
       wantsPuts: !request.filters.contains(.noput), wantsDeletes: !request.filters.contains(.nodelete),
-      sentThrough: start - 1)
+      wantsProgress: request.progressNotify, wantsFragments: request.fragment, sentThrough: start - 1)
+    if request.progressNotify { startTellingProgress() }
     var answer = response(id, revision: toldThrough)
     answer.created = true
     send(answer)
@@ -164,14 +174,39 @@ final class WatchStream: @unchecked Sendable, StreamHandler, WatchObserver {
       watchers[id] = watcher
       if !batch.isComplete { queue.append(id) }
       if !batch.events.isEmpty {
+        watchers[id]?.hasSent = true
         var answer = response(id, revision: snapshot.state.revision)
         answer.events = batch.events
-        send(answer)
+        let limit = watcher.wantsFragments ? core.configuration.limits.maxRequestBytes : .max
+        for fragment in answer.fragments(limitBytes: limit) { send(fragment) }
       }
     }
     if let told = progress, queue.isEmpty, call.isWritable {
       progress = nil
       send(response(-1, revision: told))
+    }
+  }
+
+  // MARK: Progress without being asked each time
+
+  private func startTellingProgress() {
+    guard progressTask == nil else { return }
+    let interval = TimeAmount.milliseconds(core.configuration.limits.watchProgressMilliseconds)
+    progressTask = eventLoop.assumeIsolated().scheduleRepeatedTask(initialDelay: interval, delay: interval) {
+      [weak self] _ in self?.tellProgress()
+    }
+  }
+
+  /// As for a progress request, the revision is taken first and spoken of after every mark up to it was heard.
+  private func tellProgress() {
+    let told = core.watches.revision
+    eventLoop.execute { [self] in
+      guard !isClosed else { return }
+      for id in watchers.keys.sorted() {
+        guard let watcher = watchers[id], watcher.wantsProgress else { continue }
+        watchers[id]?.hasSent = false
+        if !watcher.hasSent, watcher.dirtySince == nil, call.isWritable { send(response(id, revision: told)) }
+      }
     }
   }
 

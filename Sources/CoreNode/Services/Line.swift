@@ -1,0 +1,127 @@
+// Waiting in line under a prefix: what locks and elections have in common. Each caller has a key there that ends with its
+// lease, and whoever's key has the lowest create revision has its turn. Clients that bring the recipe themselves (etcdctl
+// lock and elect, the Go concurrency package) stand in the same line.
+//
+// A turn is decided from one snapshot: that this caller's key is still there, and that no older one is. etcd decides on
+// the second alone, and so gives turns to callers whose lease ended while they waited (etcd#19597).
+
+import CoordinationCore
+import NIOCore
+import Protocol
+import Wire
+
+/// The line of one name.
+struct Line: Sendable {
+  let prefix: Bytes
+
+  init(name: some Sequence<UInt8>) {
+    prefix = Bytes(name) + [UInt8(ascii: "/")]
+  }
+
+  var range: KeyRange { KeyRange(prefix: prefix) }
+
+  func key(of lease: LeaseID) -> Key { Key(prefix + Bytes(String(lease, radix: 16).utf8)) }
+
+  /// Whose turn it is.
+  func first(in snapshot: Snapshot) -> KeyVersion? {
+    var query = RangeQuery(range: range)
+    query.target = .createRevision
+    query.limit = 1
+    return (try? snapshot.state.store.range(query))?.versions.first
+  }
+
+  /// Whether anybody stands before the one who came with `revision`. Every waiting caller asks after every change, so this
+  /// ends with the first that is found.
+  func hasAny(before revision: Revision, in snapshot: Snapshot) -> Bool {
+    var query = RangeQuery(range: range)
+    query.maxCreateRevision = revision - 1
+    query.limit = 1
+    return (try? snapshot.state.store.range(query))?.versions.isEmpty == false
+  }
+}
+
+extension UnaryCall {
+  /// Calls `body` with the lease that the caller named, or with a new one of 60 s, as etcd makes where none is named.
+  func withLease(_ lease: LeaseID, of core: CoreAccess, _ body: @escaping @Sendable (LeaseID) -> Void) {
+    guard lease == 0 else { return body(lease) }
+    let name: ClientSequence?
+    do throws(RPCStatus) { name = try requestName() } catch { return fail(error) }
+    let id = LeaseService.newID(for: name)
+    core.submit(.leaseGrant(id, ttlMilliseconds: 60_000), on: eventLoop) { [self] answer in
+      // A request that is sent again finds the lease of its first time.
+      if name != nil, case .applied(.failed(.leaseExists), _, _) = answer { return body(id) }
+      self.answer(answer) { _, _ in body(id) }
+    }
+  }
+}
+
+/// A caller that waits for its turn: it looks again whenever a key of its line changes. `@unchecked Sendable`: all but
+/// `mark` runs on the call's event loop.
+final class TurnWait: @unchecked Sendable, WatchObserver {
+  private let call: UnaryCall
+  private let core: CoreAccess
+  private let line: Line
+  private let mine: KeyVersion
+  private let lost: RPCStatus
+  private let granted: (KeyVersion, Snapshot) -> Void
+  private var watcher: WatcherID?
+
+  /// - Parameters:
+  ///   - lost: what the caller is told when its key went before its turn came.
+  ///   - granted: called once, on the call's event loop, with the caller's key as it is then.
+  init(
+    _ call: UnaryCall, core: CoreAccess, line: Line, mine: KeyVersion, lost: RPCStatus,
+    granted: @escaping (KeyVersion, Snapshot) -> Void
+  ) {
+    self.call = call
+    self.core = core
+    self.line = line
+    self.mine = mine
+    self.lost = lost
+    self.granted = granted
+  }
+
+  func start() {
+    call.onCancel = { [self] in giveUp() }
+    watcher = core.watches.add(0, of: self, range: line.range).id
+    look()
+  }
+
+  func mark(_ marks: [(watch: Int64, revision: Revision)]) {
+    call.eventLoop.execute { [self] in look() }
+  }
+
+  private func look() {
+    guard watcher != nil else { return }
+    let snapshot = core.publication.snapshot
+    guard let current = snapshot.state.store.current(mine.key), current.createRevision == mine.createRevision else {
+      stop()
+      return call.fail(lost)
+    }
+    if line.hasAny(before: mine.createRevision, in: snapshot) { return }
+    stop()
+    granted(current, snapshot)
+  }
+
+  /// The caller went away: its place in the line goes with it.
+  private func giveUp() {
+    stop()
+    core.submit(.transaction(.deleting(mine.key, createdAt: mine.createRevision)), on: call.eventLoop) { _ in }
+  }
+
+  private func stop() {
+    if let watcher { core.watches.remove(watcher) }
+    watcher = nil
+  }
+}
+
+extension TransactionRequest {
+  /// Deletes a key unless it has gone and come back since.
+  static func deleting(_ key: Key, createdAt revision: Revision) -> TransactionRequest {
+    let range = KeyRange(start: key, end: .single)
+    var request = TransactionRequest()
+    request.compares = [Compare(range: range, target: .createRevision(revision), relation: .equal)]
+    request.success = [.delete(DeleteRequest(range: range, wantsPrevious: false))]
+    return request
+  }
+}

@@ -1,0 +1,111 @@
+// What a call needs of whatever brought it. Most come by HTTP/2 (ServerConnection); a call can also be made of a request
+// in another form, such as JSON over HTTP/1, and then runs through the same methods.
+
+package import NIOCore
+import NIOHPACK
+import NIOHTTP2
+
+protocol CallChannel: AnyObject {
+  var eventLoop: any EventLoop { get }
+  var allocator: ByteBufferAllocator { get }
+  var limits: WireLimits { get }
+  /// Whether what is sent now would leave rather than pile up.
+  var isWritable: Bool { get }
+
+  /// Each ends the call or sends one message of it; `framed` begins with gRPC's prefix.
+  func sendReply(_ framed: ByteBuffer, on call: UnaryCall)
+  func sendMessage(_ framed: ByteBuffer, on call: StreamCall, withHeaders: Bool, promise: EventLoopPromise<Void>)
+  func sendStatus(_ status: RPCStatus, on call: ServerCall, hasSentHeaders: Bool)
+}
+
+/// Where the answers of a translated call go. Called on the call's event loop.
+package protocol TranslatedCallSink: AnyObject {
+  var isWritable: Bool { get }
+  /// A whole message. The promise is kept when it has left, and must be kept or broken in the end.
+  func message(_ message: ByteBuffer, promise: EventLoopPromise<Void>?)
+  /// The call is over; called once.
+  func end(_ status: RPCStatus)
+}
+
+/// A call whose request came in another form than gRPC's. All of it is used on one event loop.
+package final class TranslatedCall: CallChannel {
+  let eventLoop: any EventLoop
+  let allocator = ByteBufferAllocator()
+  let limits: WireLimits
+  private let sink: any TranslatedCallSink
+  private var call: ServerCall?
+
+  var isWritable: Bool { self.sink.isWritable }
+
+  /// - Parameters:
+  ///   - path: as on the wire of gRPC, such as `/etcdserverpb.KV/Put`.
+  ///   - metadata: names in lower case.
+  package init(
+    _ path: String, metadata: [(String, String)], limits: WireLimits, on eventLoop: any EventLoop,
+    sink: any TranslatedCallSink
+  ) {
+    self.eventLoop = eventLoop
+    self.limits = limits
+    self.sink = sink
+    self.path = path
+    self.metadata = metadata
+  }
+
+  private let path: String
+  private let metadata: [(String, String)]
+
+  /// Makes the call with all of its request. A streaming call is left open for answers.
+  package func start(_ method: RPCMethod, messages: [ByteBuffer]) {
+    var head = RequestHead(path: self.path, headers: HPACKHeaders(self.metadata))
+    head.hasOwnMetadata = self.metadata.contains { $0.0.hasPrefix("portcullis-") }
+    // A stream of its own, so the number tells nobody apart.
+    let streamID = HTTP2StreamID(1)
+    switch method {
+    case .unary(let handler):
+      let call = UnaryCall(streamID: streamID, request: head, connection: self, handler: handler)
+      self.call = call
+      for message in messages where !call.isOver { call.accept(message) }
+      if !call.isOver { call.acceptEnd() }
+    case .streaming(let make):
+      let call = StreamCall(streamID: streamID, request: head, connection: self)
+      self.call = call
+      call.open(with: make)
+      for message in messages where !call.isOver { call.accept(message) }
+    }
+  }
+
+  /// Nobody waits for the answer any more.
+  package func cancel() {
+    let call = self.call
+    self.call = nil
+    call?.acceptLoss()
+  }
+
+  /// The server is about to stop.
+  package func drain() { self.call?.drain() }
+
+  /// The sink takes messages again.
+  package func unblock() { (self.call as? StreamCall)?.unblockIfPossible() }
+
+  func sendReply(_ framed: ByteBuffer, on call: UnaryCall) {
+    self.sink.message(Self.message(in: framed), promise: nil)
+    self.end(.ok)
+  }
+
+  func sendMessage(_ framed: ByteBuffer, on call: StreamCall, withHeaders: Bool, promise: EventLoopPromise<Void>) {
+    self.sink.message(Self.message(in: framed), promise: promise)
+  }
+
+  func sendStatus(_ status: RPCStatus, on call: ServerCall, hasSentHeaders: Bool) { self.end(status) }
+
+  private func end(_ status: RPCStatus) {
+    self.call = nil
+    self.sink.end(status)
+  }
+
+  private static func message(in framed: ByteBuffer) -> ByteBuffer {
+    var framed = framed
+    framed.moveReaderIndex(forwardBy: MessageFraming.prefixBytes)
+    return framed
+  }
+}

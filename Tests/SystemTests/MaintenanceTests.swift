@@ -1,0 +1,121 @@
+// etcd's Maintenance and gRPC's health service, as operators' tools call them.
+
+import Foundation
+import NIOCore
+import Protocol
+import Testing
+import Wire
+
+@Suite("the Maintenance and health services", .serialized)
+struct MaintenanceTests {
+  @Test("members sum up their stores alike, at the newest and at an older revision")
+  func hashes() async throws {
+    let nodes = try Nodes()
+    try await nodes.found("a", "b", "c")
+    for step in 0..<20 { try await put("key \(step % 7)", "value \(step)", at: nodes.client("a")) }
+    let newest = try await range("key 0", at: nodes.client("a")).header.revision
+    // A linearizable read shows that the member has applied everything.
+    for name in ["a", "b", "c"] { _ = try await range("key 0", at: nodes.client(name)) }
+    for revision in [newest - 5, newest, 0] {
+      var hashes: Set<UInt32> = []
+      for name in ["a", "b", "c"] {
+        let answer = try await hash(revision, at: nodes.client(name))
+        #expect(answer.hashRevision == (revision == 0 ? newest : revision))
+        hashes.insert(answer.hash)
+      }
+      #expect(hashes.count == 1)
+    }
+    #expect(try await hash(newest - 5, at: nodes.client("a")).hash != hash(0, at: nodes.client("a")).hash)
+    await #expect { _ = try await hash(newest + 1, at: nodes.client("a")) } throws: {
+      ($0 as? RPCStatus)?.message == "etcdserver: mvcc: required revision is a future revision"
+    }
+    await nodes.stop()
+  }
+
+  @Test("etcdctl's endpoint hashkv, defrag and move-leader", .enabled(if: Clients.etcdctl != nil))
+  func etcdctl() async throws {
+    let nodes = try Nodes()
+    try await nodes.found("a", "b", "c")
+    let etcdctl = Etcdctl(endpoints: nodes.endpoints)
+    _ = try await etcdctl.output("put", "key", "value")
+    for name in ["a", "b", "c"] { _ = try await range("key", at: nodes.client(name)) }
+    let lines = try await etcdctl.output("endpoint", "hashkv").split(separator: "\n")
+    #expect(lines.count == 3 && Set(lines.map { $0.split(separator: " ").last }).count == 1)
+    #expect(try await etcdctl.output("defrag").split(separator: "\n").count == 3)
+    await nodes.stop()
+  }
+
+  @Test("the health service says when a node loses its leader, and when it has one again")
+  func health() async throws {
+    let nodes = try Nodes()
+    try await nodes.found("a", "b", "c")
+    try await withConnection(nodes.client("a")) { connection in
+      var request = Grpc_Health_V1_HealthCheckRequest()
+      let check = try await connection.unary(RPCPath.Health.check, request, as: Grpc_Health_V1_HealthCheckResponse.self)
+      #expect(check.status == .serving)
+      let heard = Heard()
+      let stream = connection.openStream(RPCPath.Health.watch, handler: heard)
+      try stream.send(request)
+      #expect(try await heard.next() == .serving)
+      for name in ["b", "c"] { await nodes.kill(name) }
+      #expect(try await heard.next() == .notServing)
+      for name in ["b", "c"] { try nodes.restart(name) }
+      #expect(try await heard.next() == .serving)
+      stream.cancel()
+      request.service = "no such service"
+      await #expect { [request] in
+        _ = try await connection.unary(RPCPath.Health.check, request, as: Grpc_Health_V1_HealthCheckResponse.self)
+      } throws: {
+        ($0 as? RPCStatus)?.code == .notFound
+      }
+    }
+    await nodes.stop()
+  }
+
+  /// What a watcher of the health hears, in order.
+  private final class Heard: ClientStreamHandler {
+    private let values: AsyncThrowingStream<Grpc_Health_V1_HealthCheckResponse.ServingStatus, any Error>
+    private let feed: AsyncThrowingStream<Grpc_Health_V1_HealthCheckResponse.ServingStatus, any Error>.Continuation
+
+    init() { (values, feed) = AsyncThrowingStream.makeStream() }
+
+    func received(_ message: ByteBuffer) {
+      guard let response = try? Grpc_Health_V1_HealthCheckResponse(received: message) else { return }
+      feed.yield(response.status)
+    }
+
+    func closed(_ status: RPCStatus) { feed.finish(throwing: status) }
+
+    func next() async throws -> Grpc_Health_V1_HealthCheckResponse.ServingStatus? {
+      var iterator = values.makeAsyncIterator()
+      return try await iterator.next()
+    }
+  }
+
+  // MARK: Calls
+
+  private func put(_ key: String, _ value: String, at endpoint: String) async throws {
+    var request = Etcdserverpb_PutRequest()
+    request.key = Data(key.utf8)
+    request.value = Data(value.utf8)
+    try await withConnection(endpoint) { [request] connection in
+      _ = try await connection.unary(RPCPath.KV.put, request, as: Etcdserverpb_PutResponse.self)
+    }
+  }
+
+  private func range(_ key: String, at endpoint: String) async throws -> Etcdserverpb_RangeResponse {
+    var request = Etcdserverpb_RangeRequest()
+    request.key = Data(key.utf8)
+    return try await withConnection(endpoint) { [request] connection in
+      try await connection.unary(RPCPath.KV.range, request, as: Etcdserverpb_RangeResponse.self)
+    }
+  }
+
+  private func hash(_ revision: Int64, at endpoint: String) async throws -> Etcdserverpb_HashKVResponse {
+    var request = Etcdserverpb_HashKVRequest()
+    request.revision = revision
+    return try await withConnection(endpoint) { [request] connection in
+      try await connection.unary(RPCPath.Maintenance.hashKV, request, as: Etcdserverpb_HashKVResponse.self)
+    }
+  }
+}
