@@ -59,10 +59,12 @@ extension EtcdFlags {
       "every record and snapshot carries a sum that is looked at when it is read"
     ),
     (
-      "experimental-compaction-batch-limit experimental-compaction-sleep-interval experimental-warning-apply-duration \
+      """
+      experimental-compaction-batch-limit experimental-compaction-sleep-interval experimental-warning-apply-duration \
       experimental-max-learners experimental-downgrade-check-time experimental-distributed-tracing-address \
       experimental-distributed-tracing-service-name experimental-distributed-tracing-instance-id \
-      experimental-warning-unary-request-duration",
+      experimental-warning-unary-request-duration
+      """,
       "it tunes or watches something that is built otherwise here"
     ),
     ("grpc-keepalive-min-time", "a client may ping as often as it likes, within the bound on control frames"),

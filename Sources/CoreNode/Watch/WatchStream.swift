@@ -192,7 +192,7 @@ final class WatchStream: @unchecked Sendable, StreamHandler, WatchObserver {
   private func startTellingProgress() {
     guard progressTask == nil else { return }
     let interval = TimeAmount.milliseconds(core.configuration.limits.watchProgressMilliseconds)
-    progressTask = eventLoop.assumeIsolated().scheduleRepeatedTask(initialDelay: interval, delay: interval) {
+    progressTask = eventLoop.scheduleRepeatedTask(initialDelay: interval, delay: interval) {
       [weak self] _ in self?.tellProgress()
     }
   }
