@@ -67,7 +67,7 @@ package struct EtcdFlags: Sendable {
   // MARK: Errors
 
   private static func wrong(_ text: String) -> CommandFailure {
-    CommandFailure(ExitCode.usage, "\(text). See `portcullis core --help`.")
+    CommandFailure(ExitCode.usage, "\(text)\(text.hasSuffix("?") ? "" : ".") See `portcullis core --help`.")
   }
 
   private static func unknown(_ argument: String, _ name: String) -> CommandFailure {

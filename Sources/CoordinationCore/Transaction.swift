@@ -216,7 +216,9 @@ extension Coordination {
       switch step {
       case .nested(let inner): result = .transaction(try run(inner))
       case .operation(.range(let query)): result = .range(try store.range(query), keysOnly: query.keysOnly)
-      case .operation(.put(let request)): result = .put(previous: put(request))
+      case .operation(.put(let request)):
+        let previous = put(request)
+        result = .put(previous: request.wantsPrevious ? previous : nil)
       case .operation(.delete(let request)):
         let deleted = delete(request.range)
         result = .deleted(count: deleted.count, previous: request.wantsPrevious ? deleted : [])

@@ -59,6 +59,23 @@ struct TransactionTests {
     #expect((machine.get("yes") != nil) == holds)
   }
 
+  @Test("a put in a transaction answers with what it replaced only where that was asked for", arguments: [true, false])
+  func previous(isWanted: Bool) {
+    var machine = Machine()
+    machine.put("a", "1")
+    var put = PutRequest(key: Key("a"), value: Bytes("2".utf8))
+    put.wantsPrevious = isWanted
+    var request = TransactionRequest()
+    request.success = [.put(put)]
+    guard case .transaction(let result) = machine.apply(.transaction(request)).outcome,
+      case .put(let previous)? = result.results.first?.result
+    else {
+      Issue.record("a transaction with one put must end as one")
+      return
+    }
+    #expect((previous != nil) == isWanted)
+  }
+
   @Test("a comparison over a range must hold of every key in it")
   func rangeCompare() {
     var machine = Machine()
