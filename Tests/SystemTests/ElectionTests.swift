@@ -53,10 +53,10 @@ struct ElectionTests {
     try await withCluster { call in
       let (first, second) = (try await call.lease(60), try await call.lease(60))
       let leader = try await call.campaign("ended", first, "one").leader
-      async let waiting: V3electionpb_CampaignResponse = call.campaign("ended", second, "two")
+      let waiting = Task { try await call.campaign("ended", second, "two") }
       try await call.waitForKeys("ended/", count: 2)
       try await call.revoke(second)
-      await refused("election: session is expired") { _ = try await waiting }
+      await refused("election: session is expired") { _ = try await waiting.value }
       try await call.resign(leader)
       await refused("election: no leader") { _ = try await call.leader("ended") }
       await refused("etcdserver: requested lease not found", .notFound) { _ = try await call.campaign("ended", 4711, "x") }

@@ -50,26 +50,27 @@ struct MaintenanceTests {
     let nodes = try Nodes()
     try await nodes.found("a", "b", "c")
     try await withConnection(nodes.client("a")) { connection in
-      var request = Grpc_Health_V1_HealthCheckRequest()
-      let check = try await connection.unary(RPCPath.Health.check, request, as: Grpc_Health_V1_HealthCheckResponse.self)
+      let check = try await connection.unary(
+        RPCPath.Health.check, Grpc_Health_V1_HealthCheckRequest(), as: Grpc_Health_V1_HealthCheckResponse.self)
       #expect(check.status == .serving)
       let heard = Heard()
       let stream = connection.openStream(RPCPath.Health.watch, handler: heard)
-      try stream.send(request)
+      try stream.send(Grpc_Health_V1_HealthCheckRequest())
       #expect(try await heard.next() == .serving)
       for name in ["b", "c"] { await nodes.kill(name) }
       #expect(try await heard.next() == .notServing)
       for name in ["b", "c"] { try nodes.restart(name) }
       #expect(try await heard.next() == .serving)
       stream.cancel()
-      request.service = "no such service"
-      await #expect { [request] in
-        _ = try await connection.unary(RPCPath.Health.check, request, as: Grpc_Health_V1_HealthCheckResponse.self)
-      } throws: {
-        ($0 as? RPCStatus)?.code == .notFound
-      }
+      await #expect { try await checkUnknown(connection) } throws: { ($0 as? RPCStatus)?.code == .notFound }
     }
     await nodes.stop()
+  }
+
+  private func checkUnknown(_ connection: WireConnection) async throws {
+    var request = Grpc_Health_V1_HealthCheckRequest()
+    request.service = "no such service"
+    _ = try await connection.unary(RPCPath.Health.check, request, as: Grpc_Health_V1_HealthCheckResponse.self)
   }
 
   /// What a watcher of the health hears, in order.
