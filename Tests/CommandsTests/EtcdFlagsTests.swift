@@ -17,10 +17,12 @@ struct EtcdFlagsTests {
     #expect(flags.notices.isEmpty)
   }
 
-  @Test("a switch may have a value", arguments: [
-    ("--force-new-cluster", true), ("--force-new-cluster=true", true), ("-force-new-cluster=1", true),
-    ("--force-new-cluster=false", false), ("--force-new-cluster=0", false),
-  ])
+  @Test(
+    "a switch may have a value",
+    arguments: [
+      ("--force-new-cluster", true), ("--force-new-cluster=true", true), ("-force-new-cluster=1", true),
+      ("--force-new-cluster=false", false), ("--force-new-cluster=0", false),
+    ])
   func switches(argument: String, isOn: Bool) throws {
     #expect(try flags(argument).arguments == (isOn ? ["--force-new-cluster"] : []))
   }
@@ -54,9 +56,12 @@ struct EtcdFlagsTests {
     #expect(try flags("--client-cert-auth=false").arguments.isEmpty)
   }
 
-  @Test("an unknown flag is refused with the nearest known one", arguments: [
-    ("--nam", "--name"), ("--listen-client-url", "--listen-client-urls"), ("--initial-clusterstate", "--initial-cluster-state"),
-  ])
+  @Test(
+    "an unknown flag is refused with the nearest known one",
+    arguments: [
+      ("--nam", "--name"), ("--listen-client-url", "--listen-client-urls"),
+      ("--initial-clusterstate", "--initial-cluster-state"),
+    ])
   func unknown(argument: String, nearest: String) throws {
     let failure = try #require(#expect(throws: CommandFailure.self) { try flags(argument, "x") })
     #expect(failure.description.contains("did you mean \(nearest)?") && failure.exitCode == ExitCode.usage)

@@ -5,7 +5,9 @@ import Testing
 
 @Suite("The sum of a store")
 struct StoreDigestTests {
-  @Test("at a revision it stays what it was, and a store read back from its bytes has it too", arguments: 1...8 as ClosedRange<UInt64>)
+  @Test(
+    "at a revision it stays what it was, and a store read back from its bytes has it too",
+    arguments: 1...8 as ClosedRange<UInt64>)
   func stays(seed: UInt64) throws {
     var machine = randomState(seed: seed, steps: 200)
     let (then, compacted) = (machine.state.revision, machine.state.store.compactedRevision)
@@ -30,7 +32,9 @@ struct StoreDigestTests {
     let sums = [
       try sum { _ in }, try sum { $0.put("a", "b") }, try sum { $0.put("a", "c") }, try sum { $0.put("ab", "") },
       try sum { $0.put("a", "b", lease: 7) }, try sum { for _ in 0..<2 { $0.put("a", "b") } },
-      try sum { $0.put("a", "b"); $0.delete(KeyRange(start: Key("a"), end: .single)) },
+      try sum {
+        $0.put("a", "b"); $0.delete(KeyRange(start: Key("a"), end: .single))
+      },
     ]
     #expect(Set(sums).count == sums.count)
   }

@@ -5,7 +5,6 @@ import NIOCore
 import Testing
 import Wire
 
-
 @Suite("JSON objects of a stream")
 struct JSONObjectsTests {
   @Test("are told apart, whatever their strings hold")
@@ -16,9 +15,11 @@ struct JSONObjectsTests {
     #expect(try JSONObjects.split(ByteBuffer()).isEmpty)
   }
 
-  @Test("are refused where they have no end or something else stands between them", arguments: [
-    "{", #"{"a":"}"#, "}", "[]", "{} x {}", #"{}"a""#, "null",
-  ])
+  @Test(
+    "are refused where they have no end or something else stands between them",
+    arguments: [
+      "{", #"{"a":"}"#, "}", "[]", "{} x {}", #"{}"a""#, "null",
+    ])
   func refused(body: String) {
     #expect {
       try JSONObjects.split(ByteBuffer(string: body))

@@ -6,7 +6,6 @@ import Protocol
 import SwiftProtobuf
 import Testing
 
-
 @Suite("A watch's answer in fragments")
 struct WatchFragmentsTests {
   private func answer(_ sizes: [Int]) -> Etcdserverpb_WatchResponse {
@@ -27,9 +26,11 @@ struct WatchFragmentsTests {
     return answer
   }
 
-  @Test("no piece is too large, all but the last are marked, and together they are the whole", arguments: [
-    [10], [10, 20, 30], Array(repeating: 300, count: 50), [999, 1, 999, 1], Array(repeating: 1, count: 500),
-  ])
+  @Test(
+    "no piece is too large, all but the last are marked, and together they are the whole",
+    arguments: [
+      [10], [10, 20, 30], Array(repeating: 300, count: 50), [999, 1, 999, 1], Array(repeating: 1, count: 500),
+    ])
   func pieces(sizes: [Int]) throws {
     let whole = answer(sizes)
     let fragments = whole.fragments(limitBytes: 2000)

@@ -25,7 +25,10 @@ struct JSONTests {
          "success":[{"requestPut":{"key":"Zm9v","value":"Yg=="}},{"request_delete_range":{"key":"bm9uZQ=="}}]}
         """#)
       #expect(transaction.object["succeeded"] as? Bool == true)
-      #expect((transaction.object["responses"] as? [[String: Any]])?.map(\.keys.first) == ["response_put", "response_delete_range"])
+      #expect(
+        (transaction.object["responses"] as? [[String: Any]])?.map(\.keys.first) == [
+          "response_put", "response_delete_range",
+        ])
     }
   }
 
@@ -68,7 +71,8 @@ struct JSONTests {
   @Test("a watch is a stream of lines, and ends where nobody listens any more")
   func watch() async throws {
     try await withNode { api in
-      var lines = try await api.stream("/v3/watch", #"{"create_request":{"key":"dw=="}} {"create_request":{"key":"dg=="}}"#)
+      var lines = try await api.stream(
+        "/v3/watch", #"{"create_request":{"key":"dw=="}} {"create_request":{"key":"dg=="}}"#)
       for watch in [nil, "1"] {
         let created = try #require(try await lines.next())
         #expect(created["created"] as? Bool == true && created["watch_id"] as? String == watch)

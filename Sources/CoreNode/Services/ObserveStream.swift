@@ -82,7 +82,8 @@ final class ObserveStream: @unchecked Sendable, StreamHandler, WatchObserver {
       return true
     }
     var found: KeyVersion?
-    snapshot.state.store.forEachRevision(from: following.sentThrough + 1, through: snapshot.state.revision) { _, events in
+    snapshot.state.store.forEachRevision(from: following.sentThrough + 1, through: snapshot.state.revision) {
+      _, events in
       found = events.first { $0.version.key == following.key }?.version
       return found == nil
     }
