@@ -28,6 +28,7 @@ package enum Command: Sendable {
   /// Changes nothing: its entry carries the cluster clock into the log of an idle cluster, so that a restart of every
   /// node does not give leases more than the time since the last mark.
   case markClock
+  case alarm(AlarmChange)
 }
 
 /// A command with the address to which its outcome goes.
@@ -97,6 +98,7 @@ extension Command {
     case acquire = 32, release, cancelWait
     case registerNode = 48, markClock, registerNodeWithBirth, forgetNode
     case openClient = 64, expireClient
+    case raiseAlarm = 80, disarmAlarm
   }
 
   /// Roughly the bytes that the body takes, so that one allocation holds it.
@@ -143,6 +145,8 @@ extension Command {
       out.number(candidate.client)
       out.number(candidate.generation)
     case .markClock: out.byte(Kind.markClock.rawValue)
+    case .alarm(.raise(let alarm)): out.byte(Kind.raiseAlarm.rawValue); out.alarm(alarm)
+    case .alarm(.disarm(let alarm)): out.byte(Kind.disarmAlarm.rawValue); out.alarm(alarm)
     }
   }
 
@@ -176,6 +180,8 @@ extension Command {
     case .expireClient:
       return .expireClient(ClientExpiryCandidate(client: try input.number(), generation: try input.number()))
     case .markClock: return .markClock
+    case .raiseAlarm: return .alarm(.raise(try input.alarm()))
+    case .disarmAlarm: return .alarm(.disarm(try input.alarm()))
     }
   }
 }

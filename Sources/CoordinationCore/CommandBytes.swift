@@ -68,6 +68,11 @@ struct ByteWriter {
     signed(query.maxCreateRevision)
   }
 
+  mutating func alarm(_ alarm: Alarm) {
+    byte(alarm.kind.rawValue)
+    number(alarm.member)
+  }
+
   mutating func compare(_ compare: Compare) {
     range(compare.range)
     byte(compare.relation.rawValue)
@@ -205,6 +210,12 @@ struct ByteReader {
     query.minCreateRevision = try signed()
     query.maxCreateRevision = try signed()
     return query
+  }
+
+  mutating func alarm() throws(RequestError) -> Alarm {
+    let number = try byte()
+    guard let kind = Alarm.Kind(rawValue: number) else { throw .malformedCommand("unknown kind of alarm \(number)") }
+    return Alarm(kind, member: try self.number())
   }
 
   mutating func compare() throws(RequestError) -> Compare {

@@ -10,6 +10,8 @@ package struct Coordination: Sendable {
   /// Removed nodes are among them, marked as such.
   package internal(set) var nodes: [NodeRecord] = []
   package internal(set) var clients = ClientTable()
+  /// Raised by hand and not yet disarmed, in order.
+  package internal(set) var alarms: [Alarm] = []
 
   /// Set by a grant: the command takes a revision of its own though it may have changed no key.
   var takesRevision = false
@@ -37,6 +39,8 @@ package enum Outcome: Sendable {
   case clockMarked
   case clientOpened(ClientID, ttlMilliseconds: Int64)
   case clientEnded(ClientID)
+  /// The alarms that were raised or disarmed: none where there was nothing to disarm.
+  case alarms([Alarm])
   case failed(RequestError)
 }
 
@@ -69,6 +73,7 @@ extension Coordination {
   private mutating func run(
     _ command: Command, index: UInt64, clock: UInt64, notices: inout [Notice]
   ) throws(RequestError) -> Outcome {
+    try checkAlarms(command)
     switch command {
     case .put(let request):
       try check(request)
@@ -94,7 +99,7 @@ extension Coordination {
       return .leaseRenewed(id, ttlMilliseconds: leases[id]?.ttlMilliseconds ?? 0)
     case .leaseExpire(let candidate):
       return expire(candidate, clock: clock, notices: &notices)
-    case .acquire, .release, .cancelWait, .registerNode, .forgetNode, .openClient, .expireClient, .markClock:
+    case .acquire, .release, .cancelWait, .registerNode, .forgetNode, .openClient, .expireClient, .markClock, .alarm:
       return try runRest(command, index: index, clock: clock, notices: &notices)
     }
   }
@@ -123,6 +128,8 @@ extension Coordination {
       return expire(candidate, clock: clock)
     case .markClock:
       return .clockMarked
+    case .alarm(let change):
+      return .alarms(self.change(change))
     case .put, .delete, .transaction, .compact, .leaseGrant, .leaseRevoke, .leaseRenew, .leaseExpire:
       preconditionFailure("the other half of the commands is run by run")
     }

@@ -12,6 +12,7 @@ extension Outcome {
     case nodeRegistered = 48, clockMarked, nodeForgotten
     case clientOpened = 64, clientEnded
     case failed = 80
+    case alarms = 96
   }
 
   package func encoded() -> Bytes {
@@ -42,6 +43,7 @@ extension Outcome {
     case .clockMarked: begin(.clockMarked)
     case .clientOpened(let id, let ttl): begin(.clientOpened); out.number(id); out.signed(ttl)
     case .clientEnded(let id): begin(.clientEnded); out.number(id)
+    case .alarms(let alarms): begin(.alarms); out.alarms(alarms)
     case .failed(let error): begin(.failed); out.error(error)
     }
   }
@@ -84,6 +86,7 @@ extension Outcome {
     case .clockMarked: return .clockMarked
     case .clientOpened: return .clientOpened(try input.number(), ttlMilliseconds: try input.signed())
     case .clientEnded: return .clientEnded(try input.number())
+    case .alarms: return .alarms(try input.alarms())
     case .failed: return .failed(try input.error())
     }
   }
@@ -109,6 +112,11 @@ extension ByteWriter {
   fileprivate mutating func versions(_ versions: [KeyVersion]) {
     number(UInt64(versions.count))
     for item in versions { version(item) }
+  }
+
+  fileprivate mutating func alarms(_ alarms: [Alarm]) {
+    number(UInt64(alarms.count))
+    for item in alarms { alarm(item) }
   }
 
   fileprivate mutating func deleted(_ count: Int, _ previous: [KeyVersion]) {
@@ -158,6 +166,8 @@ extension ByteWriter {
     case .clientExpired(let id): byte(12); number(id)
     case .sequenceForgotten(let name): byte(13); number(name.client); number(name.sequence)
     case .sequenceReused(let name): byte(14); number(name.client); number(name.sequence)
+    case .spaceExceeded: byte(15)
+    case .corruptCluster: byte(16)
     }
   }
 }
@@ -179,6 +189,12 @@ extension StrictReader {
   fileprivate mutating func versions() throws(StateError) -> [KeyVersion] {
     var all: [KeyVersion] = []
     for _ in 0..<(try count()) { all.append(try version()) }
+    return all
+  }
+
+  fileprivate mutating func alarms() throws(StateError) -> [Alarm] {
+    var all: [Alarm] = []
+    for _ in 0..<(try count()) { all.append(try alarm()) }
     return all
   }
 
@@ -238,6 +254,8 @@ extension StrictReader {
     case 12: return .clientExpired(try number())
     case 13: return .sequenceForgotten(try name())
     case 14: return .sequenceReused(try name())
+    case 15: return .spaceExceeded
+    case 16: return .corruptCluster
     case let other: throw malformed("unknown error \(other)")
     }
   }

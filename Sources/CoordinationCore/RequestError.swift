@@ -17,6 +17,9 @@ package enum RequestError: Error, Equatable, Sendable {
   case sequenceForgotten(ClientSequence)
   /// Another request of the client has this sequence.
   case sequenceReused(ClientSequence)
+  /// An alarm is up that lets nothing in which needs room, or no change at all.
+  case spaceExceeded
+  case corruptCluster
   /// The bytes of a command in the log do not follow the format: this node cannot go on.
   case malformedCommand(String)
 }

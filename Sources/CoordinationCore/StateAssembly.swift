@@ -18,15 +18,18 @@ struct StateAssembly: Sendable {
   private var client: ClientRecord?
   private var remembered = OrderedTree<UInt64, RememberedOutcome>.Builder()
   private var rememberedCount = 0
+  private(set) var hasAlarms = false
+  private var alarms: [Alarm] = []
 
   mutating func readHeader(_ input: inout StrictReader) throws(StateError) {
     for byte in StateFormat.magic where try input.byte() != byte { throw input.malformed("this is no state") }
     let version = try input.byte()
-    guard version == StateFormat.version else { throw .unknownVersion(version) }
+    guard [StateFormat.version, StateFormat.versionWithAlarms].contains(version) else { throw .unknownVersion(version) }
     let compacted = try input.revision()
     let revision = try input.revision()
     guard revision >= 1, compacted <= revision else { throw input.malformed("compacted beyond the revision") }
     (self.compacted, self.revision) = (compacted, revision)
+    hasAlarms = version == StateFormat.versionWithAlarms
     replay = LogReplay(compactedRevision: compacted)
     logRevision = StateFormat.revisionBeforeLog(compacted: compacted)
   }
@@ -182,6 +185,20 @@ extension StateAssembly {
   }
 }
 
+extension StateAssembly {
+  mutating func readAlarm(_ input: inout StrictReader) throws(StateError) {
+    let alarm = try input.alarm()
+    guard alarms.count < StateLimits.maxAlarms, alarms.last.map({ $0 < alarm }) ?? true else {
+      throw input.malformed("alarms that do not ascend, or too many")
+    }
+    alarms.append(alarm)
+  }
+
+  func endAlarms(_ input: StrictReader) throws(StateError) {
+    if alarms.isEmpty { throw input.malformed("a format with alarms and none of them") }
+  }
+}
+
 // MARK: - The whole
 
 extension StateAssembly {
@@ -199,6 +216,7 @@ extension StateAssembly {
     state.leases = LeaseTable(sorted: try Self.attach(leases, in: state, at: position))
     state.nodes = nodes
     state.clients = ClientTable(sorted: clients)
+    state.alarms = alarms
     return state
   }
 

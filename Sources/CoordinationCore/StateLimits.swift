@@ -13,6 +13,8 @@ package enum StateLimits {
   package static var maxClientTTLMilliseconds: Int64 { 7 * 24 * 3600 * 1000 }
   /// Records kept of nodes that were removed, for the tokens that they signed: the oldest beyond these go.
   package static var maxRemovedNodeRecords: Int { 64 }
+  /// Alarms that may be up at once.
+  package static var maxAlarms: Int { 64 }
 
   /// What a snapshot may say without being taken for damaged. Revisions stay far from where adding one would overflow.
   static var highestRevision: UInt64 { 1 << 62 }

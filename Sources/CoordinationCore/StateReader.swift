@@ -5,7 +5,7 @@
 // bytes are the business of whoever keeps them.
 
 package struct StateReader: Sendable {
-  private enum Section { case header, base, log, leases, scopes, nodes, clients, done }
+  private enum Section { case header, base, log, leases, scopes, nodes, clients, alarms, done }
 
   private var section = Section.header
   /// The beginning of a record whose end has not come yet.
@@ -87,6 +87,7 @@ package struct StateReader: Sendable {
     case (.nodes, StateFormat.record): try parts.readNode(&input)
     case (.clients, StateFormat.record): try parts.readClient(&input)
     case (.clients, StateFormat.part): try parts.readRemembered(&input)
+    case (.alarms, StateFormat.record): try parts.readAlarm(&input)
     default: throw input.malformed("unknown tag \(tag)")
     }
   }
@@ -105,6 +106,9 @@ package struct StateReader: Sendable {
     case .nodes: section = .clients
     case .clients:
       parts.endClient()
+      section = parts.hasAlarms ? .alarms : .done
+    case .alarms:
+      try parts.endAlarms(input)
       section = .done
     }
   }

@@ -3,7 +3,7 @@
 // Must never: hold more of those bytes than one piece and one record, or depend on anything but the state. The same
 // state gives the same bytes on every node, whatever its history, its trees' shapes or the size of the pieces.
 //
-// Format 1. Numbers are LEB128 in their shortest form (lease ids zigzag), text and data have their length before them,
+// Format 1, or 2 where the alarms are not empty. Numbers are LEB128 in their shortest form (lease ids zigzag), text and data have their length before them,
 // 8-byte numbers are little-endian. Each section is a run of records that begin with a tag, and ends with tag 0:
 //
 //   header   "PCST" · format u8 · compacted revision · revision
@@ -17,12 +17,14 @@
 //   nodes    1 node · key id · public key · client URL · birth · removed u8
 //   clients  1 id · ttl · generation · deadline · forgotten through       by ascending id, its outcomes behind it
 //            2 sequence · fingerprint u64 · outcome
+//   alarms   1 kind u8 · member                                           format 2 alone, in order
 //
 // Everything else is derived: superseded versions, what an event replaced, what a lease has attached, sizes.
 
 enum StateFormat {
   static var magic: [UInt8] { [0x50, 0x43, 0x53, 0x54] }
   static var version: UInt8 { 1 }
+  static var versionWithAlarms: UInt8 { 2 }
   /// Ends a section.
   static var end: UInt8 { 0 }
   static var record: UInt8 { 1 }
@@ -35,7 +37,7 @@ enum StateFormat {
 }
 
 package struct StateWriter: Sendable {
-  private enum Section: Int { case header, base, log, leases, scopes, nodes, clients, done }
+  private enum Section: Int { case header, base, log, leases, scopes, nodes, clients, alarms, done }
 
   private let state: Coordination
   private var section = Section.header
@@ -54,6 +56,7 @@ package struct StateWriter: Sendable {
   private var nodePosition = 0
   private var clients: OrderedTree<ClientID, ClientRecord>.Cursor
   private var remembered: OrderedTree<UInt64, RememberedOutcome>.Cursor?
+  private var alarmPosition = 0
 
   /// Begins to write a state. It costs a copy of the state's roots, and the writer sees that instant for ever.
   package init(_ state: Coordination) {
@@ -91,16 +94,18 @@ package struct StateWriter: Sendable {
       case .scopes: writeScope()
       case .nodes: writeNode()
       case .clients: writeClient()
+      case .alarms: writeAlarm()
       case .done: false
       }
     guard !isWritten, let next = Section(rawValue: section.rawValue + 1) else { return }
-    if section != .header { out.byte(StateFormat.end) }
+    let isLeftOut = section == .alarms && state.alarms.isEmpty
+    if section != .header && !isLeftOut { out.byte(StateFormat.end) }
     section = next
   }
 
   private mutating func writeHeader() -> Bool {
     for byte in StateFormat.magic { out.byte(byte) }
-    out.byte(StateFormat.version)
+    out.byte(state.alarms.isEmpty ? StateFormat.version : StateFormat.versionWithAlarms)
     out.number(UInt64(state.store.compactedRevision))
     out.number(UInt64(state.store.revision))
     return false
@@ -198,6 +203,14 @@ package struct StateWriter: Sendable {
     out.number(client.deadlineMilliseconds)
     out.number(client.forgottenThrough)
     remembered = .init(client.remembered)
+    return true
+  }
+
+  private mutating func writeAlarm() -> Bool {
+    guard alarmPosition < state.alarms.count else { return false }
+    out.byte(StateFormat.record)
+    out.alarm(state.alarms[alarmPosition])
+    alarmPosition += 1
     return true
   }
 }

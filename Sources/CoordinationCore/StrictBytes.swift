@@ -88,4 +88,10 @@ struct StrictReader {
     guard let text = String(validating: data, as: UTF8.self) else { throw malformed("text that is not UTF-8") }
     return text
   }
+
+  mutating func alarm() throws(StateError) -> Alarm {
+    let number = try byte()
+    guard let kind = Alarm.Kind(rawValue: number) else { throw malformed("unknown kind of alarm \(number)") }
+    return Alarm(kind, member: try self.number())
+  }
 }

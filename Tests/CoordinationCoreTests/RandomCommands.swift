@@ -115,6 +115,10 @@ struct RandomCommands {
     case 95..<97:
       let expired = state.clients.expired(at: clock, limit: 3)
       return .expireClient(expired.last ?? ClientExpiryCandidate(client: 1, generation: 0))
+    case 97..<98:
+      // Seldom up for long, or nothing else would be tried.
+      let alarm = Alarm(below(2) == 0 ? .noSpace : .corrupt, member: UInt64(below(2)))
+      return .alarm(state.alarms.isEmpty && below(2) == 0 ? .raise(alarm) : .disarm(state.alarms.first ?? alarm))
     default: return .markClock
     }
   }

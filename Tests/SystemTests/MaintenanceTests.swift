@@ -45,6 +45,26 @@ struct MaintenanceTests {
     await nodes.stop()
   }
 
+  @Test("an alarm that was raised is in force on all members, also after a restart, until it is disarmed")
+  func alarms() async throws {
+    let nodes = try Nodes()
+    try await nodes.found("a", "b", "c")
+    let raised = try await alarm(.activate, .nospace, at: nodes.client("a"))
+    #expect(raised.map(\.alarm) == [.nospace] && raised.map(\.memberID) == [0])
+    for name in ["a", "b", "c"] { await nodes.kill(name) }
+    for name in ["a", "b", "c"] { try nodes.restart(name) }
+    for name in ["a", "b", "c"] { try await nodes.ready(name) }
+    #expect(try await alarm(.get, .none, at: nodes.client("b")).map(\.alarm) == [.nospace])
+    #expect(try await alarm(.get, .corrupt, at: nodes.client("b")).isEmpty)
+    await #expect { try await put("key", "value", at: nodes.client("c")) } throws: {
+      ($0 as? RPCStatus)?.message == "etcdserver: mvcc: database space exceeded"
+        && ($0 as? RPCStatus)?.code == .resourceExhausted
+    }
+    #expect(try await alarm(.deactivate, .nospace, at: nodes.client("c")).count == 1)
+    try await put("key", "value", at: nodes.client("a"))
+    await nodes.stop()
+  }
+
   @Test("the health service says when a node loses its leader, and when it has one again")
   func health() async throws {
     let nodes = try Nodes()
@@ -109,6 +129,17 @@ struct MaintenanceTests {
     request.key = Data(key.utf8)
     return try await withConnection(endpoint) { [request] connection in
       try await connection.unary(RPCPath.KV.range, request, as: Etcdserverpb_RangeResponse.self)
+    }
+  }
+
+  private func alarm(
+    _ action: Etcdserverpb_AlarmRequest.AlarmAction, _ kind: Etcdserverpb_AlarmType, at endpoint: String
+  ) async throws -> [Etcdserverpb_AlarmMember] {
+    var request = Etcdserverpb_AlarmRequest()
+    request.action = action
+    request.alarm = kind
+    return try await withConnection(endpoint) { [request] connection in
+      try await connection.unary(RPCPath.Maintenance.alarm, request, as: Etcdserverpb_AlarmResponse.self).alarms
     }
   }
 

@@ -24,6 +24,8 @@ extension RPCStatus {
       case .tooManyOperations: .etcd(.invalidArgument, "too many operations in txn request")
       case .compacted: .etcd(.outOfRange, "mvcc: required revision has been compacted")
       case .futureRevision: .etcd(.outOfRange, "mvcc: required revision is a future revision")
+      case .spaceExceeded: .etcd(.resourceExhausted, "mvcc: database space exceeded")
+      case .corruptCluster: .etcd(.dataLoss, "corrupt cluster")
       case .malformedCommand(let text): RPCStatus(code: .internalError, message: text)
       case .clientExpired(let id):
         RPCStatus(

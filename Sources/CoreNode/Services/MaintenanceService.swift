@@ -38,6 +38,10 @@ struct MaintenanceService: Sendable {
     response.raftTerm = snapshot.term.rawValue
     response.isLearner = snapshot.membership.isLearner(core.identity.nodeID)
     if snapshot.leader == nil { response.errors.append("etcdserver: no leader") }
+    for alarm in snapshot.state.alarms {
+      let kind = alarm.kind == .noSpace ? "NOSPACE" : "CORRUPT"
+      response.errors.append("\(kind): raised by hand\(alarm.member == 0 ? "" : " for \(alarm.member)")")
+    }
     if !gauges.isWritable { response.errors.append("NOSPACE: the disk is full but for the reserve") }
     if gauges.isImpaired {
       response.errors.append("CORRUPT: entries of the log were lost and are being fetched; this node does not vote")
@@ -45,25 +49,56 @@ struct MaintenanceService: Sendable {
     call.respond(response)
   }
 
-  /// What is wrong with this node now. An alarm is not stored: it ends by itself when its cause does, so there is nothing
-  /// to disarm, and doing so changes nothing (etcd#9992).
+  // MARK: Alarms
+
+  /// Alarms that operators raised, which are in force until they are disarmed, and those that follow from this node's disk:
+  /// these are not stored, and end by themselves when their cause does (etcd#9992).
   @Sendable private func alarm(_ call: UnaryCall, _ body: ByteBuffer) {
     guard let message = call.decode(Etcdserverpb_AlarmRequest.self, from: body) else { return }
-    guard message.action != .activate else {
-      return call.fail(RPCStatus(code: .unimplemented, message: "alarms follow from their causes and cannot be raised"))
+    let kind: Alarm.Kind? =
+      switch message.alarm {
+      case .nospace: .noSpace
+      case .corrupt: .corrupt
+      case .none, .UNRECOGNIZED: nil
+      }
+    switch (message.action, kind) {
+    case (.activate, let kind?): change(call, .raise(Alarm(kind, member: message.memberID)))
+    case (.deactivate, let kind?): change(call, .disarm(Alarm(kind, member: message.memberID)))
+    case (.get, _): list(call, kind)
+    default: respond(call, [], core.publication.snapshot)
     }
-    let gauges = core.publication.gauges
+  }
+
+  private func change(_ call: UnaryCall, _ change: AlarmChange) {
+    call.submit(.alarm(change), to: core) { outcome, snapshot, _ in
+      guard case .alarms(let alarms) = outcome else { preconditionFailure("a change of alarms ends with alarms") }
+      respond(call, alarms, snapshot)
+    }
+  }
+
+  private func list(_ call: UnaryCall, _ kind: Alarm.Kind?) {
+    core.readLinearizably(on: call.eventLoop) { [core] result in
+      switch result {
+      case .failure(let failure): call.fail(RPCStatus(failure))
+      case .success(let snapshot):
+        let gauges = core.publication.gauges
+        var alarms = Set(snapshot.state.alarms)
+        if !gauges.isWritable { alarms.insert(Alarm(.noSpace, member: core.identity.nodeID.rawValue)) }
+        if gauges.isImpaired { alarms.insert(Alarm(.corrupt, member: core.identity.nodeID.rawValue)) }
+        respond(call, alarms.filter { kind == nil || $0.kind == kind }.sorted(), snapshot)
+      }
+    }
+  }
+
+  private func respond(_ call: UnaryCall, _ alarms: [Alarm], _ snapshot: Snapshot) {
     var response = Etcdserverpb_AlarmResponse()
-    response.header = core.header(core.publication.snapshot)
-    func add(_ kind: Etcdserverpb_AlarmType, _ isOn: Bool) {
-      guard isOn, message.alarm == .none || message.alarm == kind else { return }
-      var alarm = Etcdserverpb_AlarmMember()
-      alarm.memberID = core.identity.nodeID.rawValue
-      alarm.alarm = kind
-      response.alarms.append(alarm)
+    response.header = core.header(snapshot)
+    response.alarms = alarms.map { alarm in
+      var member = Etcdserverpb_AlarmMember()
+      member.memberID = alarm.member
+      member.alarm = alarm.kind == .noSpace ? .nospace : .corrupt
+      return member
     }
-    add(.nospace, !gauges.isWritable)
-    add(.corrupt, gauges.isImpaired)
     call.respond(response)
   }
 

@@ -62,6 +62,7 @@ private struct Fingerprint {
     case .clockMarked: add(17)
     case .nodeRegistered: add(18)
     case .nodeForgotten: add(19)
+    case .alarms(let alarms): add(20); add(UInt64(alarms.count))
     }
   }
 
