@@ -96,6 +96,8 @@ struct RandomCommands {
   }
 
   mutating func command(for state: Coordination, clock: UInt64) -> Command {
+    // None is up for long, or nothing else would be tried.
+    if let alarm = state.alarms.last, below(3) == 0 { return .alarm(.disarm(alarm)) }
     switch below(100) {
     case 0..<40: return .put(put())
     case 40..<48: return .delete(delete())
@@ -115,10 +117,7 @@ struct RandomCommands {
     case 95..<97:
       let expired = state.clients.expired(at: clock, limit: 3)
       return .expireClient(expired.last ?? ClientExpiryCandidate(client: 1, generation: 0))
-    case 97..<98:
-      // Seldom up for long, or nothing else would be tried.
-      let alarm = Alarm(below(2) == 0 ? .noSpace : .corrupt, member: UInt64(below(2)))
-      return .alarm(state.alarms.isEmpty && below(2) == 0 ? .raise(alarm) : .disarm(state.alarms.first ?? alarm))
+    case 97..<98: return .alarm(.raise(Alarm(below(2) == 0 ? .noSpace : .corrupt, member: UInt64(below(2)))))
     default: return .markClock
     }
   }
