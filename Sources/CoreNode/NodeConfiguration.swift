@@ -46,6 +46,8 @@ package struct NodeConfiguration: Sendable {
   package var trailingEntries: Int
   package var heartbeatMilliseconds: Int
   package var electionMilliseconds: Int
+  /// When history is let go of by itself; nil for never.
+  package var autoCompaction: AutoCompaction.Policy?
   package var limits: NodeLimits
 
   package init(name: String, dataDirectory: String, clientHost: String, clientPort: Int, peers: [Peer]) {

@@ -163,9 +163,19 @@ struct Core: AsyncParsableCommand {
     help: "How often idle watchers that ask for it are told how far they have come, such as 10m or 500ms.")
   var progressInterval = GoDuration(argument: "10m")!
 
+  @Option(
+    name: .customLong("auto-compaction-mode"), help: "What --auto-compaction-retention counts: periodic, revision.")
+  var compactionMode = "periodic"
+
+  @Option(
+    name: .customLong("auto-compaction-retention"),
+    help: "History to keep: hours, or a time such as 30m; or a number of revisions. 0 keeps all of it.")
+  var compactionRetention = "0"
+
   @OptionGroup var log: LogOptions
 
   func validate() throws {
+    _ = try autoCompaction()
     guard maxOperations > 0, (1024...1536 * 1024).contains(maxRequestBytes) else {
       throw ValidationError("--max-txn-ops must be above 0, and --max-request-bytes from 1024 to 1572864")
     }
@@ -197,6 +207,7 @@ struct Core: AsyncParsableCommand {
     core.peerListenPort = listenPeer.port
     core.heartbeatMilliseconds = heartbeat
     core.electionMilliseconds = election
+    core.autoCompaction = try autoCompaction()
     core.limits.maxRequestBytes = maxRequestBytes
     core.limits.maxOperationsPerTransaction = maxOperations
     core.limits.watchProgressMilliseconds = progressInterval.milliseconds
@@ -206,6 +217,22 @@ struct Core: AsyncParsableCommand {
     try await serving.run { running in
       announce("portcullis core \(name) is ready on http://\(host):\(running.clientPort ?? 0)")
     }
+  }
+
+  private func autoCompaction() throws -> AutoCompaction.Policy? {
+    let number = Int64(compactionRetention)
+    if number == 0 { return nil }
+    switch compactionMode {
+    case "revision":
+      if let number, number > 0 { return .revisions(number) }
+    case "periodic":
+      if let number, (1...100_000).contains(number) { return .age(milliseconds: UInt64(number) * 3_600_000) }
+      if let time = GoDuration(argument: compactionRetention) { return .age(milliseconds: UInt64(time.milliseconds)) }
+    default: throw ValidationError("--auto-compaction-mode is \"periodic\" or \"revision\", not \"\(compactionMode)\"")
+    }
+    throw ValidationError(
+      "--auto-compaction-retention \"\(compactionRetention)\" is no \(compactionMode == "revision" ? "number" : "time")"
+    )
   }
 
   private func peers() throws -> [Peer] {

@@ -48,7 +48,7 @@ struct EtcdFlagsTests {
 
   @Test("what would silently not happen is refused, but not where it is switched off")
   func missing() throws {
-    for argument in ["--cert-file=x", "--client-cert-auth", "--auto-compaction-retention=1h"] {
+    for argument in ["--cert-file=x", "--client-cert-auth", "--quota-backend-bytes=1"] {
       let failure = #expect(throws: CommandFailure.self) { try flags(argument) }
       #expect(failure?.exitCode == ExitCode.usage && failure?.description.contains("not there yet") == true)
     }

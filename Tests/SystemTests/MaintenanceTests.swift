@@ -65,6 +65,16 @@ struct MaintenanceTests {
     await nodes.stop()
   }
 
+  @Test("history that is older than wanted goes by itself")
+  func autoCompaction() async throws {
+    let nodes = try Nodes("--auto-compaction-retention", "500ms")
+    try await nodes.found("a", "b", "c")
+    for step in 0..<20 { try await put("key", "value \(step)", at: nodes.client("a")) }
+    for name in ["a", "b", "c"] { try await nodes.wait(for: "portcullis_compacted_revision", of: name) { $0 > 10 } }
+    #expect(try await range("key", at: nodes.client("b")).kvs.first?.value == Data("value 19".utf8))
+    await nodes.stop()
+  }
+
   @Test("the health service says when a node loses its leader, and when it has one again")
   func health() async throws {
     let nodes = try Nodes()

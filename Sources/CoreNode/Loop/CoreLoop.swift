@@ -101,7 +101,7 @@ final class CoreLoop: @unchecked Sendable {
   var answered: [(Completion, Outcome, Revision)] = []
   /// The same for changes of membership and leadership.
   var done: [Completion] = []
-  var housekeeping = Housekeeping()
+  var housekeeping: Housekeeping
 
   var policy: SnapshotPolicy
   var newestSnapshot: TakenSnapshot?
@@ -143,6 +143,7 @@ final class CoreLoop: @unchecked Sendable {
     membership = raft.membership
     appliedMembership = point?.membership ?? parts.founders
     wasMember = appliedMembership.contains(localID)
+    housekeeping = Housekeeping(compaction: configuration.autoCompaction)
     policy = SnapshotPolicy(configuration, lastBytes: Int(parts.start.description?.totalBytes ?? 0))
     newestSnapshot = parts.start.description.map { TakenSnapshot(description: $0, seconds: 0) }
     isImpaired = restored.damage != nil

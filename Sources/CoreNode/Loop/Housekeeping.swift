@@ -1,5 +1,6 @@
 // What a leader does without being asked: it proposes the end of leases and of clients' memories whose time is over,
-// marks the clock of an idle cluster, and marks the records of nodes that were removed. What every node does: it sees to
+// marks the clock of an idle cluster, lets go of old history where that is wanted, and marks the records of nodes that
+// were removed. What every node does: it sees to
 // it that its public key, the birth of its disk and its name are known to all.
 //
 // An expiry is a proposal like any other. It names the generation that this leader saw, so a renewal that is ordered
@@ -23,11 +24,20 @@ struct Housekeeping {
   private var forgetProposedMilliseconds: UInt64?
   private var lastEntry = Index.beforeFirst
   private var lastEntryMilliseconds: UInt64 = 0
+  private var compaction: AutoCompaction
+
+  init(compaction: AutoCompaction.Policy?) {
+    self.compaction = AutoCompaction(compaction)
+  }
 
   mutating func settled(_ lease: LeaseID) { proposedExpiries[lease] = nil }
 
   /// The state became another one: nothing that was proposed for the old one is waited for.
-  mutating func reset() { self = Housekeeping() }
+  mutating func reset() {
+    let compaction = compaction
+    self = Housekeeping(compaction: nil)
+    self.compaction = compaction
+  }
 
   mutating func run(on loop: CoreLoop, localMilliseconds now: UInt64) {
     guard now >= lastLookMilliseconds + Self.periodMilliseconds else { return }
@@ -35,6 +45,8 @@ struct Housekeeping {
     showGauges(of: loop)
     registerNode(on: loop, now)
     publishName(on: loop, now)
+    let store = loop.state.store
+    let compactTo = compaction.due(at: now, revision: store.revision, compacted: store.compactedRevision)
     guard loop.leadership.role == .leader, loop.lastAppliedTerm == loop.leadership.term else {
       proposedExpiries.removeAll()
       proposedClients.removeAll()
@@ -44,6 +56,7 @@ struct Housekeeping {
     expireClients(on: loop, now)
     forgetRemoved(on: loop, now)
     markClock(on: loop, now)
+    if let compactTo { loop.propose(.compact(compactTo)) }
   }
 
   private func showGauges(of loop: CoreLoop) {
