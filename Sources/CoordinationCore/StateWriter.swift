@@ -217,7 +217,7 @@ package struct StateWriter: Sendable {
 
 /// Walks what was live just before the first revision of the log, by ascending key. Of each such key there is one
 /// version: still live, superseded since, or replaced by the compacted revision itself and known to its events alone.
-private struct BaseCursor: Sendable {
+struct BaseCursor: Sendable {
   private let bound: Revision
   private var live: OrderedTree<Key, KeyVersion>.Cursor?
   private var superseded: OrderedTree<VersionKey, KeyVersion>.Cursor?

@@ -75,6 +75,33 @@ struct MaintenanceTests {
     await nodes.stop()
   }
 
+  @Test("a snapshot is a whole file to etcdctl, with every version", .enabled(if: Clients.etcdctl != nil))
+  func snapshot() async throws {
+    let nodes = try Nodes()
+    try await nodes.found("a")
+    let etcdctl = Etcdctl(endpoints: nodes.client("a"))
+    for step in 0..<40 {
+      try await put("key \(step % 7)", String(repeating: "v", count: step * 300), at: nodes.client("a"))
+    }
+    _ = try await etcdctl.output("compact", "20")
+    _ = try await etcdctl.output("del", "key 3")
+    _ = try await etcdctl.output("lease", "grant", "60")
+    let file = nodes.directory("backup.db")
+    _ = try await etcdctl.output("snapshot", "save", file)
+    let fields = try await etcdctl.output("snapshot", "status", file).split(separator: ",")
+    let revision = try await range("key 0", at: nodes.client("a")).header.revision
+    #expect(fields.count == 4 && fields[1].trimmingCharacters(in: .whitespaces) == "\(revision)")
+    let restored = nodes.directory("restored")
+    _ = try await etcdctl.output("snapshot", "restore", file, "--data-dir", restored)
+    // One byte is another, and etcdctl finds out.
+    let handle = try #require(FileHandle(forUpdatingAtPath: file))
+    try handle.seek(toOffset: 20_000)
+    try handle.write(contentsOf: Data([0xAA]))
+    let damaged = try await etcdctl.run("snapshot", "restore", file, "--data-dir", nodes.directory("damaged"))
+    #expect(damaged.exitCode != 0)
+    await nodes.stop()
+  }
+
   @Test("the health service says when a node loses its leader, and when it has one again")
   func health() async throws {
     let nodes = try Nodes()

@@ -66,6 +66,8 @@ enum JSONRoutes {
       RPCPath.Maintenance.status, Etcdserverpb_StatusRequest.self, Etcdserverpb_StatusResponse.self),
     "/v3/maintenance/defragment": JSONMethod(
       RPCPath.Maintenance.defragment, Etcdserverpb_DefragmentRequest.self, Etcdserverpb_DefragmentResponse.self),
+    "/v3/maintenance/snapshot": JSONMethod(
+      RPCPath.Maintenance.snapshot, Etcdserverpb_SnapshotRequest.self, Etcdserverpb_SnapshotResponse.self),
     // etcd answers HashKV here, and has no path for Hash.
     "/v3/maintenance/hash": JSONMethod(
       RPCPath.Maintenance.hashKV, Etcdserverpb_HashKVRequest.self, Etcdserverpb_HashKVResponse.self),

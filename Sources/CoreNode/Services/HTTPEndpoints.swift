@@ -21,7 +21,7 @@ struct HTTPEndpoints: Sendable {
     case "/.well-known/jwks.json": reply = .json(snapshot.jwks)
     case "/version":
       reply = .json(
-        #"{"etcdserver":"\#(ProductVersion.etcdAPI)","etcdcluster":"3.5.0","portcullis":"\#(ProductVersion.portcullis)"}"#
+        #"{"etcdserver":"\#(ProductVersion.etcdAPI)","etcdcluster":"\#(ProductVersion.etcdCluster)","portcullis":"\#(ProductVersion.portcullis)"}"#
       )
     case "/health", "/readyz":
       reply = isReady(snapshot) ? .json(#"{"health":"true","reason":""}"#) : notReady

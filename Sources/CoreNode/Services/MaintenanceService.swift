@@ -20,6 +20,7 @@ struct MaintenanceService: Sendable {
       RPCPath.Maintenance.hashKV: .unary(hashKV),
       RPCPath.Maintenance.defragment: .unary(defragment),
       RPCPath.Maintenance.downgrade: .unary(downgrade),
+      RPCPath.Maintenance.snapshot: .streaming { [core] call in BackupStream(call, core: core) },
     ]
   }
 
@@ -195,4 +196,6 @@ package enum ProductVersion {
   package static let portcullis = "0.1.0"
   /// The etcd whose behaviour this version follows.
   package static let etcdAPI = "3.5.1"
+  /// And of the cluster, as etcd says it.
+  package static let etcdCluster = "3.5.0"
 }
