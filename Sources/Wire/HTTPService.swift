@@ -10,6 +10,8 @@ package struct HTTPRequest: Sendable {
   package var path: String
   private var headers: HTTPHeaders
   package var body: ByteBuffer
+  /// Tells whoever works on the request that nobody waits for its reply any more.
+  package let abandonment = HTTPAbandonment()
 
   package init(method: String, path: String, headers: [(String, String)] = [], body: ByteBuffer = ByteBuffer()) {
     self.init(method: method, path: path, headers: HTTPHeaders(headers), body: body)
@@ -25,6 +27,18 @@ package struct HTTPRequest: Sendable {
   /// The first value of a header; names are compared without regard to case.
   package func header(_ name: String) -> String? {
     self.headers.first(name: name)
+  }
+}
+
+/// `@unchecked Sendable`: used on the connection's event loop alone.
+package final class HTTPAbandonment: @unchecked Sendable {
+  /// Called once if the connection is gone before the reply was given.
+  package var handler: (() -> Void)?
+
+  func happen() {
+    let handler = handler
+    self.handler = nil
+    handler?()
   }
 }
 
@@ -120,6 +134,8 @@ final class HTTPServiceHandler: ChannelInboundHandler {
   private var isTooLarge = false
   /// The stream that is being written, if the newest reply is one.
   private var writer: HTTPBodyWriter?
+  /// Of the request that is being worked on.
+  private var abandonment: HTTPAbandonment?
 
   init(responder: @escaping HTTPResponder, bodyLimitBytes: Int) {
     self.responder = responder
@@ -159,10 +175,15 @@ final class HTTPServiceHandler: ChannelInboundHandler {
     let request = HTTPRequest(
       method: head.method.rawValue, path: head.uri, headers: head.headers, body: self.body)
     self.body = ByteBuffer()
+    self.abandonment = request.abandonment
     self.responder(request, context.eventLoop).hop(to: context.eventLoop).assumeIsolated().whenComplete { result in
+      self.abandonment?.handler = nil
+      self.abandonment = nil
       switch result {
       case .success(let reply):
-        self.write(reply, for: head, isLast: !head.isKeepAlive, context: context)
+        // Without chunks the end of a stream is the end of the connection.
+        let isLast = !head.isKeepAlive || (reply.stream != nil && head.version.minor == 0)
+        self.write(reply, for: head, isLast: isLast, context: context)
       case .failure(let error):
         self.write(HTTPReply(status: 500, text: "\(error)\n"), for: head, isLast: true, context: context)
       }
@@ -215,6 +236,8 @@ final class HTTPServiceHandler: ChannelInboundHandler {
   }
 
   func channelInactive(context: ChannelHandlerContext) {
+    self.abandonment?.happen()
+    self.abandonment = nil
     self.writer?.close()
     self.writer = nil
     context.fireChannelInactive()

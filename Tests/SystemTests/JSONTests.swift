@@ -90,6 +90,28 @@ struct JSONTests {
     }
   }
 
+  @Test("a caller that goes away while it waits for a lock leaves the line")
+  func abandoned() async throws {
+    try await withNode { api in
+      func lease() async throws -> String {
+        try await api.post("/v3/lease/grant", #"{"TTL":"60"}"#).object["ID"] as? String ?? ""
+      }
+      func waiting() async throws -> String? {
+        try await api.post("/v3/kv/range", #"{"key":"bA==","range_end":"bQ==","count_only":true}"#).object["count"]
+          as? String
+      }
+      let (first, second) = (try await lease(), try await lease())
+      let held = try await api.post("/v3/lock/lock", #"{"name":"bA==","lease":"\#(first)"}"#)
+      let caller = Task { try await api.post("/v3/lock/lock", #"{"name":"bA==","lease":"\#(second)"}"#) }
+      while try await waiting() != "2" { try Task.checkCancellation() }
+      caller.cancel()
+      while try await waiting() != "1" { try Task.checkCancellation() }
+      let key = try #require(held.object["key"] as? String)
+      #expect(try await api.post("/v3/lock/unlock", #"{"key":"\#(key)"}"#).status == 200)
+      #expect(try await waiting() == nil, "nobody took the lock over")
+    }
+  }
+
   private func withNode(_ body: (JSONCalls) async throws -> Void) async throws {
     let nodes = try Nodes()
     try await nodes.found("a")

@@ -38,8 +38,14 @@ struct JSONGateway: Sendable {
     let message = try method.request(request.body)
     let promise = eventLoop.makePromise(of: HTTPReply.self)
     let sink = UnarySink(method, promise)
-    TranslatedCall(method.path, metadata: Self.metadata(of: request), limits: limits, on: eventLoop, sink: sink)
-      .start(rpc, messages: [message])
+    let call = TranslatedCall(
+      method.path, metadata: Self.metadata(of: request), limits: limits, on: eventLoop, sink: sink)
+    // A call that waits, for a lock say, stops waiting when its caller is gone.
+    request.abandonment.handler = {
+      call.cancel()
+      sink.end(RPCStatus(.cancelled, "the caller is gone"))
+    }
+    call.start(rpc, messages: [message])
     return promise.futureResult
   }
 
@@ -109,6 +115,7 @@ private final class UnarySink: TranslatedCallSink {
   private let method: JSONMethod
   private let promise: EventLoopPromise<HTTPReply>
   private var answer: HTTPReply?
+  private var hasEnded = false
 
   init(_ method: JSONMethod, _ promise: EventLoopPromise<HTTPReply>) {
     self.method = method
@@ -127,6 +134,8 @@ private final class UnarySink: TranslatedCallSink {
   }
 
   func end(_ status: RPCStatus) {
+    guard !hasEnded else { return }
+    hasEnded = true
     promise.succeed(status.code == .ok ? answer ?? JSONGateway.reply(.ok) : JSONGateway.reply(status))
   }
 }
