@@ -76,6 +76,8 @@ extension Coordination {
     try checkAlarms(command)
     switch command {
     case .put(let request):
+      // etcd looks for the lease of a lone put first, and of one in a transaction after its key.
+      try checkLease(of: request)
       try check(request)
       let previous = put(request)
       return .put(previous: request.wantsPrevious ? previous : nil)
@@ -157,6 +159,10 @@ extension Coordination {
   /// What a put needs to be there before anything changes.
   func check(_ request: PutRequest) throws(RequestError) {
     if request.ignoresValue || request.ignoresLease, store.current(request.key) == nil { throw .keyNotFound }
+    try checkLease(of: request)
+  }
+
+  private func checkLease(of request: PutRequest) throws(RequestError) {
     if request.lease != 0, leases[request.lease] == nil { throw .leaseNotFound(request.lease) }
   }
 

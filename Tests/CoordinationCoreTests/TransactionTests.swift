@@ -76,6 +76,18 @@ struct TransactionTests {
     #expect((previous != nil) == isWanted)
   }
 
+  @Test("of a put that lacks both, a lone one is told of its lease, and one in a transaction of its key")
+  func lacksBoth() {
+    var machine = Machine()
+    var put = PutRequest(key: Key("a"), value: [])
+    put.ignoresValue = true
+    put.lease = 9
+    var request = TransactionRequest()
+    request.success = [.put(put)]
+    #expect(machine.apply(.put(put)).error == .leaseNotFound(9))
+    #expect(machine.apply(.transaction(request)).error == .keyNotFound)
+  }
+
   @Test("a comparison over a range must hold of every key in it")
   func rangeCompare() {
     var machine = Machine()
