@@ -200,9 +200,12 @@ package final class CoreNode: Sendable {
       MaintenanceService(core: core).routes, HealthService(core: core).routes, ExactlyOnceService(core: core).routes,
       [RPCPath.Watch.watch: .streaming { call in WatchStream(call, core: core) }],
     ]
-    return services.reduce(into: [:]) { all, some in
+    let all: [String: RPCMethod] = services.reduce(into: [:]) { all, some in
       all.merge(some) { _, _ in preconditionFailure("two services answer the same path") }
     }
+    let leader = RequiredLeader(
+      publication: core.publication, electionMilliseconds: core.configuration.electionMilliseconds)
+    return all.mapValues(leader.guarding)
   }
 
   /// Returns when the node has applied all that was acknowledged before it started, and its public key is in the state,

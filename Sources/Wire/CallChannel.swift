@@ -58,6 +58,7 @@ package final class TranslatedCall: CallChannel {
   package func start(_ method: RPCMethod, messages: [ByteBuffer]) {
     var head = RequestHead(path: self.path, headers: HPACKHeaders(self.metadata))
     head.hasOwnMetadata = self.metadata.contains { $0.0.hasPrefix("portcullis-") }
+    head.requiresLeader = self.metadata.contains { $0.0 == "hasleader" && $0.1 == "true" }
     // A stream of its own, so the number tells nobody apart.
     let streamID = HTTP2StreamID(1)
     switch method {

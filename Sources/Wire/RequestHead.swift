@@ -8,6 +8,8 @@ package struct RequestHead {
   var deadline: NIODeadline?
   /// Whether there is a header whose name begins with `portcullis-`: most calls have none, and need not look for them.
   var hasOwnMetadata = false
+  /// Whether the caller wants to be refused where there is no leader: etcd's metadata `hasleader: true`.
+  var requiresLeader = false
   var headers: HPACKHeaders
 
   /// Why the request is no gRPC call; an HTTP status, because such a caller may not read gRPC's.
@@ -31,6 +33,7 @@ package struct RequestHead {
       case "grpc-timeout":
         guard let timeout = Self.timeout(value) else { return .failure(.malformedTimeout(value)) }
         head.deadline = now() + timeout
+      case "hasleader": head.requiresLeader = value == "true"
       default: if name.utf8.count > 11, name.hasPrefix("portcullis-") { head.hasOwnMetadata = true }
       }
     }

@@ -20,6 +20,8 @@ package class ServerCall: @unchecked Sendable {
   package let path: String
   /// Whether the caller sent metadata whose name begins with `portcullis-`.
   package let hasOwnMetadata: Bool
+  /// Whether the caller wants to be refused where there is no leader.
+  package let requiresLeader: Bool
 
   let streamID: HTTP2StreamID
   private let headers: HPACKHeaders
@@ -35,6 +37,7 @@ package class ServerCall: @unchecked Sendable {
     self.deadline = request.deadline
     self.path = request.path
     self.hasOwnMetadata = request.hasOwnMetadata
+    self.requiresLeader = request.requiresLeader
     self.headers = request.headers
     self.connection = connection
   }

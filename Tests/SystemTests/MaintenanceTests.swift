@@ -3,6 +3,7 @@
 import Foundation
 import NIOCore
 import Protocol
+import Synchronization
 import Testing
 import Wire
 
@@ -128,6 +129,60 @@ struct MaintenanceTests {
     var request = Grpc_Health_V1_HealthCheckRequest()
     request.service = "no such service"
     _ = try await connection.unary(RPCPath.Health.check, request, as: Grpc_Health_V1_HealthCheckResponse.self)
+  }
+
+  @Test("with hasleader, calls and streams end where there is no leader, and without it streams wait")
+  func requiredLeader() async throws {
+    let nodes = try Nodes()
+    try await nodes.found("a", "b", "c")
+    try await withConnection(nodes.client("a")) { connection in
+      let metadata = [("hasleader", "true")]
+      let (asking, waiting) = (Ending(), Ending())
+      for (ending, metadata) in [(asking, metadata), (waiting, [])] {
+        var request = Etcdserverpb_WatchRequest()
+        request.createRequest.key = Data("key".utf8)
+        let stream = connection.openStream(RPCPath.Watch.watch, metadata: metadata, handler: ending)
+        try stream.send(request)
+      }
+      for name in ["b", "c"] { await nodes.kill(name) }
+      let status = await asking.status()
+      #expect(status.code == .unavailable && status.message == "etcdserver: no leader")
+      #expect(!waiting.hasEnded)
+      await #expect {
+        var request = Etcdserverpb_RangeRequest()
+        request.key = Data("key".utf8)
+        request.serializable = true
+        _ = try await connection.unary(
+          RPCPath.KV.range, request, as: Etcdserverpb_RangeResponse.self, metadata: metadata)
+      } throws: {
+        ($0 as? RPCStatus)?.message == "etcdserver: no leader"
+      }
+    }
+    await nodes.stop()
+  }
+
+  /// How a stream ends.
+  private final class Ending: ClientStreamHandler {
+    private let ends: AsyncStream<RPCStatus>
+    private let feed: AsyncStream<RPCStatus>.Continuation
+    private let ended = Mutex(false)
+
+    init() { (ends, feed) = AsyncStream.makeStream() }
+
+    var hasEnded: Bool { ended.withLock { $0 } }
+
+    func received(_ message: ByteBuffer) {}
+
+    func closed(_ status: RPCStatus) {
+      ended.withLock { $0 = true }
+      feed.yield(status)
+      feed.finish()
+    }
+
+    func status() async -> RPCStatus {
+      var iterator = ends.makeAsyncIterator()
+      return await iterator.next() ?? .ok
+    }
   }
 
   /// What a watcher of the health hears, in order.
