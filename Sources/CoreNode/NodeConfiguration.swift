@@ -89,6 +89,8 @@ package struct NodeConfiguration: Sendable {
 package struct NodeLimits: Sendable {
   /// The most bytes of a request that goes into the log: etcd's 1.5 MiB.
   package var maxRequestBytes = 1536 * 1024
+  /// The most bytes of an answer: one that would be larger is refused before it is made.
+  package var maxAnswerBytes = 512 << 20
   /// How often a watcher that asks for it is told how far an idle stream has come: etcd's ten minutes.
   package var watchProgressMilliseconds: Int64 = 600_000
   package var maxOperationsPerTransaction = 128

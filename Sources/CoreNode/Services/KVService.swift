@@ -55,6 +55,7 @@ struct KVService: Sendable {
     else { return }
     read(call, isSerializable: message.serializable) { [core] snapshot throws(RequestError) in
       let result = try snapshot.state.store.range(query)
+      guard fits(call, result.answerBytes(keysOnly: query.keysOnly)) else { return }
       call.respond(core.rangeResponse(result, keysOnly: query.keysOnly, header: core.header(snapshot)))
     }
   }
@@ -71,13 +72,22 @@ struct KVService: Sendable {
     if request.isReadOnly {
       return read(call, isSerializable: false) { [core] snapshot throws(RequestError) in
         let result = try snapshot.state.answer(readOnly: request)
+        guard fits(call, result.answerBytes) else { return }
         call.respond(core.transactionResponse(result, header: core.header(snapshot)))
       }
     }
     call.submit(.transaction(request), to: core) { [core] outcome, snapshot, revision in
       guard case .transaction(let result) = outcome else { preconditionFailure("a transaction ends as one") }
+      guard fits(call, result.answerBytes) else { return }
       call.respond(core.transactionResponse(result, header: core.header(revision: revision, term: snapshot.term)))
     }
+  }
+
+  /// Whether an answer of so many bytes may be made; fails the call otherwise.
+  private func fits(_ call: UnaryCall, _ bytes: Int) -> Bool {
+    let limit = core.configuration.limits.maxAnswerBytes
+    if bytes > limit { call.fail(.answerTooLarge(bytes, limit: limit)) }
+    return bytes <= limit
   }
 
   /// Answers from the newest snapshot for a serializable read, and otherwise from one that shows everything which was
