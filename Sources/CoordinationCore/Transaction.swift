@@ -158,7 +158,8 @@ package struct TransactionResult: Sendable {
 extension Coordination {
   mutating func transact(_ request: TransactionRequest) throws(RequestError) -> TransactionResult {
     let plan = decide(request)
-    try check(plan)
+    try checkPuts(of: plan)
+    try checkRanges(of: plan)
     return try run(plan)
   }
 
@@ -197,12 +198,25 @@ extension Coordination {
     return found.versions.allSatisfy { compare.holds(of: $0) }
   }
 
-  private func check(_ plan: Plan) throws(RequestError) {
+  /// All puts before any range, as etcd does: of a transaction that lacks something for both, the put is told of.
+  private func checkPuts(of plan: Plan) throws(RequestError) {
     for step in plan.steps {
       switch step {
-      case .nested(let inner): try check(inner)
-      case .operation(.range(let query)): try store.check(readAt: query.revision)
+      case .nested(let inner): try checkPuts(of: inner)
       case .operation(.put(let put)): try check(put)
+      case .operation: break
+      }
+    }
+  }
+
+  private func checkRanges(of plan: Plan) throws(RequestError) {
+    for step in plan.steps {
+      switch step {
+      case .nested(let inner): try checkRanges(of: inner)
+      case .operation(.range(let query)):
+        // A read alone takes a negative revision for none; in a transaction it is one that is long gone.
+        if query.revision < 0 { throw .compacted(asked: query.revision, compacted: store.compactedRevision) }
+        try store.check(readAt: query.revision)
       case .operation: break
       }
     }

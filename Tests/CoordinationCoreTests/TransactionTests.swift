@@ -88,6 +88,26 @@ struct TransactionTests {
     #expect(machine.apply(.transaction(request)).error == .keyNotFound)
   }
 
+  @Test("what its puts lack is told before what its ranges do, and a negative revision is long gone")
+  func checks() {
+    var machine = Machine()
+    var range = RangeQuery(range: KeyRange(start: Key("a"), end: .single))
+    range.revision = 99
+    var put = PutRequest(key: Key("a"), value: [])
+    put.lease = 9
+    func error(_ operations: TransactionRequest.Operation...) -> RequestError? {
+      var request = TransactionRequest()
+      request.success = operations
+      return machine.apply(.transaction(request)).error
+    }
+    #expect(error(.range(range), .put(put)) == .leaseNotFound(9))
+    put.lease = 0
+    #expect(error(.range(range), .put(put)) == .futureRevision(asked: 99, current: 1))
+    range.revision = -1
+    #expect(error(.range(range), .put(put)) == .compacted(asked: -1, compacted: 0))
+    #expect(throws: Never.self) { try machine.state.store.range(range) }
+  }
+
   @Test("a comparison over a range must hold of every key in it")
   func rangeCompare() {
     var machine = Machine()
