@@ -102,7 +102,7 @@ struct JSONTests {
       }
       let (first, second) = (try await lease(), try await lease())
       let held = try await api.post("/v3/lock/lock", #"{"name":"bA==","lease":"\#(first)"}"#)
-      let caller = Task { try await api.post("/v3/lock/lock", #"{"name":"bA==","lease":"\#(second)"}"#) }
+      let caller = Task { _ = try await api.post("/v3/lock/lock", #"{"name":"bA==","lease":"\#(second)"}"#) }
       while try await waiting() != "2" { try Task.checkCancellation() }
       caller.cancel()
       while try await waiting() != "1" { try Task.checkCancellation() }

@@ -8,7 +8,8 @@ extension RPCStatus {
   static func answerTooLarge(_ bytes: Int, limit: Int) -> RPCStatus {
     RPCStatus(
       code: .resourceExhausted,
-      message: "the answer would take \(bytes) bytes and may take \(limit): ask with a limit, for a part of the range, or"
+      message:
+        "the answer would take \(bytes) bytes and may take \(limit): ask with a limit, for a part of the range, or"
         + " for keys only")
   }
 }

@@ -49,7 +49,8 @@ private final class LeaderWatch: @unchecked Sendable, StreamHandler {
     self.publication = publication
     self.patience = patience
     observer = publication.observeLeader { [weak self] in
-      call.eventLoop.execute { self?.look() }
+      guard let self else { return }
+      call.eventLoop.execute { self.look() }
     }
     // Before it is known whether the stream is open, so that nothing is sent from within its making.
     call.eventLoop.execute { [self] in look() }
