@@ -53,6 +53,8 @@ let networkRooms: [Target] = [
       .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
       .product(name: "NIOHTTP2", package: "swift-nio-http2"),
       .product(name: "NIOHPACK", package: "swift-nio-http2"),
+      .product(name: "NIOSSL", package: "swift-nio-ssl"),
+      .product(name: "X509", package: "swift-certificates"),
       .product(name: "SwiftProtobuf", package: "swift-protobuf"),
       .product(name: "Logging", package: "swift-log"),
     ]),
@@ -70,6 +72,8 @@ let serverRooms: [Target] = [
       .product(name: "NIOPosix", package: "swift-nio"),
       .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
       .product(name: "Crypto", package: "swift-crypto"),
+      .product(name: "CryptoExtras", package: "swift-crypto"),
+      .product(name: "NIOSSL", package: "swift-nio-ssl"),
       .product(name: "SwiftProtobuf", package: "swift-protobuf"),
       .product(name: "Logging", package: "swift-log"),
     ]),
@@ -113,6 +117,7 @@ let commands: Target = .target(
   dependencies: [
     "CoreNode", "Gateway", "Client", "Tokens",
     .product(name: "Logging", package: "swift-log"),
+    .product(name: "Yams", package: "Yams"),
   ])
 
 let executable: Target = .executableTarget(
@@ -211,9 +216,12 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-log.git", exact: "1.16.2"),
     .package(url: "https://github.com/apple/swift-nio.git", exact: "2.101.2"),
     .package(url: "https://github.com/apple/swift-nio-http2.git", exact: "1.46.0"),
+    .package(url: "https://github.com/apple/swift-nio-ssl.git", exact: "2.37.6"),
+    .package(url: "https://github.com/apple/swift-certificates.git", exact: "1.21.1"),
     .package(url: "https://github.com/apple/swift-protobuf.git", exact: "1.39.0"),
     .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift.git", exact: "0.2.0"),
     .package(url: "https://github.com/hummingbird-project/hummingbird.git", exact: "2.28.1", traits: []),
+    .package(url: "https://github.com/jpsim/Yams.git", exact: "6.2.2"),
     .package(url: "https://github.com/swift-server/async-http-client.git", exact: "1.37.0"),
   ],
   targets: pureRooms + storageRooms + crashRooms + networkRooms + serverRooms + measuringRooms + [commands, executable]
