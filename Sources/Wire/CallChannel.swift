@@ -54,7 +54,8 @@ package final class TranslatedCall: CallChannel {
   private let path: String
   private let metadata: [(String, String)]
 
-  /// Makes the call with all of its request. A streaming call is left open for answers.
+  /// Makes the call with all of its request, and tells it that there is no more: a stream of leases' renewals is over with
+  /// the last answer, and one of watches goes on.
   package func start(_ method: RPCMethod, messages: [ByteBuffer]) {
     var head = RequestHead(path: self.path, headers: HPACKHeaders(self.metadata))
     head.hasOwnMetadata = self.metadata.contains { $0.0.hasPrefix("portcullis-") }
@@ -72,6 +73,7 @@ package final class TranslatedCall: CallChannel {
       self.call = call
       call.open(with: make)
       for message in messages where !call.isOver { call.accept(message) }
+      if !call.isOver { call.acceptEnd() }
     }
   }
 

@@ -87,6 +87,7 @@ struct JSONTests {
       let alive = try await api.stream("/v3/lease/keepalive", #"{"ID":"4711"}"#)
       var answers = alive
       #expect(try await answers.next()?["ID"] as? String == "4711", "a lease that is not there has no time to live")
+      #expect(try await answers.next() == nil, "whoever has asked for all renewals is not kept waiting")
     }
   }
 

@@ -45,7 +45,15 @@ struct ClusterService: Sendable {
   }
 
   private func members(in snapshot: Snapshot) -> [Etcdserverpb_Member] {
-    snapshot.membership.members.map { Etcdserverpb_Member($0, in: snapshot) }
+    snapshot.membership.members.map { member in
+      var answer = Etcdserverpb_Member(member, in: snapshot)
+      // A node that has just started may not be in the state with its address yet. Clients that go by the list, such as
+      // etcd's that syncs its endpoints, must not be left with none: it tells them its own.
+      if member.id == core.identity.nodeID, answer.clientUrls.isEmpty {
+        answer.clientUrls = [core.configuration.clientURL]
+      }
+      return answer
+    }
   }
 
   // MARK: Changing

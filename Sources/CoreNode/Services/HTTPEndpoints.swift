@@ -11,9 +11,6 @@ struct HTTPEndpoints: Sendable {
 
   func respond(to request: HTTPRequest, on eventLoop: any EventLoop) -> EventLoopFuture<HTTPReply> {
     if let reply = gateway.respond(to: request, on: eventLoop) { return reply }
-    guard request.method == "GET" || request.method == "HEAD" else {
-      return eventLoop.makeSucceededFuture(.text(405, "only GET is answered here\n"))
-    }
     let snapshot = core.publication.snapshot
     let path = request.path.prefix { $0 != "?" }
     let reply: HTTPReply
@@ -27,7 +24,10 @@ struct HTTPEndpoints: Sendable {
       reply = isReady(snapshot) ? .json(#"{"health":"true","reason":""}"#) : notReady
     case "/livez": reply = .json(#"{"health":"true","reason":""}"#)
     case "/metrics": reply = .text(200, Metrics(snapshot: snapshot, gauges: core.publication.gauges).text)
-    default: reply = .text(404, "404 page not found\n")
+    default: return eventLoop.makeSucceededFuture(.text(404, "404 page not found\n"))
+    }
+    guard request.method == "GET" || request.method == "HEAD" else {
+      return eventLoop.makeSucceededFuture(.text(405, "only GET is answered here\n"))
     }
     return eventLoop.makeSucceededFuture(reply)
   }

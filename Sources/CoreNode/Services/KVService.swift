@@ -70,7 +70,7 @@ struct KVService: Sendable {
     }
     guard let request = checked else { return }
     if request.isReadOnly {
-      return read(call, isSerializable: false) { [core] snapshot throws(RequestError) in
+      return read(call, isSerializable: message.isSerializable) { [core] snapshot throws(RequestError) in
         let result = try snapshot.state.answer(readOnly: request)
         guard fits(call, result.answerBytes) else { return }
         call.respond(core.transactionResponse(result, header: core.header(snapshot)))
