@@ -122,3 +122,12 @@ extension UnaryCall {
     }
   }
 }
+
+extension Etcdserverpb_TxnRequest {
+  /// Whether it does nothing but read, and every read of it is content with what this member has. In etcd one without
+  /// any operation counts too, so that its compares are made against an old state: here it is answered linearizably.
+  var isSerializable: Bool {
+    let operations = success + failure
+    return !operations.isEmpty && operations.allSatisfy { $0.requestRange.serializable }
+  }
+}
