@@ -15,6 +15,8 @@ package struct Coordination: Sendable {
 
   /// Set by a grant: the command takes a revision of its own though it may have changed no key.
   var takesRevision = false
+  /// The grants that the command has ended; empty between commands.
+  var endedGrants: [GrantRecord] = []
 
   package init() {}
 
@@ -47,6 +49,8 @@ package enum Outcome: Sendable {
 package struct Applied: Sendable {
   package let outcome: Outcome
   package let notices: [Notice]
+  /// Grants that ended, for whoever watches over one. A state that comes in a snapshot tells of none.
+  package internal(set) var ended: [GrantRecord] = []
   /// The outcome is that of an earlier entry; this one changed nothing.
   package let isRepeat: Bool
 }
@@ -67,7 +71,9 @@ extension Coordination {
       return Applied(outcome: .failed(error), notices: [], isRepeat: false)
     }
     store.commitPending(force: takesRevision)
-    return Applied(outcome: outcome, notices: notices, isRepeat: false)
+    guard !endedGrants.isEmpty else { return Applied(outcome: outcome, notices: notices, isRepeat: false) }
+    defer { endedGrants = [] }
+    return Applied(outcome: outcome, notices: notices, ended: endedGrants, isRepeat: false)
   }
 
   private mutating func run(

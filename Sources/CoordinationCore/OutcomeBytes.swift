@@ -1,5 +1,6 @@
 // Owns the bytes in which outcomes are remembered: for a client's requests, and in snapshots.
-// Must never: leave out a part of an outcome. A repeated request gets what the first one would have got.
+// Must never: leave out a part of an outcome. A repeated request gets what the first one would have got, but for what a
+// failed comparison met: that is evidence about an instant which is over.
 //
 // One byte says which outcome, its parts follow, numbers in LEB128. A number once given is kept for ever: old snapshots
 // are read by new versions.
@@ -215,7 +216,7 @@ extension StrictReader {
       let revision = try signed()
       results.append((try operation(depth: depth), revision))
     }
-    return TransactionResult(succeeded: succeeded, results: results)
+    return TransactionResult(succeeded: succeeded, failed: [], results: results)
   }
 
   private mutating func operation(depth: Int) throws(StateError) -> TransactionResult.OperationResult {
