@@ -28,7 +28,8 @@ extension EtcdFlags {
       name data-dir listen-client-urls advertise-client-urls listen-peer-urls initial-advertise-peer-urls initial-cluster \
       initial-cluster-token initial-cluster-state snapshot-count snapshot-log-percent snapshot-catchup-entries \
       heartbeat-interval election-timeout log-level max-request-bytes max-txn-ops \
-      experimental-watch-progress-notify-interval auto-compaction-mode auto-compaction-retention
+      experimental-watch-progress-notify-interval auto-compaction-mode auto-compaction-retention \
+      slow-watcher-timeout max-connections
       """, .value)
     for (names, reason) in meaninglessValues { add(names, .meaningless(reason, isBoolean: false)) }
     for (names, reason) in meaninglessSwitches { add(names, .meaningless(reason, isBoolean: true)) }

@@ -39,6 +39,7 @@ package final class CoreNode: Sendable {
   package static func start(
     _ configuration: NodeConfiguration, logger: Logger, onEnd: @escaping @Sendable (NodeError) -> Void
   ) async throws -> CoreNode {
+    OpenFiles.raise()
     try makeDirectory(configuration.dataDirectory)
     let group = MultiThreadedEventLoopGroup(numberOfThreads: System.coreCount)
     do {
@@ -148,11 +149,13 @@ package final class CoreNode: Sendable {
         port: configuration.peerListenPort ?? own?.port ?? 0)
     }
     let router = RPCRoutes(routes(access))
-    let endpoints = HTTPEndpoints(core: access, gateway: JSONGateway(router: router, limits: WireLimits()))
+    var limits = WireLimits()
+    if let most = configuration.maxConnections { limits.connections = most }
+    let endpoints = HTTPEndpoints(core: access, gateway: JSONGateway(router: router, limits: limits))
     do {
       return try await WireServer.start(
         host: configuration.clientHost, port: configuration.clientPort, group: group,
-        router: router, http: { endpoints.respond(to: $0, on: $1) }, logger: logger)
+        router: router, http: { endpoints.respond(to: $0, on: $1) }, limits: limits, logger: logger)
     } catch {
       await peers.stop()
       throw error
@@ -198,6 +201,7 @@ package final class CoreNode: Sendable {
       KVService(core: core).routes, LeaseService(core: core).routes, LockService(core: core).routes,
       ElectionService(core: core).routes, AuthorityService(core: core).routes, ClusterService(core: core).routes,
       MaintenanceService(core: core).routes, HealthService(core: core).routes, ExactlyOnceService(core: core).routes,
+      MillisecondLeases(core: core).routes,
       [RPCPath.Watch.watch: .streaming { call in WatchStream(call, core: core) }],
     ]
     let all: [String: RPCMethod] = services.reduce(into: [:]) { all, some in

@@ -48,6 +48,8 @@ package struct NodeConfiguration: Sendable {
   package var electionMilliseconds: Int
   /// When history is let go of by itself; nil for never.
   package var autoCompaction: AutoCompaction.Policy?
+  /// The most connections of clients; nil for what the system lets the process open.
+  package var maxConnections: Int?
   package var limits: NodeLimits
 
   package init(name: String, dataDirectory: String, clientHost: String, clientPort: Int, peers: [Peer]) {
@@ -83,6 +85,10 @@ package struct NodeConfiguration: Sendable {
 
   /// etcd's rule: no lease is shorter than one and a half elections, or a change of leader could end it.
   var minimumLeaseSeconds: Int64 { Int64((3 * electionMilliseconds / 2 + 999) / 1000) }
+  /// The least for those who ask in milliseconds, half an election by default: they want to lose what they hold soon after
+  /// they are gone, and accept that a change of leader, in which nobody can renew, may be long enough for it. Below this a
+  /// leader's own rhythm (a look for ended leases ten times a second, a flush, a round trip) would be most of the time.
+  var minimumLeaseMilliseconds: Int64 { max(limits.minGrantMilliseconds, Int64(electionMilliseconds) / 2) }
   var requestTimeoutMilliseconds: Int { 5000 + 2 * electionMilliseconds }
 }
 
@@ -94,9 +100,15 @@ package struct NodeLimits: Sendable {
   /// How often a watcher that asks for it is told how far an idle stream has come: etcd's ten minutes.
   package var watchProgressMilliseconds: Int64 = 600_000
   package var maxOperationsPerTransaction = 128
+  /// How long a watcher's client may take nothing while events wait for it.
+  package var slowWatcherMilliseconds: Int64 = 60_000
+  /// Watchers of one node, each of which takes memory for as long as its client likes.
+  package var maxWatchers = 1_000_000
+  /// Committed entries that wait to be applied, beyond which commands are refused: etcd's 5000.
+  package var maxUnappliedEntries = 5000
   /// etcd's bound on a lease's time to live: 9,000,000,000 s.
   package var maxLeaseSeconds: Int64 = 9_000_000_000
-  /// The shortest time to live of a grant's own lease.
+  /// The shortest time to live of a grant's own lease, and of one that is asked for in milliseconds.
   package var minGrantMilliseconds: Int64 = 500
   /// How many leases may be expired at one look, ten looks a second: etcd's 1000 a second.
   package var maxExpiriesPerLook = 100

@@ -16,6 +16,8 @@ protocol CallChannel: AnyObject {
   func sendReply(_ framed: ByteBuffer, on call: UnaryCall)
   func sendMessage(_ framed: ByteBuffer, on call: StreamCall, withHeaders: Bool, promise: EventLoopPromise<Void>)
   func sendStatus(_ status: RPCStatus, on call: ServerCall, hasSentHeaders: Bool)
+  /// Drops a call, which is over, with all that waits for its peer.
+  func giveUp(_ call: StreamCall)
 }
 
 /// Where the answers of a translated call go. Called on the call's event loop.
@@ -100,6 +102,10 @@ package final class TranslatedCall: CallChannel {
   }
 
   func sendStatus(_ status: RPCStatus, on call: ServerCall, hasSentHeaders: Bool) { self.end(status) }
+
+  func giveUp(_ call: StreamCall) {
+    self.end(RPCStatus(.resourceExhausted, "the caller does not read its answers"))
+  }
 
   private func end(_ status: RPCStatus) {
     self.call = nil

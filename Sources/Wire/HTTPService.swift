@@ -81,10 +81,13 @@ package final class HTTPBodyWriter: @unchecked Sendable {
   package var onWritable: (() -> Void)?
   package var onDrain: (() -> Void)?
   package var onClose: (() -> Void)?
+  private let onFinish: () -> Void
 
-  init(context: ChannelHandlerContext, isLast: Bool) {
+  /// - Parameter onFinish: called when the stream has ended and the connection goes on.
+  init(context: ChannelHandlerContext, isLast: Bool, onFinish: @escaping () -> Void) {
     self.context = context
     self.isLast = isLast
+    self.onFinish = onFinish
   }
 
   package var isWritable: Bool { self.context?.channel.isWritable ?? false }
@@ -104,6 +107,7 @@ package final class HTTPBodyWriter: @unchecked Sendable {
     self.forget()
     let promise = self.isLast ? context.eventLoop.makePromise(of: Void.self) : nil
     promise?.futureResult.assumeIsolated().whenComplete { _ in context.close(promise: nil) }
+    if !self.isLast { self.onFinish() }
     context.writeAndFlush(NIOAny(HTTPServerResponsePart.end(nil)), promise: promise)
   }
 
@@ -128,18 +132,34 @@ final class HTTPServiceHandler: ChannelInboundHandler {
   typealias OutboundOut = HTTPServerResponsePart
 
   private let responder: HTTPResponder
-  private let bodyLimitBytes: Int
+  private let limits: WireLimits
+  private let budget: WireBudget
+  /// Runs while a request is waited for, from its first byte or from the reply before it, and closes the connection.
+  private var requestTimer: Scheduled<Void>?
+  /// Runs while the client takes nothing.
+  private var stallTimer: Scheduled<Void>?
   private var head: HTTPRequestHead?
   private var body = ByteBuffer()
-  private var isTooLarge = false
+  /// Bytes of it that the budget was told of.
+  private var heldBytes = 0
+  /// Asked to make room while it waited for this very request.
+  private var isPressed = false
   /// The stream that is being written, if the newest reply is one.
   private var writer: HTTPBodyWriter?
   /// Of the request that is being worked on.
   private var abandonment: HTTPAbandonment?
 
-  init(responder: @escaping HTTPResponder, bodyLimitBytes: Int) {
+  init(responder: @escaping HTTPResponder, limits: WireLimits, budget: WireBudget) {
     self.responder = responder
-    self.bodyLimitBytes = bodyLimitBytes
+    self.limits = limits
+    self.budget = budget
+  }
+
+  func handlerAdded(context: ChannelHandlerContext) { self.awaitRequest(context) }
+
+  func handlerRemoved(context: ChannelHandlerContext) {
+    self.requestTimer?.cancel()
+    self.stallTimer?.cancel()
   }
 
   func channelRead(context: ChannelHandlerContext, data: NIOAny) {
@@ -147,34 +167,51 @@ final class HTTPServiceHandler: ChannelInboundHandler {
     case .head(let head):
       self.head = head
       self.body = ByteBuffer()
-      self.isTooLarge = false
       if head.headers.first(name: "expect")?.lowercased() == "100-continue" {
         let goOn = HTTPResponseHead(version: head.version, status: .continue)
         context.writeAndFlush(self.wrapOutboundOut(.head(goOn)), promise: nil)
       }
-    case .body(var piece):
-      if self.body.readableBytes + piece.readableBytes > self.bodyLimitBytes {
-        self.isTooLarge = true
-        self.body = ByteBuffer()
-      } else if !self.isTooLarge {
-        self.body.writeBuffer(&piece)
-      }
+    case .body(let piece):
+      guard let head = self.head else { return }
+      self.take(piece, of: head, context: context)
     case .end:
       guard let head = self.head else { return }
-      self.head = nil
-      self.answer(head, context: context)
+      self.endRequest()
+      let body = self.body
+      self.body = ByteBuffer()
+      self.answer(head, body, context: context)
     }
   }
 
-  private func answer(_ head: HTTPRequestHead, context: ChannelHandlerContext) {
-    guard !self.isTooLarge else {
-      let reply = HTTPReply(status: 413, text: "the request is larger than \(self.bodyLimitBytes) bytes\n")
-      self.write(reply, for: head, isLast: true, context: context)
+  private func take(_ piece: ByteBuffer, of head: HTTPRequestHead, context: ChannelHandlerContext) {
+    self.heldBytes += piece.readableBytes
+    let inAll = self.budget.addRequestBytes(piece.readableBytes)
+    let refusal: HTTPReply
+    if self.heldBytes > self.limits.httpBodyBytes {
+      refusal = HTTPReply(status: 413, text: "the request is larger than \(self.limits.httpBodyBytes) bytes\n")
+    } else if inAll > self.limits.unfinishedRequestBytesInAll {
+      refusal = HTTPReply(status: 503, text: "too many bytes of requests that are not whole; try again later\n")
+    } else {
+      self.body.writeImmutableBuffer(piece)
       return
     }
-    let request = HTTPRequest(
-      method: head.method.rawValue, path: head.uri, headers: head.headers, body: self.body)
+    // What is left of it may never end.
+    self.endRequest()
     self.body = ByteBuffer()
+    self.write(refusal, for: head, isLast: true, context: context)
+  }
+
+  /// The request is whole, or no more of it is taken.
+  private func endRequest() {
+    self.head = nil
+    self.requestTimer?.cancel()
+    self.requestTimer = nil
+    _ = self.budget.addRequestBytes(-self.heldBytes)
+    self.heldBytes = 0
+  }
+
+  private func answer(_ head: HTTPRequestHead, _ body: ByteBuffer, context: ChannelHandlerContext) {
+    let request = HTTPRequest(method: head.method.rawValue, path: head.uri, headers: head.headers, body: body)
     self.abandonment = request.abandonment
     self.responder(request, context.eventLoop).hop(to: context.eventLoop).assumeIsolated().whenComplete { result in
       self.abandonment?.handler = nil
@@ -193,17 +230,53 @@ final class HTTPServiceHandler: ChannelInboundHandler {
   private func write(_ reply: HTTPReply, for request: HTTPRequestHead, isLast: Bool, context: ChannelHandlerContext) {
     context.write(self.wrapOutboundOut(.head(Self.head(of: reply, for: request, isLast: isLast))), promise: nil)
     if let stream = reply.stream {
-      let writer = HTTPBodyWriter(context: context, isLast: isLast)
+      let writer = HTTPBodyWriter(context: context, isLast: isLast) { self.awaitRequest(context) }
       self.writer = writer
       context.flush()
       return stream(writer)
     }
-    if request.method != .HEAD {
-      context.write(self.wrapOutboundOut(.body(.byteBuffer(reply.body))), promise: nil)
-    }
+    if request.method != .HEAD { self.writeBody(reply.body, context) }
+    if !isLast { self.awaitRequest(context) }
     let promise = isLast ? context.eventLoop.makePromise(of: Void.self) : nil
     promise?.futureResult.assumeIsolated().whenComplete { _ in context.close(promise: nil) }
     context.writeAndFlush(self.wrapOutboundOut(.end(nil)), promise: promise)
+  }
+
+  /// A reply that asks for more memory than all of them may have together was made already, so it counts for the next.
+  private func writeBody(_ body: ByteBuffer, _ context: ChannelHandlerContext) {
+    let bytes = body.readableBytes
+    guard bytes > ConnectionAccount.smallAnswerBytes else {
+      return context.write(self.wrapOutboundOut(.body(.byteBuffer(body))), promise: nil)
+    }
+    _ = self.budget.addAnswerBytes(bytes)
+    let promise = context.eventLoop.makePromise(of: Void.self)
+    promise.futureResult.whenComplete { [budget] _ in _ = budget.addAnswerBytes(-bytes) }
+    context.write(self.wrapOutboundOut(.body(.byteBuffer(body))), promise: promise)
+  }
+
+  // MARK: Time
+
+  private func awaitRequest(_ context: ChannelHandlerContext) {
+    self.requestTimer?.cancel()
+    self.isPressed = false
+    self.requestTimer = context.eventLoop.assumeIsolated().scheduleTask(in: self.limits.requestTimeout) {
+      self.requestTimer = nil
+      // Before the end of its head a request cannot be answered, and a connection between two requests needs no answer.
+      guard let head = self.head else { return context.close(promise: nil) }
+      self.endRequest()
+      self.body = ByteBuffer()
+      self.write(
+        HTTPReply(status: 408, text: "the request was not whole in time\n"), for: head, isLast: true, context: context)
+    }
+  }
+
+  /// Closes the connection when the client has taken too little by then of what waits for it.
+  private func awaitProgress(_ context: ChannelHandlerContext, waiting: Int) {
+    self.stallTimer = context.eventLoop.assumeIsolated().scheduleTask(in: self.limits.stalledTimeout) {
+      let left = (try? context.channel.syncOptions?.getOption(.bufferedWritableBytes)) ?? 0
+      guard waiting - left >= self.limits.leastBytesTaken else { return context.close(promise: nil) }
+      self.awaitProgress(context, waiting: left)
+    }
   }
 
   private static func head(of reply: HTTPReply, for request: HTTPRequestHead, isLast: Bool) -> HTTPResponseHead {
@@ -226,16 +299,28 @@ final class HTTPServiceHandler: ChannelInboundHandler {
   }
 
   func channelWritabilityChanged(context: ChannelHandlerContext) {
-    if context.channel.isWritable { self.writer?.onWritable?() }
+    self.stallTimer?.cancel()
+    if context.channel.isWritable {
+      self.writer?.onWritable?()
+    } else {
+      let waiting = (try? context.channel.syncOptions?.getOption(.bufferedWritableBytes)) ?? 0
+      self.awaitProgress(context, waiting: waiting)
+    }
     context.fireChannelWritabilityChanged()
   }
 
   func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
     if event is ChannelShouldQuiesceEvent { self.writer?.onDrain?() }
+    // One that waits for a request, or for the rest of one, makes room for others when it is asked a second time.
+    if event is ConnectionsShortEvent, self.requestTimer != nil {
+      if self.isPressed { context.close(promise: nil) }
+      self.isPressed = true
+    }
     context.fireUserInboundEventTriggered(event)
   }
 
   func channelInactive(context: ChannelHandlerContext) {
+    self.endRequest()
     self.abandonment?.happen()
     self.abandonment = nil
     self.writer?.close()

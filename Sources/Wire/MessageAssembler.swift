@@ -13,7 +13,9 @@ package struct MessageAssembler {
   package init() {}
 
   /// Whether bytes of an unfinished message are waiting.
-  package var isEmpty: Bool { (self.pending?.readableBytes ?? 0) == 0 }
+  package var isEmpty: Bool { self.pendingBytes == 0 }
+  /// Bytes that have come and were not handed on.
+  package var pendingBytes: Int { self.pending?.readableBytes ?? 0 }
 
   package mutating func append(_ piece: ByteBuffer) {
     guard piece.readableBytes > 0 else { return }
@@ -39,8 +41,11 @@ package struct MessageAssembler {
     }
     let whole = Self.prefixBytes + Int(length)
     guard waiting.readableBytes >= whole else {
-      // Room for the rest at once, rather than growing piece by piece.
-      self.pending?.reserveCapacity(minimumWritableBytes: whole - waiting.readableBytes)
+      // Room for the rest at once, rather than growing piece by piece, but only once a good part of it is there: a length
+      // is easily said, and costs whoever says it nothing.
+      if waiting.readableBytes >= whole / 4 {
+        self.pending?.reserveCapacity(minimumWritableBytes: whole - waiting.readableBytes)
+      }
       return nil
     }
     let message = waiting.getSlice(at: waiting.readerIndex + Self.prefixBytes, length: Int(length))

@@ -19,6 +19,8 @@ final class ProtocolSniffer: ChannelInboundHandler, RemovableChannelHandler {
   private let configure: (Finding, any Channel) throws -> Void
   private var seen = ByteBuffer()
   private var timer: Scheduled<Void>?
+  /// Asked to make room, which a connection is given a second for to say what it wants.
+  private var isPressed = false
 
   init(timeout: TimeAmount, configure: @escaping (Finding, any Channel) throws -> Void) {
     self.timeout = timeout
@@ -53,7 +55,10 @@ final class ProtocolSniffer: ChannelInboundHandler, RemovableChannelHandler {
   }
 
   func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
-    if event is ChannelShouldQuiesceEvent { context.close(promise: nil) }
+    if event is ChannelShouldQuiesceEvent || (event is ConnectionsShortEvent && self.isPressed) {
+      context.close(promise: nil)
+    }
+    if event is ConnectionsShortEvent { self.isPressed = true }
     context.fireUserInboundEventTriggered(event)
   }
 

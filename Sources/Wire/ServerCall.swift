@@ -30,6 +30,9 @@ package class ServerCall: @unchecked Sendable {
   var assembler = MessageAssembler()
   /// The peer has ended its side.
   var isHalfClosed = false
+  /// What the connection's account has for the bytes of this call's request, and the look at which it was opened.
+  var accountedBytes = 0
+  var openedAtLook = 0
 
   init(streamID: HTTP2StreamID, request: RequestHead, connection: any CallChannel) {
     self.streamID = streamID
@@ -48,6 +51,11 @@ package class ServerCall: @unchecked Sendable {
   }
 
   var isOver: Bool { self.connection == nil }
+
+  /// Bytes of a request that is not whole yet.
+  var heldRequestBytes: Int { self.assembler.pendingBytes }
+  /// Whether the request must end before the call does anything.
+  var endsItsRequest: Bool { false }
 
   /// A whole message has come.
   func accept(_ message: ByteBuffer) {
@@ -105,6 +113,9 @@ package final class UnaryCall: ServerCall, @unchecked Sendable {
     self.eventLoop.assertInEventLoop()
     return self.isOver
   }
+
+  override var heldRequestBytes: Int { super.heldRequestBytes + (self.request?.readableBytes ?? 0) }
+  override var endsItsRequest: Bool { true }
 
   /// Answers with a message. After the call is over, answers go nowhere.
   package func respond(_ message: some SwiftProtobuf.Message) {
@@ -199,6 +210,9 @@ package final class StreamCall: ServerCall, @unchecked Sendable {
     }
   }
 
+  /// Whether anything waits for the peer.
+  var isOwing: Bool { self.queuedBytes > 0 }
+
   /// Whether a message sent now would go out rather than pile up.
   package var isWritable: Bool {
     self.eventLoop.assertInEventLoop()
@@ -237,6 +251,12 @@ package final class StreamCall: ServerCall, @unchecked Sendable {
 
   private func send(framed: ByteBuffer) -> Bool {
     guard let connection = self.connection else { return false }
+    guard self.queuedBytes < connection.limits.streamQueueHardBytes else {
+      // The peer goes on asking for answers and reads none.
+      self.acceptLoss()
+      connection.giveUp(self)
+      return false
+    }
     let size = framed.readableBytes
     self.queuedBytes += size
     let promise = self.eventLoop.makePromise(of: Void.self)

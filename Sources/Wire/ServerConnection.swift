@@ -2,6 +2,7 @@
 //
 // Invariants:
 // - `calls` holds exactly the calls that are not over.
+// - `account` has what the peer makes this node hold for it (ConnectionLimits.swift).
 // - A WINDOW_UPDATE is sent when half of a window is used, never for a stream whose request has ended.
 // - Frames written while a read is being handled leave when that read is complete; all others with the loop's scheduler.
 
@@ -19,14 +20,15 @@ final class ServerConnection: ChannelInboundHandler, Flushable, CallChannel {
   let limits: WireLimits
   private let router: any RPCRouter
   private let scheduler: FlushScheduler
-  private let logger: Logger
+  let logger: Logger
   private let errors: ConnectionErrorDetector
 
-  private var context: ChannelHandlerContext?
-  private var calls: [HTTP2StreamID: ServerCall] = [:]
+  private(set) var context: ChannelHandlerContext?
+  private(set) var calls: [HTTP2StreamID: ServerCall] = [:]
   /// Streams that HTTP/2 still counts as open: a call can be over while its last bytes wait for the peer.
-  private var openStreams = 0
-  private var highestStreamID = HTTP2StreamID.rootStream
+  private(set) var openStreams = 0
+  private(set) var highestStreamID = HTTP2StreamID.rootStream
+  var account: ConnectionAccount
   private var isReading = false
   private var isFlushScheduled = false
   private var isDraining = false
@@ -34,8 +36,9 @@ final class ServerConnection: ChannelInboundHandler, Flushable, CallChannel {
 
   init(
     channel: any Channel, limits: WireLimits, router: any RPCRouter, scheduler: FlushScheduler,
-    errors: ConnectionErrorDetector, logger: Logger
+    errors: ConnectionErrorDetector, account: ConnectionAccount, logger: Logger
   ) {
+    self.account = account
     self.eventLoop = channel.eventLoop
     self.allocator = channel.allocator
     self.limits = limits
@@ -54,9 +57,11 @@ final class ServerConnection: ChannelInboundHandler, Flushable, CallChannel {
       self.write(.windowUpdate(windowSizeIncrement: increment), on: .rootStream)
       self.flushSoon()
     }
+    self.account.lookout.add(self)
   }
 
   func handlerRemoved(context: ChannelHandlerContext) {
+    self.account.lookout.remove(self)
     self.context = nil
   }
 
@@ -90,6 +95,7 @@ final class ServerConnection: ChannelInboundHandler, Flushable, CallChannel {
     // The HTTP/2 handler has flushed the replies of this read before it passed the event on. Only what that flush itself
     // set off is left, which is rare, and a flush of nothing is cheap.
     context.flush()
+    if !context.channel.isWritable { self.checkBacklog() }
   }
 
   private func open(_ streamID: HTTP2StreamID, headers: HPACKHeaders, isEnd: Bool) {
@@ -106,12 +112,17 @@ final class ServerConnection: ChannelInboundHandler, Flushable, CallChannel {
       self.sendTrailersOnly(status, on: streamID, isHalfClosed: isEnd)
       return
     }
+    self.account.lastUsedAtLook = self.account.look
     switch self.router.method(for: head.path) {
     case .unary(let handler):
       let call = UnaryCall(streamID: streamID, request: head, connection: self, handler: handler)
+      call.openedAtLook = self.account.look
       self.calls[streamID] = call
       if isEnd { self.receiveEnd(of: call) }
     case .streaming(let make):
+      guard self.account.budget.openStreamingCall(limit: self.limits.streamingCallsInAll) else {
+        return self.sendTrailersOnly(.tooManyRequests, on: streamID, isHalfClosed: isEnd)
+      }
       let call = StreamCall(streamID: streamID, request: head, connection: self)
       self.calls[streamID] = call
       call.open(with: make)
@@ -135,12 +146,13 @@ final class ServerConnection: ChannelInboundHandler, Flushable, CallChannel {
       call.refuse(error)
       return
     }
-    if isEnd { self.receiveEnd(of: call) }
+    if isEnd { self.receiveEnd(of: call) } else { self.hold(call) }
   }
 
   private func receiveEnd(of call: ServerCall) {
     guard !call.isOver else { return }
     call.isHalfClosed = true
+    self.account.release(call)
     guard call.assembler.isEmpty else {
       call.refuse(RPCStatus(.internalError, "the request ended within a message"))
       return
@@ -153,12 +165,15 @@ final class ServerConnection: ChannelInboundHandler, Flushable, CallChannel {
       self.windowChanged(event)
     } else if let event = event as? StreamClosedEvent {
       self.openStreams -= 1
-      if let call = self.calls.removeValue(forKey: event.streamID) {
+      self.account.lastUsedAtLook = self.account.look
+      if let call = self.forget(event.streamID) {
         call.acceptLoss()
       }
       self.closeIfDrained()
     } else if event is ChannelShouldQuiesceEvent {
       self.drain()
+    } else if event is ConnectionsShortEvent {
+      self.goIfIdle()
     }
   }
 
@@ -195,7 +210,10 @@ final class ServerConnection: ChannelInboundHandler, Flushable, CallChannel {
   func channelInactive(context: ChannelHandlerContext) {
     let calls = self.calls.values
     self.calls = [:]
-    for call in calls { call.acceptLoss() }
+    for call in calls {
+      self.account.forget(call)
+      call.acceptLoss()
+    }
     context.fireChannelInactive()
   }
 
@@ -206,7 +224,15 @@ final class ServerConnection: ChannelInboundHandler, Flushable, CallChannel {
   private static let successTrailers = HTTP2Frame.FramePayload.headers(
     .init(headers: ["grpc-status": "0"], endStream: true))
 
-  private func write(
+  /// A call is over, or nobody waits for it any more.
+  @discardableResult
+  private func forget(_ streamID: HTTP2StreamID) -> ServerCall? {
+    guard let call = self.calls.removeValue(forKey: streamID) else { return nil }
+    self.account.forget(call)
+    return call
+  }
+
+  func write(
     _ payload: HTTP2Frame.FramePayload, on streamID: HTTP2StreamID, promise: EventLoopPromise<Void>? = nil
   ) {
     guard let context = self.context else {
@@ -217,9 +243,14 @@ final class ServerConnection: ChannelInboundHandler, Flushable, CallChannel {
   }
 
   func sendReply(_ framed: ByteBuffer, on call: UnaryCall) {
-    self.calls.removeValue(forKey: call.streamID)
+    var promise: EventLoopPromise<Void>?
+    if framed.readableBytes > ConnectionAccount.smallAnswerBytes {
+      promise = self.takeOn(framed.readableBytes)
+      if promise == nil { return self.sendStatus(.unreadAnswers, on: call, hasSentHeaders: false) }
+    }
+    self.forget(call.streamID)
     self.write(Self.replyHeaders, on: call.streamID)
-    self.write(.data(.init(data: .byteBuffer(framed))), on: call.streamID)
+    self.write(.data(.init(data: .byteBuffer(framed))), on: call.streamID, promise: promise)
     self.write(Self.successTrailers, on: call.streamID)
     self.endPeerSide(of: call.streamID, isHalfClosed: call.isHalfClosed)
   }
@@ -230,8 +261,14 @@ final class ServerConnection: ChannelInboundHandler, Flushable, CallChannel {
     self.flushSoon()
   }
 
+  func giveUp(_ call: StreamCall) {
+    self.forget(call.streamID)
+    self.write(.rstStream(.enhanceYourCalm), on: call.streamID)
+    self.flushSoon()
+  }
+
   func sendStatus(_ status: RPCStatus, on call: ServerCall, hasSentHeaders: Bool) {
-    self.calls.removeValue(forKey: call.streamID)
+    self.forget(call.streamID)
     guard hasSentHeaders else {
       self.sendTrailersOnly(status, on: call.streamID, isHalfClosed: call.isHalfClosed)
       return
@@ -286,7 +323,7 @@ final class ServerConnection: ChannelInboundHandler, Flushable, CallChannel {
     self.flushSoon()
   }
 
-  private func flushSoon() {
+  func flushSoon() {
     guard !self.isReading, !self.isFlushScheduled else { return }
     self.isFlushScheduled = true
     self.scheduler.add(self)

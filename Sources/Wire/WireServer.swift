@@ -58,14 +58,23 @@ package final class WireServer: Sendable {
   ) async throws -> WireServer {
     let connections = OpenConnections()
     var schedulers: [ObjectIdentifier: FlushScheduler] = [:]
+    var lookouts: [ObjectIdentifier: Lookout] = [:]
     for eventLoop in group.makeIterator() {
       schedulers[ObjectIdentifier(eventLoop)] = FlushScheduler(eventLoop: eventLoop)
+      lookouts[ObjectIdentifier(eventLoop)] = Lookout(eventLoop: eventLoop, interval: limits.lookInterval)
     }
     let setup = ConnectionSetup(
-      router: router, http: http, limits: limits, schedulers: schedulers, logger: logger)
+      router: router, http: http, limits: limits, schedulers: schedulers, lookouts: lookouts,
+      budget: WireBudget(), logger: logger)
     let bootstrap = ServerBootstrap(group: group)
       .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
       .serverChannelOption(.backlog, value: 1024)
+      .serverChannelInitializer { channel in
+        channel.eventLoop.makeCompletedFuture {
+          let gate = ConnectionGate(limit: limits.connections, logger: logger) { connections.pressTheIdle() }
+          try channel.pipeline.syncOperations.addHandler(gate)
+        }
+      }
       .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
       // A peer that vanished without a word is noticed in the end, even on a stream that never sends.
       .childChannelOption(.socketOption(.so_keepalive), value: 1)
@@ -101,6 +110,8 @@ private struct ConnectionSetup: Sendable {
   var http: HTTPResponder
   var limits: WireLimits
   var schedulers: [ObjectIdentifier: FlushScheduler]
+  var lookouts: [ObjectIdentifier: Lookout]
+  var budget: WireBudget
   var logger: Logger
 
   func accept(_ channel: any Channel) throws {
@@ -114,24 +125,31 @@ private struct ConnectionSetup: Sendable {
   }
 
   private func configureHTTP2(_ channel: any Channel) throws {
-    guard let scheduler = self.schedulers[ObjectIdentifier(channel.eventLoop)] else {
+    guard let scheduler = self.schedulers[ObjectIdentifier(channel.eventLoop)],
+      let lookout = self.lookouts[ObjectIdentifier(channel.eventLoop)]
+    else {
       preconditionFailure("a connection runs on an event loop that is not of the server's group")
     }
     let errors = ConnectionErrorDetector()
+    let coalescer = WriteCoalescer()
     let connection = ServerConnection(
       channel: channel, limits: self.limits, router: self.router, scheduler: scheduler, errors: errors,
-      logger: self.logger)
+      account: ConnectionAccount(budget: self.budget, coalescer: coalescer, lookout: lookout), logger: self.logger)
     try channel.pipeline.syncOperations.addHandlers([
-      WriteCoalescer(),
+      coalescer,
       NIOHTTP2Handler.make(mode: .server, limits: self.limits, errors: errors),
       connection,
     ])
   }
 
   private func configureHTTP1(_ channel: any Channel) throws {
-    try channel.pipeline.syncOperations.configureHTTPServerPipeline(withErrorHandling: true)
+    var decoder = NIOHTTPDecoderLimitConfiguration()
+    decoder.maxHeaderFieldSize = self.limits.httpHeadBytes
+    decoder.maxHeaderListSize = self.limits.httpHeadBytes
+    try channel.pipeline.syncOperations.configureHTTPServerPipeline(
+      withErrorHandling: true, withEncoderConfiguration: .init(), withDecoderLimitConfiguration: decoder)
     try channel.pipeline.syncOperations.addHandler(
-      HTTPServiceHandler(responder: self.http, bodyLimitBytes: self.limits.httpBodyBytes))
+      HTTPServiceHandler(responder: self.http, limits: self.limits, budget: self.budget))
   }
 }
 
@@ -174,6 +192,11 @@ private final class OpenConnections: Sendable {
     for channel in self.all() {
       channel.pipeline.fireUserInboundEventTriggered(ChannelShouldQuiesceEvent())
     }
+  }
+
+  /// Asks those that do nothing to make room.
+  func pressTheIdle() {
+    for channel in self.all() { channel.pipeline.fireUserInboundEventTriggered(ConnectionsShortEvent()) }
   }
 
   func closeAll() {

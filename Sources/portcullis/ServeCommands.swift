@@ -172,10 +172,23 @@ struct Core: AsyncParsableCommand {
     help: "History to keep: hours, or a time such as 30m; or a number of revisions. 0 keeps all of it.")
   var compactionRetention = "0"
 
+  @Option(
+    name: .customLong("slow-watcher-timeout"),
+    help: "How long a watcher's client may take nothing while events wait for it, such as 60s.")
+  var slowWatcher = GoDuration(argument: "60s")!
+
+  @Option(
+    name: .customLong("max-connections"),
+    help: "The most connections of clients. Default: what the system lets the process open, less a reserve.")
+  var maxConnections: Int?
+
   @OptionGroup var log: LogOptions
 
   func validate() throws {
     _ = try autoCompaction()
+    guard slowWatcher.milliseconds > 0, maxConnections ?? 1 > 0 else {
+      throw ValidationError("--slow-watcher-timeout and --max-connections must be above 0")
+    }
     guard maxOperations > 0, (1024...1536 * 1024).contains(maxRequestBytes) else {
       throw ValidationError("--max-txn-ops must be above 0, and --max-request-bytes from 1024 to 1572864")
     }
@@ -211,6 +224,8 @@ struct Core: AsyncParsableCommand {
     core.limits.maxRequestBytes = maxRequestBytes
     core.limits.maxOperationsPerTransaction = maxOperations
     core.limits.watchProgressMilliseconds = progressInterval.milliseconds
+    core.limits.slowWatcherMilliseconds = slowWatcher.milliseconds
+    core.maxConnections = maxConnections
     var serving = Serving(logger: log.logger("portcullis.core"))
     serving.core = core
     let (name, host) = (name, listenClient.host)

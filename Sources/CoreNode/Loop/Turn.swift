@@ -43,8 +43,11 @@ extension CoreLoop {
     var persisted: UInt64?
     let deadline =
       MachineClock.monotonicNanoseconds + UInt64(parts.configuration.requestTimeoutMilliseconds) * 1_000_000
+    let isSwamped = committed > applied.advanced(by: parts.configuration.limits.maxUnappliedEntries)
     for item in work {
       switch item {
+      case .command(_, _, let completion) where isSwamped:
+        replies.add(completion, .refused(.tooManyUncommittedBytes))
       case .command(let id, let payload, let completion):
         pending.add(id, completion, deadlineNanoseconds: deadline)
         proposals.append(Proposal(id: id, payload: payload))

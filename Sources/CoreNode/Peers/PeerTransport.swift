@@ -10,6 +10,7 @@ import NIOConcurrencyHelpers
 import NIOCore
 import NIOPosix
 import RaftCore
+import Wire
 
 final class PeerTransport: Sendable {
   struct Delivery: Sendable {
@@ -29,8 +30,23 @@ final class PeerTransport: Sendable {
     var leaving: Set<NodeID> = []
     var isStarted = false
     var listener: (any Channel)?
-    var accepted: [ObjectIdentifier: (channel: any Channel, peer: NodeID?)] = [:]
+    var accepted: [ObjectIdentifier: Accepted] = [:]
+    var nextAccepted: UInt64 = 0
   }
+
+  private struct Accepted {
+    let channel: any Channel
+    /// In the order in which they came.
+    let number: UInt64
+    var peer: NodeID?
+  }
+
+  /// Connections that have not said who they are. Beyond it the oldest goes, so that strangers keep no peer out.
+  private static let maxStrangers = 64
+  /// Connections of one peer, which needs one, and has a second for the moment in which the first is not known to be dead.
+  private static let maxOfOnePeer = 4
+  /// Nodes that are no members by this log and are answered nevertheless.
+  private static let maxGuests = 16
 
   /// How long a node that left can still be reached.
   private static let farewell = TimeAmount.seconds(10)
@@ -61,13 +77,20 @@ final class PeerTransport: Sendable {
   // MARK: Starting and stopping
 
   func start(host: String, port: Int) async throws(NodeError) {
+    let complaints = Complaints()
     let bootstrap = ServerBootstrap(group: group)
       .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+      .serverChannelInitializer { [logger] channel in
+        channel.eventLoop.makeCompletedFuture {
+          // Strangers are pushed out one by one before that.
+          try channel.pipeline.syncOperations.addHandler(ConnectionGate(limit: 1024, logger: logger) {})
+        }
+      }
       .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
       .childChannelInitializer { [self] channel in
         channel.eventLoop.makeCompletedFuture {
           let reader = PeerReaderHandler(
-            registry: registry, logger: logger,
+            registry: registry, logger: logger, complaints: complaints,
             events: PeerReaderHandler.Events(greeted: { self.greeted($0, on: $1) }, received: delivery.received))
           try channel.pipeline.syncOperations.addHandler(reader)
           accept(channel)
@@ -100,7 +123,12 @@ final class PeerTransport: Sendable {
 
   private func accept(_ channel: any Channel) {
     let id = ObjectIdentifier(channel)
-    state.withLockedValue { $0.accepted[id] = (channel, nil) }
+    let crowdedOut = state.withLockedValue { state in
+      state.nextAccepted += 1
+      state.accepted[id] = Accepted(channel: channel, number: state.nextAccepted)
+      return oldest(beyond: Self.maxStrangers, with: nil, state)
+    }
+    crowdedOut?.close(promise: nil)
     channel.closeFuture.whenComplete { [self] _ in
       let stale = state.withLockedValue { state -> PeerLink? in
         guard let peer = state.accepted.removeValue(forKey: id)?.peer else { return nil }
@@ -109,6 +137,12 @@ final class PeerTransport: Sendable {
       }
       stale?.stop()
     }
+  }
+
+  /// The oldest connection of a peer, or of the strangers, if there are too many.
+  private func oldest(beyond most: Int, with peer: NodeID?, _ state: State) -> (any Channel)? {
+    let those = state.accepted.values.filter { $0.peer == peer }
+    return those.count > most ? those.min { $0.number < $1.number }?.channel : nil
   }
 
   // MARK: Who is connected
@@ -154,13 +188,18 @@ final class PeerTransport: Sendable {
   }
 
   private func greeted(_ hello: Hello, on channel: any Channel) {
-    state.withLockedValue { state in
-      state.accepted[ObjectIdentifier(channel)] = (channel, hello.from)
-      guard state.isStarted, state.links[hello.from] == nil, hello.from != localID else { return }
+    let crowdedOut = state.withLockedValue { state in
+      state.accepted[ObjectIdentifier(channel)]?.peer = hello.from
+      let crowdedOut = oldest(beyond: Self.maxOfOnePeer, with: hello.from, state)
+      guard state.isStarted, state.links[hello.from] == nil, hello.from != localID,
+        state.guests.count < Self.maxGuests
+      else { return crowdedOut }
       let guest = Member(id: hello.from, address: hello.address)
       state.guests[hello.from] = guest
       open(to: guest, &state)
+      return crowdedOut
     }
+    crowdedOut?.close(promise: nil)
   }
 
   private func open(to member: Member, _ state: inout State) {

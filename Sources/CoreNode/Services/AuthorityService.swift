@@ -57,7 +57,7 @@ struct AuthorityService: Sendable {
   }
 
   private func problem(with message: Portcullis_V1_AcquireRequest) -> String? {
-    let least = core.configuration.limits.minGrantMilliseconds
+    let least = core.configuration.minimumLeaseMilliseconds
     if message.scope.isEmpty { return "acquire needs a scope: the name of what is to be held" }
     if message.holder.isEmpty { return "acquire needs a holder: a name by which others can tell who holds the scope" }
     if message.scope.utf8.count + message.holder.utf8.count > 1024 {

@@ -23,7 +23,9 @@ struct HTTPEndpoints: Sendable {
     case "/health", "/readyz":
       reply = isReady(snapshot) ? .json(#"{"health":"true","reason":""}"#) : notReady
     case "/livez": reply = .json(#"{"health":"true","reason":""}"#)
-    case "/metrics": reply = .text(200, Metrics(snapshot: snapshot, gauges: core.publication.gauges).text)
+    case "/metrics":
+      let metrics = Metrics(snapshot: snapshot, gauges: core.publication.gauges, watchers: core.watches.count)
+      reply = .text(200, metrics.text)
     default: return eventLoop.makeSucceededFuture(.text(404, "404 page not found\n"))
     }
     guard request.method == "GET" || request.method == "HEAD" else {

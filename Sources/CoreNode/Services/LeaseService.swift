@@ -16,7 +16,9 @@ struct LeaseService: Sendable {
       RPCPath.Lease.leaseRevoke: .unary(revoke),
       RPCPath.Lease.leaseTimeToLive: .unary(timeToLive),
       RPCPath.Lease.leaseLeases: .unary(list),
-      RPCPath.Lease.leaseKeepAlive: .streaming { [core] call in KeepAliveStream(call, core: core) },
+      RPCPath.Lease.leaseKeepAlive: .streaming { [core] call in
+        KeepAliveStream(call, core: core, lease: Self.leaseToRenew) { Self.answer($0, call, core, $1) }
+      },
     ]
   }
 
@@ -103,45 +105,73 @@ struct LeaseService: Sendable {
   }
 }
 
-/// One KeepAlive stream: each request is answered when its renewal was applied; an unknown lease is answered with a time
-/// to live of 0. `@unchecked Sendable`: used on the connection's event loop alone.
-private final class KeepAliveStream: @unchecked Sendable, StreamHandler {
+extension LeaseService {
+  private static func leaseToRenew(_ call: StreamCall, _ message: ByteBuffer) -> LeaseID? {
+    call.decode(Etcdserverpb_LeaseKeepAliveRequest.self, from: message)?.id
+  }
+
+  private static func answer(
+    _ renewal: KeepAliveStream.Renewal, _ call: StreamCall, _ core: CoreAccess, _ snapshot: Snapshot
+  ) {
+    var response = Etcdserverpb_LeaseKeepAliveResponse()
+    response.header = core.header(snapshot)
+    response.id = renewal.lease
+    response.ttl = renewal.ttlMilliseconds / 1000
+    _ = call.send(response)
+  }
+}
+
+/// One KeepAlive stream, in whichever message's form: each request is answered when its renewal was applied; an unknown
+/// lease is answered with a time to live of 0. `@unchecked Sendable`: used on the connection's event loop alone.
+final class KeepAliveStream: @unchecked Sendable, StreamHandler {
+  struct Renewal {
+    let lease: LeaseID
+    /// 0 when there is no such lease.
+    let ttlMilliseconds: Int64
+  }
+
   private let call: StreamCall
   private let core: CoreAccess
+  private let lease: (StreamCall, ByteBuffer) -> LeaseID?
+  private let answer: (Renewal, Snapshot) -> Void
   private var inFlight = 0
   private var isHalfClosed = false
   private var isClosed = false
 
-  init(_ call: StreamCall, core: CoreAccess) {
+  /// - Parameters:
+  ///   - lease: reads a request, or fails the call and answers nil.
+  ///   - answer: sends an answer.
+  init(
+    _ call: StreamCall, core: CoreAccess, lease: @escaping (StreamCall, ByteBuffer) -> LeaseID?,
+    answer: @escaping (Renewal, Snapshot) -> Void
+  ) {
     self.call = call
     self.core = core
+    self.lease = lease
+    self.answer = answer
   }
 
   func received(_ message: ByteBuffer) {
-    guard let request = call.decode(Etcdserverpb_LeaseKeepAliveRequest.self, from: message) else { return closed() }
+    guard let id = lease(call, message) else { return closed() }
     inFlight += 1
-    core.submit(.leaseRenew(request.id), on: call.eventLoop) { [self] answer in
+    core.submit(.leaseRenew(id), on: call.eventLoop) { [self] outcome in
       inFlight -= 1
-      if !isClosed { self.answer(request.id, answer) }
+      if !isClosed { settle(id, outcome) }
       finishWhenDone()
     }
   }
 
-  private func answer(_ id: LeaseID, _ answer: Answer) {
-    var response = Etcdserverpb_LeaseKeepAliveResponse()
-    response.id = id
-    switch answer {
+  private func settle(_ id: LeaseID, _ outcome: Answer) {
+    switch outcome {
     case .applied(.leaseRenewed(_, let ttlMilliseconds), let snapshot, _):
-      response.header = core.header(snapshot)
-      response.ttl = ttlMilliseconds / 1000
-    case .applied(_, let snapshot, _): response.header = core.header(snapshot)
-    case .refused(let refusal): return fail(RPCStatus(refusal))
-    case .tooLarge: return fail(.tooLarge)
-    case .timedOut: return fail(.timedOut)
-    case .stopping: return fail(.stopping)
+      answer(Renewal(lease: id, ttlMilliseconds: ttlMilliseconds), snapshot)
+    case .applied(_, let snapshot, _): answer(Renewal(lease: id, ttlMilliseconds: 0), snapshot)
+    case .refused(let refusal): fail(RPCStatus(refusal))
+    case .tooLarge: fail(.tooLarge)
+    case .timedOut: fail(.timedOut)
+    case .stopping: fail(.stopping)
     case .done: preconditionFailure("only changes of the cluster end so")
     }
-    _ = call.send(response)
   }
 
   private func fail(_ status: RPCStatus) {

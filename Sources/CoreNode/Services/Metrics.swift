@@ -6,6 +6,7 @@ import RaftCore
 struct Metrics {
   let snapshot: Snapshot
   let gauges: NodeGauges
+  let watchers: Int
 
   var text: String {
     var out = MetricsText()
@@ -28,6 +29,7 @@ struct Metrics {
     out.gauge("portcullis_keys", UInt64(state.store.keyCount))
     out.gauge("portcullis_leases", UInt64(state.leases.count))
     out.gauge("portcullis_clients", UInt64(state.clients.count))
+    out.gauge("portcullis_watchers", UInt64(watchers))
     out.gauge("portcullis_store_bytes", UInt64(state.store.sizeBytes))
     // Turned away while the disk is full; entries lost on this node's disk and not yet fetched from the others.
     out.gauge("portcullis_storage_writable", gauges.isWritable ? 1 : 0)

@@ -90,6 +90,13 @@ package enum RPCPath {
     package static let openClient = "/portcullis.v1.ExactlyOnce/OpenClient"
   }
 
+  package enum Leases {
+    package static let grant = "/portcullis.v1.Leases/Grant"
+    package static let keepAlive = "/portcullis.v1.Leases/KeepAlive"
+    package static let timeToLive = "/portcullis.v1.Leases/TimeToLive"
+    package static let revoke = "/portcullis.v1.Leases/Revoke"
+  }
+
   package enum Members {
     package static let replace = "/portcullis.v1.Members/Replace"
   }

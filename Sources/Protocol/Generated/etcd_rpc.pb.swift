@@ -831,6 +831,9 @@ package nonisolated struct Etcdserverpb_WatchResponse: Sendable {
 
   package var events: [Mvccpb_Event] = []
 
+  /// Ours: with `canceled`, the first revision that the watcher was not sent, from which it can be made again.
+  package var resumeRevision: Int64 = 0
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -3425,7 +3428,7 @@ nonisolated extension Etcdserverpb_WatchProgressRequest: SwiftProtobuf.Message, 
 
 nonisolated extension Etcdserverpb_WatchResponse: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".WatchResponse"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}header\0\u{3}watch_id\0\u{1}created\0\u{1}canceled\0\u{3}compact_revision\0\u{3}cancel_reason\0\u{1}fragment\0\u{2}\u{4}events\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}header\0\u{3}watch_id\0\u{1}created\0\u{1}canceled\0\u{3}compact_revision\0\u{3}cancel_reason\0\u{1}fragment\0\u{2}\u{4}events\0\u{4}]\u{f}resume_revision\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -3441,6 +3444,7 @@ nonisolated extension Etcdserverpb_WatchResponse: SwiftProtobuf.Message, SwiftPr
       case 6: try { try decoder.decodeSingularStringField(value: &self.cancelReason) }()
       case 7: try { try decoder.decodeSingularBoolField(value: &self.fragment) }()
       case 11: try { try decoder.decodeRepeatedMessageField(value: &self.events) }()
+      case 1000: try { try decoder.decodeSingularInt64Field(value: &self.resumeRevision) }()
       default: break
       }
     }
@@ -3475,6 +3479,9 @@ nonisolated extension Etcdserverpb_WatchResponse: SwiftProtobuf.Message, SwiftPr
     if !self.events.isEmpty {
       try visitor.visitRepeatedMessageField(value: self.events, fieldNumber: 11)
     }
+    if self.resumeRevision != 0 {
+      try visitor.visitSingularInt64Field(value: self.resumeRevision, fieldNumber: 1000)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -3487,6 +3494,7 @@ nonisolated extension Etcdserverpb_WatchResponse: SwiftProtobuf.Message, SwiftPr
     if lhs.cancelReason != rhs.cancelReason {return false}
     if lhs.fragment != rhs.fragment {return false}
     if lhs.events != rhs.events {return false}
+    if lhs.resumeRevision != rhs.resumeRevision {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
