@@ -49,6 +49,7 @@ package struct NodeConfiguration: Sendable {
   /// When history is let go of by itself; nil for never.
   package var autoCompaction: AutoCompaction.Policy?
   package var limits: NodeLimits
+  package var auth: AuthConfiguration
 
   package init(name: String, dataDirectory: String, clientHost: String, clientPort: Int, peers: [Peer]) {
     self.name = name
@@ -66,6 +67,7 @@ package struct NodeConfiguration: Sendable {
     self.heartbeatMilliseconds = 100
     self.electionMilliseconds = 1000
     self.limits = NodeLimits()
+    self.auth = AuthConfiguration()
   }
 
   /// What clients are told of where this node serves.

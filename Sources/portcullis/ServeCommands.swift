@@ -172,6 +172,8 @@ struct Core: AsyncParsableCommand {
     help: "History to keep: hours, or a time such as 30m; or a number of revisions. 0 keeps all of it.")
   var compactionRetention = "0"
 
+  @OptionGroup var authentication: AuthOptions
+
   @OptionGroup var log: LogOptions
 
   func validate() throws {
@@ -211,6 +213,7 @@ struct Core: AsyncParsableCommand {
     core.limits.maxRequestBytes = maxRequestBytes
     core.limits.maxOperationsPerTransaction = maxOperations
     core.limits.watchProgressMilliseconds = progressInterval.milliseconds
+    core.auth = try authentication.configuration()
     var serving = Serving(logger: log.logger("portcullis.core"))
     serving.core = core
     let (name, host) = (name, listenClient.host)

@@ -63,7 +63,14 @@ struct LeaseService: Sendable {
     core.readLinearizably(on: call.eventLoop) { [core] result in
       switch result {
       case .failure(let failure): call.fail(RPCStatus(failure))
-      case .success(let snapshot): call.respond(Self.timeToLive(message, snapshot, core))
+      case .success(let snapshot):
+        do throws(RequestError) {
+          try core.checkUser(call, in: snapshot)
+          if message.keys { try core.checkListing(of: message.id, by: call, in: snapshot) }
+          call.respond(Self.timeToLive(message, snapshot, core))
+        } catch {
+          call.fail(RPCStatus(error))
+        }
       }
     }
   }
@@ -90,6 +97,11 @@ struct LeaseService: Sendable {
       switch result {
       case .failure(let failure): call.fail(RPCStatus(failure))
       case .success(let snapshot):
+        do throws(RequestError) {
+          try core.checkListing(of: nil, by: call, in: snapshot)
+        } catch {
+          return call.fail(RPCStatus(error))
+        }
         var response = Etcdserverpb_LeaseLeasesResponse()
         response.header = core.header(snapshot)
         response.leases = snapshot.state.leases.ids.map { id in
@@ -119,8 +131,10 @@ private final class KeepAliveStream: @unchecked Sendable, StreamHandler {
 
   func received(_ message: ByteBuffer) {
     guard let request = call.decode(Etcdserverpb_LeaseKeepAliveRequest.self, from: message) else { return closed() }
+    let caller: Caller?
+    do throws(RPCStatus) { caller = try core.caller(of: call) } catch { return fail(error) }
     inFlight += 1
-    core.submit(.leaseRenew(request.id), on: call.eventLoop) { [self] answer in
+    core.submit(.leaseRenew(request.id), by: caller, on: call.eventLoop) { [self] answer in
       inFlight -= 1
       if !isClosed { self.answer(request.id, answer) }
       finishWhenDone()
@@ -134,6 +148,7 @@ private final class KeepAliveStream: @unchecked Sendable, StreamHandler {
     case .applied(.leaseRenewed(_, let ttlMilliseconds), let snapshot, _):
       response.header = core.header(snapshot)
       response.ttl = ttlMilliseconds / 1000
+    case .applied(.failed(.auth(let reason)), _, _): return fail(RPCStatus(reason))
     case .applied(_, let snapshot, _): response.header = core.header(snapshot)
     case .refused(let refusal): return fail(RPCStatus(refusal))
     case .tooLarge: return fail(.tooLarge)

@@ -112,6 +112,13 @@ final class WatchStream: @unchecked Sendable, StreamHandler, WatchObserver {
     if watchers[id] != nil { return refuse(id: -1, "mvcc: duplicate watch ID provided on the WatchStream") }
     let key = request.key.isEmpty ? [0] : Bytes(request.key)
     let range = KeyRange(key: key, rangeEnd: Bytes(request.rangeEnd))
+    if core.publication.isAuthEnabled {
+      do throws(RequestError) {
+        try core.checkRead(range, by: call, in: core.publication.snapshot)
+      } catch {
+        return refuse(id: -1, RPCStatus(error).goText)
+      }
+    }
     let (hubID, toldThrough) = core.watches.add(id, of: self, range: range)
     let start = request.startRevision > 0 ? request.startRevision : toldThrough + 1
     var watcher = Watcher(
