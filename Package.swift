@@ -161,6 +161,8 @@ let testTargets: [Target] = [
     of: "CoreNode",
     with: [
       "RaftCore", "LogStorage", "CoordinationCore", "Protocol", "Wire",
+      .product(name: "Crypto", package: "swift-crypto"),
+      .product(name: "CryptoExtras", package: "swift-crypto"),
       .product(name: "NIOCore", package: "swift-nio"),
       .product(name: "SwiftProtobuf", package: "swift-protobuf"),
     ]),

@@ -29,7 +29,7 @@ extension EtcdFlags {
       initial-cluster-token initial-cluster-state snapshot-count snapshot-log-percent snapshot-catchup-entries \
       heartbeat-interval election-timeout log-level max-request-bytes max-txn-ops \
       experimental-watch-progress-notify-interval auto-compaction-mode auto-compaction-retention \
-      slow-watcher-timeout max-connections
+      slow-watcher-timeout max-connections auth-token auth-token-ttl bcrypt-cost
       """, .value)
     for (names, reason) in meaninglessValues { add(names, .meaningless(reason, isBoolean: false)) }
     for (names, reason) in meaninglessSwitches { add(names, .meaningless(reason, isBoolean: true)) }
@@ -104,7 +104,6 @@ extension EtcdFlags {
       peer-ca-file self-signed-cert-validity
       """, "nodes speak without TLS, and one that was asked for it must not serve without"
     ),
-    ("auth-token auth-token-ttl bcrypt-cost", "there are no users and roles"),
     ("cors host-whitelist", "every origin and host is answered, so keep the port on a private network"),
     ("quota-backend-bytes", "memory and the disk are the limits"),
     ("discovery discovery-proxy discovery-srv discovery-srv-name", "name the members in --initial-cluster"),

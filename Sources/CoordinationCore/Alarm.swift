@@ -59,7 +59,8 @@ extension Coordination {
       if isUp(.noSpace), request.hasPuts { throw .spaceExceeded }
     case .delete, .compact, .leaseRevoke, .release:
       if isUp(.corrupt) { throw .corruptCluster }
-    case .leaseRenew, .leaseExpire, .cancelWait, .registerNode, .forgetNode, .expireClient, .markClock, .alarm: break
+    case .leaseRenew, .leaseExpire, .cancelWait, .registerNode, .forgetNode, .expireClient, .markClock, .alarm, .auth:
+      break
     }
   }
 }

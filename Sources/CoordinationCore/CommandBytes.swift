@@ -254,7 +254,7 @@ struct ByteReader {
   }
 
   /// A number of items, each of which takes at least one byte.
-  private mutating func count() throws(RequestError) -> Int {
+  mutating func count() throws(RequestError) -> Int {
     let announced = try number()
     guard announced <= UInt64(left) else { throw .malformedCommand("\(announced) items announced, \(left) bytes left") }
     return Int(announced)

@@ -14,6 +14,7 @@ extension Outcome {
     case clientOpened = 64, clientEnded
     case failed = 80
     case alarms = 96
+    case authChanged = 112, authenticated
   }
 
   package func encoded() -> Bytes {
@@ -45,6 +46,8 @@ extension Outcome {
     case .clientOpened(let id, let ttl): begin(.clientOpened); out.number(id); out.signed(ttl)
     case .clientEnded(let id): begin(.clientEnded); out.number(id)
     case .alarms(let alarms): begin(.alarms); out.alarms(alarms)
+    case .authChanged: begin(.authChanged)
+    case .authenticated(let index): begin(.authenticated); out.number(index)
     case .failed(let error): begin(.failed); out.error(error)
     }
   }
@@ -88,6 +91,8 @@ extension Outcome {
     case .clientOpened: return .clientOpened(try input.number(), ttlMilliseconds: try input.signed())
     case .clientEnded: return .clientEnded(try input.number())
     case .alarms: return .alarms(try input.alarms())
+    case .authChanged: return .authChanged
+    case .authenticated: return .authenticated(tokenIndex: try input.number())
     case .failed: return .failed(try input.error())
     }
   }
@@ -169,6 +174,7 @@ extension ByteWriter {
     case .sequenceReused(let name): byte(14); number(name.client); number(name.sequence)
     case .spaceExceeded: byte(15)
     case .corruptCluster: byte(16)
+    case .auth(let reason): byte(17); byte(reason.rawValue)
     }
   }
 }
@@ -257,6 +263,10 @@ extension StrictReader {
     case 14: return .sequenceReused(try name())
     case 15: return .spaceExceeded
     case 16: return .corruptCluster
+    case 17:
+      let number = try byte()
+      guard let reason = AuthError(rawValue: number) else { throw malformed("unknown refusal \(number)") }
+      return .auth(reason)
     case let other: throw malformed("unknown error \(other)")
     }
   }

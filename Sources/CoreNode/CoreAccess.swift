@@ -15,6 +15,8 @@ final class CoreAccess: Sendable {
   let publication: Publication
   let watches: WatchHub
   let issuer: TokenIssuer
+  let identification: Identification
+  let passwords: PasswordKeeper
   /// What this node says of itself.
   let record: NodeRecord
   private let inbox: Inbox<CoreLoop.Work>
@@ -28,6 +30,8 @@ final class CoreAccess: Sendable {
     self.publication = loop.publication
     self.watches = watches
     self.issuer = issuer
+    self.identification = Identification(configuration.auth)
+    self.passwords = PasswordKeeper(cost: configuration.auth.passwordCost)
     self.record = loop.parts.nodeRecord
     self.inbox = loop.inbox
     // Numbers of an earlier run may still be in the log: they must not find a caller of this one.
@@ -42,15 +46,18 @@ final class CoreAccess: Sendable {
   }
 
   /// Proposes a command; `body` runs on `eventLoop` when it was applied here, or refused, or took too long.
-  /// - Parameter name: under which it is carried out once, if the caller asked for that.
+  /// - Parameters:
+  ///   - name: under which it is carried out once, if the caller asked for that.
+  ///   - caller: whose request it is, where authentication is on: it is judged by that when it is applied.
   /// - Returns: the request's number, by which a waiting acquire can be cancelled.
   @discardableResult
   func submit(
-    _ command: Command, named name: ClientSequence? = nil, on eventLoop: any EventLoop,
+    _ command: Command, named name: ClientSequence? = nil, by caller: Caller? = nil, on eventLoop: any EventLoop,
     _ body: @escaping @Sendable (Answer) -> Void
   ) -> UInt64 {
     let id = newRequest()
-    let envelope = Envelope(origin: identity.nodeID.rawValue, request: id, name: name, command: command)
+    let envelope = Envelope(
+      origin: identity.nodeID.rawValue, request: id, name: name, caller: caller, command: command)
     let payload = envelope.encoded()
     if payload.count > configuration.limits.maxRequestBytes {
       eventLoop.execute { body(.tooLarge) }
@@ -59,6 +66,9 @@ final class CoreAccess: Sendable {
     }
     return id
   }
+
+  /// Proposes what the node has to do of its own accord. Nobody hears of the outcome, and it may get no place in the log.
+  func propose(_ command: Command) { inbox.append(.own(command)) }
 
   /// Proposes a change of members; `body` is told when the whole of it was applied here.
   func change(

@@ -202,6 +202,7 @@ package final class CoreNode: Sendable {
       ElectionService(core: core).routes, AuthorityService(core: core).routes, ClusterService(core: core).routes,
       MaintenanceService(core: core).routes, HealthService(core: core).routes, ExactlyOnceService(core: core).routes,
       MillisecondLeases(core: core).routes,
+      AuthService(core: core).routes,
       [RPCPath.Watch.watch: .streaming { call in WatchStream(call, core: core) }],
     ]
     let all: [String: RPCMethod] = services.reduce(into: [:]) { all, some in
@@ -209,7 +210,8 @@ package final class CoreNode: Sendable {
     }
     let leader = RequiredLeader(
       publication: core.publication, electionMilliseconds: core.configuration.electionMilliseconds)
-    return all.mapValues(leader.guarding)
+    let catchingUp = CatchingUp(core: core)
+    return all.mapValues { leader.guarding(catchingUp.guarding($0)) }
   }
 
   /// Returns when the node has applied all that was acknowledged before it started, and its public key is in the state,
@@ -244,7 +246,8 @@ package final class CoreNode: Sendable {
     await drained
     await peers.stop()
     await withCheckedContinuation { continuation in
-      let thread = Thread { [loop, storage] in
+      let thread = Thread { [loop, storage, access] in
+        access.passwords.stop()
         loop.stop()
         storage.close()
         continuation.resume()

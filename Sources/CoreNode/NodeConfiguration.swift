@@ -51,6 +51,7 @@ package struct NodeConfiguration: Sendable {
   /// The most connections of clients; nil for what the system lets the process open.
   package var maxConnections: Int?
   package var limits: NodeLimits
+  package var auth: AuthConfiguration
 
   package init(name: String, dataDirectory: String, clientHost: String, clientPort: Int, peers: [Peer]) {
     self.name = name
@@ -68,6 +69,7 @@ package struct NodeConfiguration: Sendable {
     self.heartbeatMilliseconds = 100
     self.electionMilliseconds = 1000
     self.limits = NodeLimits()
+    self.auth = AuthConfiguration()
   }
 
   /// What clients are told of where this node serves.

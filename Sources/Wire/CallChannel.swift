@@ -11,6 +11,9 @@ protocol CallChannel: AnyObject {
   var limits: WireLimits { get }
   /// Whether what is sent now would leave rather than pile up.
   var isWritable: Bool { get }
+  /// Of the peer's verified certificate; nil on a plaintext connection, and for a call in another form than gRPC's: its
+  /// connection may be that of somebody who passes on the calls of others.
+  var peerCommonName: String? { get }
 
   /// Each ends the call or sends one message of it; `framed` begins with gRPC's prefix.
   func sendReply(_ framed: ByteBuffer, on call: UnaryCall)
@@ -38,6 +41,7 @@ package final class TranslatedCall: CallChannel {
   private var call: ServerCall?
 
   var isWritable: Bool { self.sink.isWritable }
+  var peerCommonName: String? { nil }
 
   /// - Parameters:
   ///   - path: as on the wire of gRPC, such as `/etcdserverpb.KV/Put`.
@@ -62,6 +66,7 @@ package final class TranslatedCall: CallChannel {
     var head = RequestHead(path: self.path, headers: HPACKHeaders(self.metadata))
     head.hasOwnMetadata = self.metadata.contains { $0.0.hasPrefix("portcullis-") }
     head.requiresLeader = self.metadata.contains { $0.0 == "hasleader" && $0.1 == "true" }
+    head.hasCredentials = self.metadata.contains { $0.0 == "token" || $0.0 == "authorization" }
     // A stream of its own, so the number tells nobody apart.
     let streamID = HTTP2StreamID(1)
     switch method {

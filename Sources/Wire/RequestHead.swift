@@ -10,6 +10,8 @@ package struct RequestHead {
   var hasOwnMetadata = false
   /// Whether the caller wants to be refused where there is no leader: etcd's metadata `hasleader: true`.
   var requiresLeader = false
+  /// Whether there is a header by which a caller may say who it is: most have none.
+  var hasCredentials = false
   var headers: HPACKHeaders
 
   /// Why the request is no gRPC call; an HTTP status, because such a caller may not read gRPC's.
@@ -34,6 +36,7 @@ package struct RequestHead {
         guard let timeout = Self.timeout(value) else { return .failure(.malformedTimeout(value)) }
         head.deadline = now() + timeout
       case "hasleader": head.requiresLeader = value == "true"
+      case "token", "authorization": head.hasCredentials = true
       default: if name.utf8.count > 11, name.hasPrefix("portcullis-") { head.hasOwnMetadata = true }
       }
     }

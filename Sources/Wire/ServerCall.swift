@@ -22,6 +22,10 @@ package class ServerCall: @unchecked Sendable {
   package let hasOwnMetadata: Bool
   /// Whether the caller wants to be refused where there is no leader.
   package let requiresLeader: Bool
+  /// Whether the caller sent metadata by which it may say who it is: `token` or `authorization`.
+  package let hasCredentials: Bool
+  /// The common name in the certificate of the connection's other end, if it showed one and that was verified.
+  package let peerCommonName: String?
 
   let streamID: HTTP2StreamID
   private let headers: HPACKHeaders
@@ -41,6 +45,8 @@ package class ServerCall: @unchecked Sendable {
     self.path = request.path
     self.hasOwnMetadata = request.hasOwnMetadata
     self.requiresLeader = request.requiresLeader
+    self.hasCredentials = request.hasCredentials
+    self.peerCommonName = connection.peerCommonName
     self.headers = request.headers
     self.connection = connection
   }

@@ -18,6 +18,8 @@ final class ServerConnection: ChannelInboundHandler, Flushable, CallChannel {
   let eventLoop: any EventLoop
   let allocator: ByteBufferAllocator
   let limits: WireLimits
+  /// Set before the first call where the peer showed a certificate that was verified.
+  var peerCommonName: String?
   private let router: any RPCRouter
   private let scheduler: FlushScheduler
   let logger: Logger

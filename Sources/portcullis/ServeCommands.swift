@@ -181,6 +181,7 @@ struct Core: AsyncParsableCommand {
     name: .customLong("max-connections"),
     help: "The most connections of clients. Default: what the system lets the process open, less a reserve.")
   var maxConnections: Int?
+  @OptionGroup var authentication: AuthOptions
 
   @OptionGroup var log: LogOptions
 
@@ -226,6 +227,7 @@ struct Core: AsyncParsableCommand {
     core.limits.watchProgressMilliseconds = progressInterval.milliseconds
     core.limits.slowWatcherMilliseconds = slowWatcher.milliseconds
     core.maxConnections = maxConnections
+    core.auth = try authentication.configuration()
     var serving = Serving(logger: log.logger("portcullis.core"))
     serving.core = core
     let (name, host) = (name, listenClient.host)

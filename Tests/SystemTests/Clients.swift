@@ -27,7 +27,9 @@ struct Etcdctl {
 
   private var environment: [String: String] { ["ETCDCTL_API": "3", "ETCDCTL_ENDPOINTS": endpoints] }
 
-  func run(_ arguments: String...) async throws -> Program.Outcome {
+  func run(_ arguments: String...) async throws -> Program.Outcome { try await run(arguments) }
+
+  func run(_ arguments: [String]) async throws -> Program.Outcome {
     try await Program.run(arguments, executable: executable, environment: environment)
   }
 

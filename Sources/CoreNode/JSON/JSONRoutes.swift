@@ -4,7 +4,7 @@ import Protocol
 
 enum JSONRoutes {
   static let methods: [String: JSONMethod] = {
-    let all = [keys, watches, leases, members, maintenance, turns]
+    let all = [keys, watches, leases, members, maintenance, turns, auth, users, roles]
     return all.reduce(into: [:]) { methods, some in
       methods.merge(some) { _, _ in preconditionFailure("two methods answer the same path") }
     }

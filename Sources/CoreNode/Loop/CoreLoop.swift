@@ -24,6 +24,7 @@ final class CoreLoop: @unchecked Sendable {
     case persisted(sequence: UInt64)
     case cancelWait(request: UInt64, WaitEnd)
     case storage(isWritable: Bool)
+    indirect case own(Command)
     indirect case change(id: UInt64, payload: [UInt8], Completion)
     indirect case transfer(to: NodeID, Completion)
     indirect case snapshotTaken(TakenSnapshot?)

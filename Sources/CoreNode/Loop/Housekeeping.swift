@@ -97,7 +97,7 @@ struct Housekeeping {
     if loop.applied != lastEntry {
       lastEntry = loop.applied
       lastEntryMilliseconds = now
-    } else if loop.state.leases.count + loop.state.clients.count > 0,
+    } else if loop.state.leases.count + loop.state.clients.count + loop.state.auth.tokens.count > 0,
       now >= lastEntryMilliseconds + Self.idleMarkMilliseconds
     {
       lastEntryMilliseconds = now

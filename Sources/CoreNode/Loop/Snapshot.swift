@@ -3,6 +3,7 @@
 import CoordinationCore
 import NIOConcurrencyHelpers
 import RaftCore
+import Synchronization
 
 /// Immutable, so that any thread may keep one for as long as it likes.
 final class Snapshot: Sendable {
@@ -56,10 +57,16 @@ struct NodeGauges: Sendable {
 final class Publication: Sendable {
   private let current: NIOLockedValueBox<Snapshot>
   private let currentGauges = NIOLockedValueBox(NodeGauges())
+  private let authFlag: Synchronization.Atomic<Bool>
 
   init(_ first: Snapshot) {
     current = NIOLockedValueBox(first)
+    authFlag = Synchronization.Atomic(first.state.auth.isEnabled)
   }
+
+  /// Whether callers are asked who they are: looked at by every call, and so without taking hold of a snapshot. What is
+  /// applied is judged by the state alone, so that it may be a moment late.
+  var isAuthEnabled: Bool { authFlag.load(ordering: .acquiring) }
 
   var gauges: NodeGauges {
     get { currentGauges.withLockedValue { $0 } }
@@ -69,6 +76,7 @@ final class Publication: Sendable {
   var snapshot: Snapshot { current.withLockedValue { $0 } }
 
   func publish(_ snapshot: Snapshot) {
+    authFlag.store(snapshot.state.auth.isEnabled, ordering: .releasing)
     // The old snapshot is let go of outside the lock: freeing a large superseded tree takes time.
     let old = current.withLockedValue { held -> Snapshot in
       defer { held = snapshot }

@@ -60,7 +60,7 @@ extension CoreLoop {
         pending.add(id, completion, deadlineNanoseconds: deadline)
         proposals.append(Proposal(id: id, kind: .membership, payload: payload))
       case .transfer(let target, let completion): transfer(to: target, completion)
-      case .storage, .snapshotTaken, .snapshotRead, .staged, .refused: gatherRare(item)
+      case .storage, .snapshotTaken, .snapshotRead, .staged, .refused, .own: gatherRare(item)
       case .stop: isStopping = true
       }
     }

@@ -28,13 +28,19 @@ struct AuthorityService: Sendable {
       return call.fail(RPCStatus(code: .invalidArgument, message: problem))
     }
     let name: ClientSequence?
-    do throws(RPCStatus) { name = try call.requestName() } catch { return call.fail(error) }
+    let caller: Caller?
+    do throws(RPCStatus) {
+      name = try call.requestName()
+      caller = try core.caller(of: call)
+    } catch {
+      return call.fail(error)
+    }
     let request = AcquireRequest(
       scope: Key(Bytes(message.scope.utf8)), holder: message.holder,
       lease: message.lease == 0 ? Self.leaseID(for: message, name) : message.lease, ttlMilliseconds: message.ttlMs,
       waits: message.waitMs > 0)
     let waiting = WaitingCall()
-    waiting.request = core.submit(.acquire(request), named: name, on: call.eventLoop) { [core] answer in
+    waiting.request = core.submit(.acquire(request), named: name, by: caller, on: call.eventLoop) { [core] answer in
       waiting.timer?.cancel()
       call.answer(answer) { outcome, snapshot in
         Self.respond(call, outcome, snapshot, core)
@@ -113,6 +119,8 @@ struct AuthorityService: Sendable {
   @Sendable private func release(_ call: UnaryCall, _ body: ByteBuffer) {
     guard let message = call.decode(Portcullis_V1_ReleaseRequest.self, from: body) else { return }
     let scope = Key(Bytes(message.scope.utf8))
+    let caller: Caller?
+    do throws(RPCStatus) { caller = try core.caller(of: call) } catch { return call.fail(error) }
     call.submit(.release(scope: scope, number: message.number), to: core) { [core] outcome, snapshot, _ in
       var response = Portcullis_V1_ReleaseResponse()
       response.evidence = core.evidence(snapshot)
@@ -126,7 +134,7 @@ struct AuthorityService: Sendable {
       }
       guard message.lease != 0 else { return call.respond(response) }
       let answer = response
-      core.submit(.leaseRevoke(message.lease), on: call.eventLoop) { _ in call.respond(answer) }
+      core.submit(.leaseRevoke(message.lease), by: caller, on: call.eventLoop) { _ in call.respond(answer) }
     }
   }
 
@@ -136,9 +144,15 @@ struct AuthorityService: Sendable {
       switch result {
       case .failure(let failure): call.fail(RPCStatus(failure))
       case .success(let snapshot):
+        let scope = Key(Bytes(message.scope.utf8))
+        do throws(RequestError) {
+          try core.checkRead(KeyRange(start: scope, end: .single), by: call, in: snapshot)
+        } catch {
+          return call.fail(RPCStatus(error))
+        }
         var response = Portcullis_V1_DescribeResponse()
         response.evidence = core.evidence(snapshot)
-        if let state = snapshot.state.scopes[Key(Bytes(message.scope.utf8))] {
+        if let state = snapshot.state.scopes[scope] {
           if let holder = state.holder { response.holder = core.grant(holder, snapshot) }
           response.lastNumber = state.lastNumber
           response.waiting = state.waiting.map { waiter in

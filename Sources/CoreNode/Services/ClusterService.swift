@@ -16,12 +16,12 @@ struct ClusterService: Sendable {
 
   var routes: [String: RPCMethod] {
     [
-      RPCPath.Cluster.memberList: .unary(list),
-      RPCPath.Cluster.memberAdd: .unary(add),
-      RPCPath.Cluster.memberRemove: .unary(remove),
-      RPCPath.Cluster.memberUpdate: .unary(update),
-      RPCPath.Cluster.memberPromote: .unary(promote),
-      RPCPath.Members.replace: .unary(replace),
+      RPCPath.Cluster.memberList: core.forUsers(list),
+      RPCPath.Cluster.memberAdd: core.forRoot(add),
+      RPCPath.Cluster.memberRemove: core.forRoot(remove),
+      RPCPath.Cluster.memberUpdate: core.forRoot(update),
+      RPCPath.Cluster.memberPromote: core.forRoot(promote),
+      RPCPath.Members.replace: core.forRoot(replace),
     ]
   }
 

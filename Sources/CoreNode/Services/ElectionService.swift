@@ -28,7 +28,9 @@ struct ElectionService: Sendable {
   // MARK: Becoming the leader
 
   @Sendable private func campaign(_ call: UnaryCall, _ body: ByteBuffer) {
-    guard let message = call.decode(V3electionpb_CampaignRequest.self, from: body) else { return }
+    guard let message = call.decode(V3electionpb_CampaignRequest.self, from: body),
+      call.maySee(Line(name: message.name), in: core)
+    else { return }
     call.withLease(message.lease, of: core) { lease in enter(call, message, lease: lease) }
   }
 
@@ -111,7 +113,13 @@ struct ElectionService: Sendable {
       switch result {
       case .failure(let failure): call.fail(RPCStatus(failure))
       case .success(let snapshot):
-        guard let first = Line(name: message.name).first(in: snapshot) else { return call.fail(Self.noLeader) }
+        let line = Line(name: message.name)
+        do throws(RequestError) {
+          try core.checkRead(line.range, by: call, in: snapshot)
+        } catch {
+          return call.fail(RPCStatus(error))
+        }
+        guard let first = line.first(in: snapshot) else { return call.fail(Self.noLeader) }
         var response = V3electionpb_LeaderResponse()
         response.header = core.header(snapshot)
         response.kv = Mvccpb_KeyValue(first)

@@ -18,7 +18,9 @@ struct ExactlyOnceService: Sendable {
     guard message.ttlMs > 0 else {
       return call.fail(RPCStatus(code: .invalidArgument, message: "a client needs a time to live (ttl_ms) above 0"))
     }
-    core.submit(.openClient(ttlMilliseconds: message.ttlMs), on: call.eventLoop) { [core] answer in
+    let caller: Caller?
+    do throws(RPCStatus) { caller = try core.caller(of: call) } catch { return call.fail(error) }
+    core.submit(.openClient(ttlMilliseconds: message.ttlMs), by: caller, on: call.eventLoop) { [core] answer in
       call.answer(answer) { outcome, snapshot in
         guard case .clientOpened(let id, let ttlMilliseconds) = outcome else {
           preconditionFailure("opening a client ends with a client")
@@ -60,7 +62,7 @@ extension UnaryCall {
     _ command: Command, to core: CoreAccess, _ body: @escaping @Sendable (Outcome, Snapshot, Revision) -> Void
   ) {
     do throws(RPCStatus) {
-      core.submit(command, named: try requestName(), on: eventLoop) { answer in
+      core.submit(command, named: try requestName(), by: try core.caller(of: self), on: eventLoop) { answer in
         self.answer(answer) { outcome, snapshot in body(outcome, snapshot, answer.revision ?? snapshot.state.revision) }
       }
     } catch {

@@ -26,6 +26,7 @@ extension RPCStatus {
       case .futureRevision: .etcd(.outOfRange, "mvcc: required revision is a future revision")
       case .spaceExceeded: .etcd(.resourceExhausted, "mvcc: database space exceeded")
       case .corruptCluster: .etcd(.dataLoss, "corrupt cluster")
+      case .auth(let reason): RPCStatus(reason)
       case .malformedCommand(let text): RPCStatus(code: .internalError, message: text)
       case .clientExpired(let id):
         RPCStatus(

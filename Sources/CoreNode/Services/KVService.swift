@@ -54,6 +54,7 @@ struct KVService: Sendable {
       let query = call.checked({ () throws(RequestError) in try RangeQuery(message) })
     else { return }
     read(call, isSerializable: message.serializable) { [core] snapshot throws(RequestError) in
+      try core.checkRead(query.range, by: call, in: snapshot)
       let result = try snapshot.state.store.range(query)
       guard fits(call, result.answerBytes(keysOnly: query.keysOnly)) else { return }
       call.respond(core.rangeResponse(result, keysOnly: query.keysOnly, header: core.header(snapshot)))
@@ -71,6 +72,7 @@ struct KVService: Sendable {
     guard let request = checked else { return }
     if request.isReadOnly {
       return read(call, isSerializable: message.isSerializable) { [core] snapshot throws(RequestError) in
+        try core.checkTransaction(request, by: call, in: snapshot)
         let result = try snapshot.state.answer(readOnly: request)
         guard fits(call, result.answerBytes) else { return }
         call.respond(core.transactionResponse(result, header: core.header(snapshot)))

@@ -65,7 +65,14 @@ struct LeaseService: Sendable {
     core.readLinearizably(on: call.eventLoop) { [core] result in
       switch result {
       case .failure(let failure): call.fail(RPCStatus(failure))
-      case .success(let snapshot): call.respond(Self.timeToLive(message, snapshot, core))
+      case .success(let snapshot):
+        do throws(RequestError) {
+          try core.checkUser(call, in: snapshot)
+          if message.keys { try core.checkListing(of: message.id, by: call, in: snapshot) }
+          call.respond(Self.timeToLive(message, snapshot, core))
+        } catch {
+          call.fail(RPCStatus(error))
+        }
       }
     }
   }
@@ -92,6 +99,11 @@ struct LeaseService: Sendable {
       switch result {
       case .failure(let failure): call.fail(RPCStatus(failure))
       case .success(let snapshot):
+        do throws(RequestError) {
+          try core.checkListing(of: nil, by: call, in: snapshot)
+        } catch {
+          return call.fail(RPCStatus(error))
+        }
         var response = Etcdserverpb_LeaseLeasesResponse()
         response.header = core.header(snapshot)
         response.leases = snapshot.state.leases.ids.map { id in
@@ -153,8 +165,10 @@ final class KeepAliveStream: @unchecked Sendable, StreamHandler {
 
   func received(_ message: ByteBuffer) {
     guard let id = lease(call, message) else { return closed() }
+    let caller: Caller?
+    do throws(RPCStatus) { caller = try core.caller(of: call) } catch { return fail(error) }
     inFlight += 1
-    core.submit(.leaseRenew(id), on: call.eventLoop) { [self] outcome in
+    core.submit(.leaseRenew(id), by: caller, on: call.eventLoop) { [self] outcome in
       inFlight -= 1
       if !isClosed { settle(id, outcome) }
       finishWhenDone()
@@ -165,6 +179,7 @@ final class KeepAliveStream: @unchecked Sendable, StreamHandler {
     switch outcome {
     case .applied(.leaseRenewed(_, let ttlMilliseconds), let snapshot, _):
       answer(Renewal(lease: id, ttlMilliseconds: ttlMilliseconds), snapshot)
+    case .applied(.failed(.auth(let reason)), _, _): fail(RPCStatus(reason))
     case .applied(_, let snapshot, _): answer(Renewal(lease: id, ttlMilliseconds: 0), snapshot)
     case .refused(let refusal): fail(RPCStatus(refusal))
     case .tooLarge: fail(.tooLarge)

@@ -41,13 +41,32 @@ struct Line: Sendable {
 }
 
 extension UnaryCall {
+  /// Whether the caller may stand in a line, which it needs to see for that; fails the call otherwise. Its own place in it
+  /// is judged when it is taken.
+  func maySee(_ line: Line, in core: CoreAccess) -> Bool {
+    guard core.publication.isAuthEnabled else { return true }
+    do throws(RequestError) {
+      try core.checkRead(line.range, by: self, in: core.publication.snapshot)
+      return true
+    } catch {
+      fail(RPCStatus(error))
+      return false
+    }
+  }
+
   /// Calls `body` with the lease that the caller named, or with a new one of 60 s, as etcd makes where none is named.
   func withLease(_ lease: LeaseID, of core: CoreAccess, _ body: @escaping @Sendable (LeaseID) -> Void) {
     guard lease == 0 else { return body(lease) }
     let name: ClientSequence?
-    do throws(RPCStatus) { name = try requestName() } catch { return fail(error) }
+    let caller: Caller?
+    do throws(RPCStatus) {
+      name = try requestName()
+      caller = try core.caller(of: self)
+    } catch {
+      return fail(error)
+    }
     let id = LeaseService.newID(for: name)
-    core.submit(.leaseGrant(id, ttlMilliseconds: 60_000), on: eventLoop) { [self] answer in
+    core.submit(.leaseGrant(id, ttlMilliseconds: 60_000), by: caller, on: eventLoop) { [self] answer in
       // A request that is sent again finds the lease of its first time.
       if name != nil, case .applied(.failed(.leaseExists), _, _) = answer { return body(id) }
       self.answer(answer) { _, _ in body(id) }
@@ -103,10 +122,10 @@ final class TurnWait: @unchecked Sendable, WatchObserver {
     granted(current, snapshot)
   }
 
-  /// The caller went away: its place in the line goes with it.
+  /// The caller went away: its place in the line goes with it. That is the node's to see to, whatever the caller may do.
   private func giveUp() {
     stop()
-    core.submit(.transaction(.deleting(mine.key, createdAt: mine.createRevision)), on: call.eventLoop) { _ in }
+    core.propose(.transaction(.deleting(mine.key, createdAt: mine.createRevision)))
   }
 
   private func stop() {

@@ -16,7 +16,9 @@ struct LockService: Sendable {
   private static let sessionExpired = RPCStatus(code: .unknown, message: "mutex: session is expired")
 
   @Sendable private func lock(_ call: UnaryCall, _ body: ByteBuffer) {
-    guard let message = call.decode(V3lockpb_LockRequest.self, from: body) else { return }
+    guard let message = call.decode(V3lockpb_LockRequest.self, from: body),
+      call.maySee(Line(name: message.name), in: core)
+    else { return }
     call.withLease(message.lease, of: core) { lease in enter(call, name: message.name, lease: lease) }
   }
 

@@ -13,13 +13,13 @@ struct MaintenanceService: Sendable {
 
   var routes: [String: RPCMethod] {
     [
-      RPCPath.Maintenance.status: .unary(status),
-      RPCPath.Maintenance.alarm: .unary(alarm),
-      RPCPath.Maintenance.moveLeader: .unary(moveLeader),
-      RPCPath.Maintenance.hash: .unary(hash),
-      RPCPath.Maintenance.hashKV: .unary(hashKV),
-      RPCPath.Maintenance.defragment: .unary(defragment),
-      RPCPath.Maintenance.downgrade: .unary(downgrade),
+      RPCPath.Maintenance.status: core.forUsers(status),
+      RPCPath.Maintenance.alarm: core.forUsers(alarm),
+      RPCPath.Maintenance.moveLeader: core.forRoot(moveLeader),
+      RPCPath.Maintenance.hash: core.forRoot(hash),
+      RPCPath.Maintenance.hashKV: core.forRoot(hashKV),
+      RPCPath.Maintenance.defragment: core.forRoot(defragment),
+      RPCPath.Maintenance.downgrade: core.forRoot(downgrade),
       RPCPath.Maintenance.snapshot: .streaming { [core] call in BackupStream(call, core: core) },
     ]
   }

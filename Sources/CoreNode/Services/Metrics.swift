@@ -30,6 +30,8 @@ struct Metrics {
     out.gauge("portcullis_leases", UInt64(state.leases.count))
     out.gauge("portcullis_clients", UInt64(state.clients.count))
     out.gauge("portcullis_watchers", UInt64(watchers))
+    out.gauge("portcullis_auth_enabled", state.auth.isEnabled ? 1 : 0)
+    out.gauge("etcd_debugging_auth_revision", state.auth.revision)
     out.gauge("portcullis_store_bytes", UInt64(state.store.sizeBytes))
     // Turned away while the disk is full; entries lost on this node's disk and not yet fetched from the others.
     out.gauge("portcullis_storage_writable", gauges.isWritable ? 1 : 0)

@@ -61,18 +61,29 @@ struct MillisecondLeases: Sendable {
       switch result {
       case .failure(let failure): call.fail(RPCStatus(failure))
       case .success(let snapshot):
-        var response = Portcullis_V1_LeaseTimeResponse()
-        response.evidence = core.evidence(snapshot)
-        response.lease = message.lease
-        if let lease = snapshot.state.leases[message.lease] {
-          response.isLive = true
-          response.ttlMs = lease.ttlMilliseconds
-          response.timeLeftMs = max(0, lease.remainingMilliseconds(at: snapshot.clusterMilliseconds))
-          if message.keys { response.keys = lease.attachedKeys.map { Data($0.bytes) } }
+        do throws(RequestError) {
+          try core.checkUser(call, in: snapshot)
+          if message.keys { try core.checkListing(of: message.lease, by: call, in: snapshot) }
+          call.respond(Self.timeToLive(message, snapshot, core))
+        } catch {
+          call.fail(RPCStatus(error))
         }
-        call.respond(response)
       }
     }
+  }
+
+  private static func timeToLive(
+    _ message: Portcullis_V1_LeaseTimeRequest, _ snapshot: Snapshot, _ core: CoreAccess
+  ) -> Portcullis_V1_LeaseTimeResponse {
+    var response = Portcullis_V1_LeaseTimeResponse()
+    response.evidence = core.evidence(snapshot)
+    response.lease = message.lease
+    guard let lease = snapshot.state.leases[message.lease] else { return response }
+    response.isLive = true
+    response.ttlMs = lease.ttlMilliseconds
+    response.timeLeftMs = max(0, lease.remainingMilliseconds(at: snapshot.clusterMilliseconds))
+    if message.keys { response.keys = lease.attachedKeys.map { Data($0.bytes) } }
+    return response
   }
 
   private static func leaseToRenew(_ call: StreamCall, _ message: ByteBuffer) -> LeaseID? {

@@ -49,12 +49,26 @@ final class ObserveStream: @unchecked Sendable, StreamHandler, WatchObserver {
     self.line = line
     core.readLinearizably(on: call.eventLoop) { [self] result in
       guard !isClosed else { return }
-      if case .failure(let failure) = result {
-        call.finish(RPCStatus(failure))
+      do throws(RPCStatus) {
+        try check(line, result)
+      } catch {
+        call.finish(error)
         return closed()
       }
       watcher = core.watches.add(0, of: self, range: line.range).id
       pump()
+    }
+  }
+
+  private func check(_ line: Line, _ result: Result<Snapshot, ReadFailure>) throws(RPCStatus) {
+    switch result {
+    case .failure(let failure): throw RPCStatus(failure)
+    case .success(let snapshot):
+      do throws(RequestError) {
+        try core.checkRead(line.range, by: call, in: snapshot)
+      } catch {
+        throw RPCStatus(error)
+      }
     }
   }
 

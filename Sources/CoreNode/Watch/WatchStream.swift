@@ -136,6 +136,13 @@ final class WatchStream: @unchecked Sendable, StreamHandler, WatchObserver {
     let key = request.key.isEmpty ? [0] : Bytes(request.key)
     let range = KeyRange(key: key, rangeEnd: Bytes(request.rangeEnd))
     if range.isEmpty { return refuse(id: -1, "mvcc: watcher range is empty") }
+    if core.publication.isAuthEnabled {
+      do throws(RequestError) {
+        try core.checkRead(range, by: call, in: core.publication.snapshot)
+      } catch {
+        return refuse(id: -1, RPCStatus(error).goText)
+      }
+    }
     let (hubID, toldThrough) = core.watches.add(id, of: self, range: range)
     let start = request.startRevision > 0 ? request.startRevision : toldThrough + 1
     let watcher = Watcher(
