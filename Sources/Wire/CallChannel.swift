@@ -11,6 +11,9 @@ protocol CallChannel: AnyObject {
   var limits: WireLimits { get }
   /// Whether what is sent now would leave rather than pile up.
   var isWritable: Bool { get }
+  /// Of the peer's verified certificate; nil on a plaintext connection, and for a call in another form than gRPC's: its
+  /// connection may be that of somebody who passes on the calls of others.
+  var peerCommonName: String? { get }
 
   /// Each ends the call or sends one message of it; `framed` begins with gRPC's prefix.
   func sendReply(_ framed: ByteBuffer, on call: UnaryCall)
@@ -36,6 +39,7 @@ package final class TranslatedCall: CallChannel {
   private var call: ServerCall?
 
   var isWritable: Bool { self.sink.isWritable }
+  var peerCommonName: String? { nil }
 
   /// - Parameters:
   ///   - path: as on the wire of gRPC, such as `/etcdserverpb.KV/Put`.

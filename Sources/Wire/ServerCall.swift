@@ -22,6 +22,8 @@ package class ServerCall: @unchecked Sendable {
   package let hasOwnMetadata: Bool
   /// Whether the caller wants to be refused where there is no leader.
   package let requiresLeader: Bool
+  /// The common name in the certificate of the connection's other end, if it showed one and that was verified.
+  package let peerCommonName: String?
 
   let streamID: HTTP2StreamID
   private let headers: HPACKHeaders
@@ -38,6 +40,7 @@ package class ServerCall: @unchecked Sendable {
     self.path = request.path
     self.hasOwnMetadata = request.hasOwnMetadata
     self.requiresLeader = request.requiresLeader
+    self.peerCommonName = connection.peerCommonName
     self.headers = request.headers
     self.connection = connection
   }

@@ -22,6 +22,8 @@ package struct WireLimits: Sendable {
   package var httpBodyBytes = 2 * 1024 * 1024
   /// How long a new connection may stay silent: until its first bytes it cannot even be told what it speaks.
   package var firstBytesTimeout = TimeAmount.seconds(10)
+  /// How long a TLS handshake may take, from the accepted or made connection on.
+  package var handshakeTimeout = TimeAmount.seconds(10)
   /// How long connecting may take.
   package var connectTimeout = TimeAmount.seconds(5)
   /// Resets, and pings with settings, that a peer may send in half a minute before it counts as an attack. Clients reset
