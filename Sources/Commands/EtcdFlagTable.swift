@@ -28,12 +28,15 @@ extension EtcdFlags {
       name data-dir listen-client-urls advertise-client-urls listen-peer-urls initial-advertise-peer-urls initial-cluster \
       initial-cluster-token initial-cluster-state snapshot-count snapshot-log-percent snapshot-catchup-entries \
       heartbeat-interval election-timeout log-level max-request-bytes max-txn-ops \
-      experimental-watch-progress-notify-interval auto-compaction-mode auto-compaction-retention
+      experimental-watch-progress-notify-interval auto-compaction-mode auto-compaction-retention cert-file key-file \
+      trusted-ca-file client-cert-allowed-hostname peer-cert-file peer-key-file peer-client-cert-file \
+      peer-client-key-file peer-trusted-ca-file peer-cert-allowed-cn peer-cert-allowed-hostname cipher-suites \
+      tls-min-version tls-max-version self-signed-cert-validity
       """, .value)
+    add("client-cert-auth auto-tls peer-client-cert-auth peer-auto-tls", .boolean)
     for (names, reason) in meaninglessValues { add(names, .meaningless(reason, isBoolean: false)) }
     for (names, reason) in meaninglessSwitches { add(names, .meaningless(reason, isBoolean: true)) }
     for (names, reason) in missingValues { add(names, .missing(reason, isBoolean: false)) }
-    for (names, reason) in missingSwitches { add(names, .missing(reason, isBoolean: true)) }
     return flags
   }()
 
@@ -67,6 +70,7 @@ extension EtcdFlags {
       """,
       "it tunes or watches something that is built otherwise here"
     ),
+    ("client-cert-file client-key-file", "the JSON API makes no connection to its own node"),
     ("grpc-keepalive-min-time", "a client may ping as often as it likes, within the bound on control frames"),
     ("discovery-fallback", "there is no discovery"),
   ]
@@ -86,6 +90,10 @@ extension EtcdFlags {
       "experimental-initial-corrupt-check experimental-compact-hash-check-enabled",
       "every record and snapshot carries a sum that is looked at when it is read"
     ),
+    (
+      "experimental-peer-skip-client-san-verification",
+      "the address that a peer connects from is not compared with its certificate"
+    ),
     ("unsafe-no-fsync", "what is acknowledged is always on the disk"),
     (
       """
@@ -97,12 +105,10 @@ extension EtcdFlags {
 
   private static let missingValues = [
     (
-      """
-      cert-file key-file trusted-ca-file client-crl-file client-cert-allowed-hostname peer-cert-file peer-key-file \
-      peer-trusted-ca-file peer-crl-file peer-cert-allowed-cn peer-cert-allowed-hostname cipher-suites ca-file \
-      peer-ca-file self-signed-cert-validity
-      """, "nodes speak without TLS, and one that was asked for it must not serve without"
+      "client-crl-file peer-crl-file",
+      "lists of revoked certificates are not looked at; give certificates short lives, or change the trusted authority"
     ),
+    ("ca-file peer-ca-file", "etcd has taken it out too; it is --trusted-ca-file and --peer-trusted-ca-file now"),
     ("auth-token auth-token-ttl bcrypt-cost", "there are no users and roles"),
     ("cors host-whitelist", "every origin and host is answered, so keep the port on a private network"),
     ("quota-backend-bytes", "memory and the disk are the limits"),
@@ -110,12 +116,5 @@ extension EtcdFlags {
     ("listen-metrics-urls", "metrics are at /metrics on the client port"),
     ("grpc-keepalive-interval grpc-keepalive-timeout", "the node pings no clients"),
     ("config-file", "give its settings as flags or in the environment"),
-  ]
-
-  private static let missingSwitches = [
-    (
-      "client-cert-auth auto-tls peer-client-cert-auth peer-auto-tls experimental-peer-skip-client-san-verification",
-      "nodes speak without TLS, and one that was asked for it must not serve without"
-    )
   ]
 }
