@@ -53,8 +53,10 @@ let networkRooms: [Target] = [
       .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
       .product(name: "NIOHTTP2", package: "swift-nio-http2"),
       .product(name: "NIOHPACK", package: "swift-nio-http2"),
+      .product(name: "NIOTLS", package: "swift-nio"),
       .product(name: "NIOSSL", package: "swift-nio-ssl"),
       .product(name: "X509", package: "swift-certificates"),
+      .product(name: "Crypto", package: "swift-crypto"),
       .product(name: "SwiftProtobuf", package: "swift-protobuf"),
       .product(name: "Logging", package: "swift-log"),
     ]),
@@ -88,6 +90,7 @@ let serverRooms: [Target] = [
       .product(name: "NIOFoundationCompat", package: "swift-nio"),
       .product(name: "NIOHTTP1", package: "swift-nio"),
       .product(name: "AsyncHTTPClient", package: "async-http-client"),
+      .product(name: "Logging", package: "swift-log"),
     ]),
   .target(
     name: "Gateway",
@@ -107,6 +110,7 @@ let measuringRooms: [Target] = [
       .product(name: "NIOCore", package: "swift-nio"),
       .product(name: "NIOPosix", package: "swift-nio"),
       .product(name: "SwiftProtobuf", package: "swift-protobuf"),
+      .product(name: "Logging", package: "swift-log"),
     ]),
   .target(name: "Reporting", dependencies: ["Measurement"]),
 ]
@@ -123,7 +127,8 @@ let commands: Target = .target(
 let executable: Target = .executableTarget(
   name: "portcullis",
   dependencies: [
-    "Commands", "Client", "CoreNode", "Gateway", "Workloads", "Reporting", "Measurement", "DiskProbe", "LogStorage",
+    "Commands", "Client", "CoreNode", "Wire", "Gateway", "Workloads", "Reporting", "Measurement", "DiskProbe",
+    "LogStorage",
     "Simulation",
     .product(name: "ArgumentParser", package: "swift-argument-parser"),
     .product(name: "Logging", package: "swift-log"),
@@ -154,6 +159,9 @@ let testTargets: [Target] = [
       .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
       .product(name: "NIOHPACK", package: "swift-nio-http2"),
       .product(name: "NIOHTTP2", package: "swift-nio-http2"),
+      .product(name: "NIOSSL", package: "swift-nio-ssl"),
+      .product(name: "X509", package: "swift-certificates"),
+      .product(name: "Crypto", package: "swift-crypto"),
       .product(name: "SwiftProtobuf", package: "swift-protobuf"),
       .product(name: "Logging", package: "swift-log"),
     ]),
@@ -199,6 +207,8 @@ let testTargets: [Target] = [
       "Client", "Linearizability", "Protocol", "Wire", "portcullis",
       .product(name: "NIOCore", package: "swift-nio"),
       .product(name: "NIOPosix", package: "swift-nio"),
+      .product(name: "X509", package: "swift-certificates"),
+      .product(name: "Crypto", package: "swift-crypto"),
     ],
     exclude: ["verify_token.py"]),
 ]

@@ -29,12 +29,15 @@ extension EtcdFlags {
       initial-cluster-token initial-cluster-state snapshot-count snapshot-log-percent snapshot-catchup-entries \
       heartbeat-interval election-timeout log-level max-request-bytes max-txn-ops \
       experimental-watch-progress-notify-interval auto-compaction-mode auto-compaction-retention \
-      slow-watcher-timeout max-connections auth-token auth-token-ttl bcrypt-cost
+      slow-watcher-timeout max-connections auth-token auth-token-ttl bcrypt-cost cert-file key-file \
+      trusted-ca-file client-cert-allowed-hostname peer-cert-file peer-key-file peer-client-cert-file \
+      peer-client-key-file peer-trusted-ca-file peer-cert-allowed-cn peer-cert-allowed-hostname cipher-suites \
+      tls-min-version tls-max-version self-signed-cert-validity
       """, .value)
+    add("client-cert-auth auto-tls peer-client-cert-auth peer-auto-tls", .boolean)
     for (names, reason) in meaninglessValues { add(names, .meaningless(reason, isBoolean: false)) }
     for (names, reason) in meaninglessSwitches { add(names, .meaningless(reason, isBoolean: true)) }
     for (names, reason) in missingValues { add(names, .missing(reason, isBoolean: false)) }
-    for (names, reason) in missingSwitches { add(names, .missing(reason, isBoolean: true)) }
     return flags
   }()
 
@@ -68,6 +71,7 @@ extension EtcdFlags {
       """,
       "it tunes or watches something that is built otherwise here"
     ),
+    ("client-cert-file client-key-file", "the JSON API makes no connection to its own node"),
     ("grpc-keepalive-min-time", "a client may ping as often as it likes, within the bound on control frames"),
     ("discovery-fallback", "there is no discovery"),
   ]
@@ -87,6 +91,10 @@ extension EtcdFlags {
       "experimental-initial-corrupt-check experimental-compact-hash-check-enabled",
       "every record and snapshot carries a sum that is looked at when it is read"
     ),
+    (
+      "experimental-peer-skip-client-san-verification",
+      "the address that a peer connects from is not compared with its certificate"
+    ),
     ("unsafe-no-fsync", "what is acknowledged is always on the disk"),
     (
       """
@@ -98,24 +106,15 @@ extension EtcdFlags {
 
   private static let missingValues = [
     (
-      """
-      cert-file key-file trusted-ca-file client-crl-file client-cert-allowed-hostname peer-cert-file peer-key-file \
-      peer-trusted-ca-file peer-crl-file peer-cert-allowed-cn peer-cert-allowed-hostname cipher-suites ca-file \
-      peer-ca-file self-signed-cert-validity
-      """, "nodes speak without TLS, and one that was asked for it must not serve without"
+      "client-crl-file peer-crl-file",
+      "lists of revoked certificates are not looked at; give certificates short lives, or change the trusted authority"
     ),
+    ("ca-file peer-ca-file", "etcd has taken it out too; it is --trusted-ca-file and --peer-trusted-ca-file now"),
     ("cors host-whitelist", "every origin and host is answered, so keep the port on a private network"),
     ("quota-backend-bytes", "memory and the disk are the limits"),
     ("discovery discovery-proxy discovery-srv discovery-srv-name", "name the members in --initial-cluster"),
     ("listen-metrics-urls", "metrics are at /metrics on the client port"),
     ("grpc-keepalive-interval grpc-keepalive-timeout", "the node pings no clients"),
     ("config-file", "give its settings as flags or in the environment"),
-  ]
-
-  private static let missingSwitches = [
-    (
-      "client-cert-auth auto-tls peer-client-cert-auth peer-auto-tls experimental-peer-skip-client-san-verification",
-      "nodes speak without TLS, and one that was asked for it must not serve without"
-    )
   ]
 }

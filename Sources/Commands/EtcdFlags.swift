@@ -3,7 +3,7 @@
 // environment that was written for etcd starts a node of ours.
 //
 // Invariants: what is given as a flag wins over the environment; nothing is left out without a notice; a flag that asks
-// for something which would silently not be there, such as TLS, is an error.
+// for something which would silently not be there, such as a quota, is an error.
 
 package struct EtcdFlags: Sendable {
   /// For the argument parser.

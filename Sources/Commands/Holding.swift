@@ -7,6 +7,8 @@ import Glibc
 package struct Holding: Sendable {
   package var endpoints: [Endpoint]
   package var gateway: Endpoint
+  /// How TLS is spoken with `endpoints`.
+  package var tls = TLSOptions()
   package var scope: String
   package var holder: String
   package var timeToLive: Duration
@@ -34,7 +36,7 @@ package struct Holding: Sendable {
   /// - Throws: `CommandFailure` with `ExitCode.notHeld` when the scope could not be had, or was lost meanwhile.
   package func run(_ command: [String]) async throws -> Int32 {
     let signals = Signals()
-    let client = Portcullis(endpoints: endpoints)
+    let client = Portcullis(endpoints: endpoints, tls: tls)
     defer { client.close() }
     let session: Session
     do {
@@ -86,7 +88,8 @@ package struct Holding: Sendable {
       } catch {
         let mayTryAgain = error.code == .held && session.isAlive && end.map { ContinuousClock.now < $0 } ?? true
         if !mayTryAgain {
-          let code = error.code == .unavailable ? ExitCode.unavailable : ExitCode.notHeld
+          let isOut = [.unavailable, .untrusted].contains(error.code)
+          let code = isOut ? ExitCode.unavailable : ExitCode.notHeld
           throw CommandFailure(code, "\(error)")
         }
       }
@@ -142,6 +145,7 @@ package struct Holding: Sendable {
     environment["PORTCULLIS_HOLDER"] = grant.holder
     environment["PORTCULLIS_ENDPOINTS"] = endpoints.map(\.description).joined(separator: ",")
     environment["PORTCULLIS_GATEWAY"] = gateway.description
+    environment.merge(tls.environment) { $1 }
     return environment
   }
 }

@@ -44,10 +44,13 @@ package final class CoreNode: Sendable {
     let group = MultiThreadedEventLoopGroup(numberOfThreads: System.coreCount)
     do {
       if configuration.forcesNewCluster { try await onThread { try NewCluster.force(configuration, logger: logger) } }
-      let origin = try await Origin.determine(configuration, group: group, logger: logger)
+      let security = try await onThread { try NodeSecurity(configuration, logger: logger) }
+      let origin = try await Origin.determine(
+        configuration, group: group, connector: security.peers.connector, logger: logger)
       let ground = try await onThread { try open(configuration, origin, logger: logger) }
       do {
-        return try await CoreNode(configuration, ground, group: group, logger: logger, onEnd: onEnd)
+        return try await CoreNode(
+          configuration, ground, security: security, group: group, logger: logger, onEnd: onEnd)
       } catch {
         ground.storage.close()
         throw error
@@ -100,8 +103,8 @@ package final class CoreNode: Sendable {
   }
 
   private init(
-    _ configuration: NodeConfiguration, _ ground: Ground, group: MultiThreadedEventLoopGroup, logger: Logger,
-    onEnd: @escaping @Sendable (NodeError) -> Void
+    _ configuration: NodeConfiguration, _ ground: Ground, security: NodeSecurity,
+    group: MultiThreadedEventLoopGroup, logger: Logger, onEnd: @escaping @Sendable (NodeError) -> Void
   ) async throws {
     self.group = group
     self.storage = ground.storage
@@ -125,7 +128,8 @@ package final class CoreNode: Sendable {
     try Self.checkRepairable(ground.restored, loop, logger)
     let inbox = loop.inbox
     peers = PeerTransport(
-      registry: registry, birth: ground.storage.birth, address: configuration.address, group: group, logger: logger,
+      registry: registry, birth: ground.storage.birth, address: configuration.address, group: group,
+      security: security.peers, logger: logger,
       delivery: PeerTransport.Delivery(
         received: { inbox.append(.received($0, from: $1)) }, unreachable: { inbox.append(.unreachable($0)) },
         refused: { inbox.append(.refused($0)) }))
@@ -133,13 +137,13 @@ package final class CoreNode: Sendable {
     let access = CoreAccess(
       configuration: configuration, identity: identity, loop: loop, watches: watches, issuer: issuer)
     self.access = access
-    server = try await Self.serve(access, configuration, peers, group, logger)
+    server = try await Self.serve(access, configuration, security, peers, group, logger)
     clientPort = server.localAddress.port ?? configuration.clientPort
     loop.start()
   }
 
   private static func serve(
-    _ access: CoreAccess, _ configuration: NodeConfiguration, _ peers: PeerTransport,
+    _ access: CoreAccess, _ configuration: NodeConfiguration, _ security: NodeSecurity, _ peers: PeerTransport,
     _ group: MultiThreadedEventLoopGroup, _ logger: Logger
   ) async throws -> WireServer {
     if configuration.listensForPeers {
@@ -155,7 +159,8 @@ package final class CoreNode: Sendable {
     do {
       return try await WireServer.start(
         host: configuration.clientHost, port: configuration.clientPort, group: group,
-        router: router, http: { endpoints.respond(to: $0, on: $1) }, limits: limits, logger: logger)
+        router: router, http: { endpoints.respond(to: $0, on: $1) }, limits: limits, tls: security.clients,
+        logger: logger)
     } catch {
       await peers.stop()
       throw error

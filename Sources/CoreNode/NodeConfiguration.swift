@@ -5,14 +5,17 @@ package struct Peer: Sendable, Equatable {
   package let name: String
   package let host: String
   package let port: Int
+  /// Whether its URL is `https://`.
+  package let usesTLS: Bool
 
-  package init(name: String, host: String, port: Int) {
+  package init(name: String, host: String, port: Int, usesTLS: Bool = false) {
     self.name = name
     self.host = host
     self.port = port
+    self.usesTLS = usesTLS
   }
 
-  package var url: String { "http://\(host.contains(":") ? "[\(host)]" : host):\(port)" }
+  package var url: String { "\(usesTLS ? "https" : "http")://\(host.contains(":") ? "[\(host)]" : host):\(port)" }
 }
 
 package struct NodeConfiguration: Sendable {
@@ -52,6 +55,9 @@ package struct NodeConfiguration: Sendable {
   package var maxConnections: Int?
   package var limits: NodeLimits
   package var auth: AuthConfiguration
+  /// How clients are served, and how peers talk: in plain text unless this says otherwise.
+  package var clientSecurity = PortSecurity.plainText
+  package var peerSecurity = PortSecurity.plainText
 
   package init(name: String, dataDirectory: String, clientHost: String, clientPort: Int, peers: [Peer]) {
     self.name = name
@@ -73,7 +79,7 @@ package struct NodeConfiguration: Sendable {
   }
 
   /// What clients are told of where this node serves.
-  var clientURL: String { advertisedClientURL ?? "http://\(clientHost):\(clientPort)" }
+  var clientURL: String { advertisedClientURL ?? "\(clientSecurity.scheme)://\(clientHost):\(clientPort)" }
 
   /// How the other members are to know this node.
   var address: MemberAddress {

@@ -174,6 +174,9 @@ extension ServerConnection {
       guard self.account.look - call.openedAtLook > patience else { continue }
       call.refuse(RPCStatus(.deadlineExceeded, "the request was not whole in time"))
     }
+    for exchange in Array(self.exchanges.values) where exchange.isReceiving {
+      if self.account.look - exchange.openedAtLook > patience { exchange.runOutOfTime() }
+    }
     self.lookForStall()
     if self.account.look - self.account.lastUsedAtLook > self.looks(in: self.limits.idleTimeout) { self.goIfIdle() }
   }
@@ -182,7 +185,8 @@ extension ServerConnection {
   private func lookForStall() {
     let backlog = self.socketBacklog
     let isOwing =
-      backlog > 0 || self.openStreams > self.calls.count
+      backlog > 0 || self.openStreams > self.calls.count + self.exchanges.count
+      || self.exchanges.values.contains { $0.isOwing }
       || self.calls.values.contains { ($0 as? StreamCall)?.isOwing ?? false }
     let taken = self.account.coalescer.passedBytes - backlog
     guard isOwing else {

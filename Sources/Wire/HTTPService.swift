@@ -1,5 +1,5 @@
-// Plain HTTP/1 on the same port: metrics, health, JSON. A request is small and read whole; a reply is small too, or a stream
-// that goes on until one of both sides ends it.
+// Plain HTTP on the same port: metrics, health, JSON. A request is small and read whole; a reply is small too, or a stream
+// that goes on until one of both sides ends it. This file has the requests and HTTP/1; HTTPExchange.swift has HTTP/2.
 
 package import NIOCore
 import NIOHTTP1
@@ -67,48 +67,49 @@ package struct HTTPReply: Sendable {
   }
 }
 
-/// Answers one HTTP/1 request. Called on the connection's event loop, which is passed for making the future.
+/// Answers one HTTP request. Called on the connection's event loop, which is passed for making the future.
 package typealias HTTPResponder = @Sendable (HTTPRequest, any EventLoop) -> EventLoopFuture<HTTPReply>
+
+/// Where the pieces of a reply go. Used on the connection's event loop.
+protocol HTTPBodySink: AnyObject {
+  var isWritable: Bool { get }
+  /// Sends a piece now; the promise is kept when the kernel has it.
+  func write(_ piece: ByteBuffer, promise: EventLoopPromise<Void>?)
+  /// No piece follows.
+  func end()
+}
 
 /// Writes a reply that is a stream, piece by piece. `@unchecked Sendable`: all of it is used on the connection's event loop.
 package final class HTTPBodyWriter: @unchecked Sendable {
   /// Nil once the stream is over.
-  private var context: ChannelHandlerContext?
-  private let isLast: Bool
+  private var sink: (any HTTPBodySink)?
 
   /// Called when the connection takes more after it did not, when the server is about to stop, and, once, when the
   /// connection is gone before `finish`.
   package var onWritable: (() -> Void)?
   package var onDrain: (() -> Void)?
   package var onClose: (() -> Void)?
-  private let onFinish: () -> Void
 
-  /// - Parameter onFinish: called when the stream has ended and the connection goes on.
-  init(context: ChannelHandlerContext, isLast: Bool, onFinish: @escaping () -> Void) {
-    self.context = context
-    self.isLast = isLast
-    self.onFinish = onFinish
+  init(_ sink: any HTTPBodySink) {
+    self.sink = sink
   }
 
-  package var isWritable: Bool { self.context?.channel.isWritable ?? false }
+  package var isWritable: Bool { self.sink?.isWritable ?? false }
 
   /// Sends a piece now; the promise is kept when the kernel has it.
   package func write(_ piece: ByteBuffer, promise: EventLoopPromise<Void>? = nil) {
-    guard let context = self.context else {
+    guard let sink = self.sink else {
       promise?.fail(ChannelError.ioOnClosedChannel)
       return
     }
-    context.writeAndFlush(NIOAny(HTTPServerResponsePart.body(.byteBuffer(piece))), promise: promise)
+    sink.write(piece, promise: promise)
   }
 
   /// Ends the stream; the connection lives on if both sides want it to.
   package func finish() {
-    guard let context = self.context else { return }
+    let sink = self.sink
     self.forget()
-    let promise = self.isLast ? context.eventLoop.makePromise(of: Void.self) : nil
-    promise?.futureResult.assumeIsolated().whenComplete { _ in context.close(promise: nil) }
-    if !self.isLast { self.onFinish() }
-    context.writeAndFlush(NIOAny(HTTPServerResponsePart.end(nil)), promise: promise)
+    sink?.end()
   }
 
   func close() {
@@ -118,10 +119,37 @@ package final class HTTPBodyWriter: @unchecked Sendable {
   }
 
   private func forget() {
-    self.context = nil
+    self.sink = nil
     self.onWritable = nil
     self.onDrain = nil
     self.onClose = nil
+  }
+}
+
+/// The body of a reply over HTTP/1.
+private final class HTTP1BodySink: HTTPBodySink {
+  private let context: ChannelHandlerContext
+  private let isLast: Bool
+  private let onEnd: () -> Void
+
+  /// - Parameter onEnd: called when the body has ended and the connection goes on.
+  init(context: ChannelHandlerContext, isLast: Bool, onEnd: @escaping () -> Void) {
+    self.context = context
+    self.isLast = isLast
+    self.onEnd = onEnd
+  }
+
+  var isWritable: Bool { self.context.channel.isWritable }
+
+  func write(_ piece: ByteBuffer, promise: EventLoopPromise<Void>?) {
+    self.context.writeAndFlush(NIOAny(HTTPServerResponsePart.body(.byteBuffer(piece))), promise: promise)
+  }
+
+  func end() {
+    let promise = self.isLast ? self.context.eventLoop.makePromise(of: Void.self) : nil
+    promise?.futureResult.assumeIsolated().whenComplete { [context] _ in context.close(promise: nil) }
+    if !self.isLast { self.onEnd() }
+    self.context.writeAndFlush(NIOAny(HTTPServerResponsePart.end(nil)), promise: promise)
   }
 }
 
@@ -230,7 +258,7 @@ final class HTTPServiceHandler: ChannelInboundHandler {
   private func write(_ reply: HTTPReply, for request: HTTPRequestHead, isLast: Bool, context: ChannelHandlerContext) {
     context.write(self.wrapOutboundOut(.head(Self.head(of: reply, for: request, isLast: isLast))), promise: nil)
     if let stream = reply.stream {
-      let writer = HTTPBodyWriter(context: context, isLast: isLast) { self.awaitRequest(context) }
+      let writer = HTTPBodyWriter(HTTP1BodySink(context: context, isLast: isLast) { self.awaitRequest(context) })
       self.writer = writer
       context.flush()
       return stream(writer)

@@ -14,11 +14,12 @@ package struct RequestHead {
   var hasCredentials = false
   var headers: HPACKHeaders
 
-  /// Why the request is no gRPC call; an HTTP status, because such a caller may not read gRPC's.
-  enum Refusal: String {
-    case badRequest = "400"
-    case methodNotAllowed = "405"
-    case unsupportedMediaType = "415"
+  /// Why the request is no gRPC call.
+  enum Refusal {
+    /// It names no path.
+    case badRequest
+    /// Another method, or another content: a request of plain HTTP.
+    case noCall
   }
 
   /// The HTTP/2 library does not check header blocks here, to save the time; what matters of them is checked in this
@@ -41,8 +42,7 @@ package struct RequestHead {
       }
     }
     guard !head.path.isEmpty else { return .failure(.http(.badRequest)) }
-    guard isPost else { return .failure(.http(.methodNotAllowed)) }
-    guard isGRPC else { return .failure(.http(.unsupportedMediaType)) }
+    guard isPost, isGRPC else { return .failure(.http(.noCall)) }
     return .success(head)
   }
 

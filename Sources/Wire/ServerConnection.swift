@@ -1,8 +1,9 @@
-// The server's end of one HTTP/2 connection: it turns frames into calls and answers into frames.
+// The server's end of one HTTP/2 connection: it turns frames into calls and answers into frames. What is no call, as
+// browsers and curl make when TLS lets them choose HTTP/2, is an exchange of plain HTTP.
 //
 // Invariants:
-// - `calls` holds exactly the calls that are not over.
 // - `account` has what the peer makes this node hold for it (ConnectionLimits.swift).
+// - `calls` and `exchanges` hold exactly the calls and exchanges that are not over.
 // - A WINDOW_UPDATE is sent when half of a window is used, never for a stream whose request has ended.
 // - Frames written while a read is being handled leave when that read is complete; all others with the loop's scheduler.
 
@@ -21,12 +22,14 @@ final class ServerConnection: ChannelInboundHandler, Flushable, CallChannel {
   /// Set before the first call where the peer showed a certificate that was verified.
   var peerCommonName: String?
   private let router: any RPCRouter
+  private let http: HTTPResponder
   private let scheduler: FlushScheduler
   let logger: Logger
   private let errors: ConnectionErrorDetector
 
   private(set) var context: ChannelHandlerContext?
   private(set) var calls: [HTTP2StreamID: ServerCall] = [:]
+  private(set) var exchanges: [HTTP2StreamID: HTTPExchange] = [:]
   /// Streams that HTTP/2 still counts as open: a call can be over while its last bytes wait for the peer.
   private(set) var openStreams = 0
   private(set) var highestStreamID = HTTP2StreamID.rootStream
@@ -37,14 +40,15 @@ final class ServerConnection: ChannelInboundHandler, Flushable, CallChannel {
   private var isClosing = false
 
   init(
-    channel: any Channel, limits: WireLimits, router: any RPCRouter, scheduler: FlushScheduler,
-    errors: ConnectionErrorDetector, account: ConnectionAccount, logger: Logger
+    channel: any Channel, limits: WireLimits, router: any RPCRouter, http: @escaping HTTPResponder,
+    scheduler: FlushScheduler, errors: ConnectionErrorDetector, account: ConnectionAccount, logger: Logger
   ) {
     self.account = account
     self.eventLoop = channel.eventLoop
     self.allocator = channel.allocator
     self.limits = limits
     self.router = router
+    self.http = http
     self.scheduler = scheduler
     self.errors = errors
     self.logger = logger
@@ -74,17 +78,20 @@ final class ServerConnection: ChannelInboundHandler, Flushable, CallChannel {
     let frame = self.unwrapInboundIn(data)
     switch frame.payload {
     case .data(let payload):
-      guard let call = self.calls[frame.streamID] else { return }
-      if case .byteBuffer(let bytes) = payload.data {
-        self.receive(bytes, isEnd: payload.endStream, call: call)
+      guard case .byteBuffer(let bytes) = payload.data else { return }
+      guard let call = self.calls[frame.streamID] else {
+        self.exchanges[frame.streamID]?.receive(bytes, isEnd: payload.endStream)
+        return
       }
+      self.receive(bytes, isEnd: payload.endStream, call: call)
     case .headers(let payload):
       if frame.streamID > self.highestStreamID {
         self.highestStreamID = frame.streamID
         self.openStreams += 1
         self.open(frame.streamID, headers: payload.headers, isEnd: payload.endStream)
-      } else if payload.endStream, let call = self.calls[frame.streamID] {
-        self.receiveEnd(of: call)
+      } else if payload.endStream {
+        if let call = self.calls[frame.streamID] { return self.receiveEnd(of: call) }
+        self.exchanges[frame.streamID]?.receiveEnd()
       }
     default:
       // Resets and windows come as events; settings and pings are answered by the HTTP/2 library.
@@ -105,9 +112,18 @@ final class ServerConnection: ChannelInboundHandler, Flushable, CallChannel {
     switch RequestHead.read(headers, now: NIODeadline.now) {
     case .success(let read):
       head = read
-    case .failure(.http(let refusal)):
-      self.write(.headers(.init(headers: [":status": refusal.rawValue], endStream: true)), on: streamID)
+    case .failure(.http(.badRequest)):
+      self.write(.headers(.init(headers: [":status": "400"], endStream: true)), on: streamID)
       self.endPeerSide(of: streamID, isHalfClosed: isEnd)
+      return
+    case .failure(.http(.noCall)):
+      guard self.exchanges.count < self.limits.httpExchanges else {
+        self.write(.rstStream(.refusedStream), on: streamID)
+        return self.flushSoon()
+      }
+      let exchange = HTTPExchange(streamID: streamID, headers: headers, connection: self, responder: self.http)
+      self.exchanges[streamID] = exchange
+      if isEnd { exchange.receiveEnd() }
       return
     case .failure(.malformedTimeout(let value)):
       let status = RPCStatus(.internalError, "malformed grpc-timeout: \"\(value)\"")
@@ -170,6 +186,8 @@ final class ServerConnection: ChannelInboundHandler, Flushable, CallChannel {
       self.account.lastUsedAtLook = self.account.look
       if let call = self.forget(event.streamID) {
         call.acceptLoss()
+      } else if let exchange = self.exchanges.removeValue(forKey: event.streamID) {
+        exchange.close()
       }
       self.closeIfDrained()
     } else if event is ChannelShouldQuiesceEvent {
@@ -188,7 +206,7 @@ final class ServerConnection: ChannelInboundHandler, Flushable, CallChannel {
       self.write(.windowUpdate(windowSizeIncrement: increment), on: .rootStream)
     } else {
       guard let increment = HTTP2Windows.increment(from: window, target: self.limits.streamWindowBytes),
-        let call = self.calls[event.streamID], !call.isHalfClosed
+        self.calls[event.streamID].map({ !$0.isHalfClosed }) ?? (self.exchanges[event.streamID]?.isReceiving == true)
       else { return }
       self.write(.windowUpdate(windowSizeIncrement: increment), on: event.streamID)
     }
@@ -200,6 +218,7 @@ final class ServerConnection: ChannelInboundHandler, Flushable, CallChannel {
     for case let call as StreamCall in Array(self.calls.values) {
       call.unblockIfPossible()
     }
+    for exchange in Array(self.exchanges.values) { exchange.unblockIfPossible() }
   }
 
   func errorCaught(context: ChannelHandlerContext, error: any Error) {
@@ -216,6 +235,9 @@ final class ServerConnection: ChannelInboundHandler, Flushable, CallChannel {
       self.account.forget(call)
       call.acceptLoss()
     }
+    let exchanges = self.exchanges.values
+    self.exchanges = [:]
+    for exchange in exchanges { exchange.close() }
     context.fireChannelInactive()
   }
 
@@ -292,7 +314,8 @@ final class ServerConnection: ChannelInboundHandler, Flushable, CallChannel {
       .headers(.init(headers: headers, endStream: true)), on: streamID, isHalfClosed: isHalfClosed)
   }
 
-  private func sendTrailers(_ payload: HTTP2Frame.FramePayload, on streamID: HTTP2StreamID, isHalfClosed: Bool) {
+  /// Ends a stream with a frame that says so.
+  func sendTrailers(_ payload: HTTP2Frame.FramePayload, on streamID: HTTP2StreamID, isHalfClosed: Bool) {
     guard !isHalfClosed else {
       self.write(payload, on: streamID)
       self.flushSoon()
@@ -325,6 +348,9 @@ final class ServerConnection: ChannelInboundHandler, Flushable, CallChannel {
     self.flushSoon()
   }
 
+  /// Forgets an exchange whose reply is on its way.
+  func finish(_ exchange: HTTPExchange) { self.exchanges.removeValue(forKey: exchange.streamID) }
+
   func flushSoon() {
     guard !self.isReading, !self.isFlushScheduled else { return }
     self.isFlushScheduled = true
@@ -347,6 +373,7 @@ final class ServerConnection: ChannelInboundHandler, Flushable, CallChannel {
       .goAway(lastStreamID: self.highestStreamID, errorCode: .noError, opaqueData: nil), on: .rootStream)
     self.flushSoon()
     for call in Array(self.calls.values) { call.drain() }
+    for exchange in Array(self.exchanges.values) { exchange.drain() }
     self.closeIfDrained()
   }
 

@@ -35,6 +35,8 @@ package struct WireLimits: Sendable {
   /// The largest body of an HTTP/1 request, and the most that its target and headers may have.
   package var httpBodyBytes = 2 * 1024 * 1024
   package var httpHeadBytes = 64 * 1024
+  /// Requests of plain HTTP that one HTTP/2 connection may have open: each is held whole.
+  package var httpExchanges = 32
   /// Connections that may be open at once. Beyond it new ones wait, and those that do nothing are asked to go.
   package var connections = OpenFiles.connectionLimit
   /// How long a new connection may stay silent: until its first bytes it cannot even be told what it speaks.
@@ -48,6 +50,8 @@ package struct WireLimits: Sendable {
   package var idleTimeout = TimeAmount.minutes(30)
   /// How often a connection looks at these times.
   package var lookInterval = TimeAmount.seconds(5)
+  /// How long a TLS handshake may take, from the accepted or made connection on.
+  package var handshakeTimeout = TimeAmount.seconds(10)
   /// How long connecting may take.
   package var connectTimeout = TimeAmount.seconds(5)
   /// Resets, and pings with settings, that a peer may send in half a minute before it counts as an attack. Clients reset

@@ -52,9 +52,10 @@ package final class WireServer: Sendable {
   }
 
   /// Listens. Port 0 takes any free port, which `localAddress` then names.
+  /// - Parameter tls: nil for plain text. Otherwise nothing but TLS is spoken.
   package static func start(
     host: String, port: Int, group: any EventLoopGroup, router: any RPCRouter, http: @escaping HTTPResponder,
-    limits: WireLimits = WireLimits(), logger: Logger
+    limits: WireLimits = WireLimits(), tls: TLSSource? = nil, logger: Logger
   ) async throws -> WireServer {
     let connections = OpenConnections()
     var schedulers: [ObjectIdentifier: FlushScheduler] = [:]
@@ -65,7 +66,7 @@ package final class WireServer: Sendable {
     }
     let setup = ConnectionSetup(
       router: router, http: http, limits: limits, schedulers: schedulers, lookouts: lookouts,
-      budget: WireBudget(), logger: logger)
+      acceptor: tls.map { TLSAcceptor($0, limits: limits, answersHTTP: true, logger: logger) }, logger: logger)
     let bootstrap = ServerBootstrap(group: group)
       .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
       .serverChannelOption(.backlog, value: 1024)
@@ -83,7 +84,7 @@ package final class WireServer: Sendable {
       )
       .childChannelInitializer { channel in
         connections.add(channel)
-        return channel.eventLoop.makeCompletedFuture { try setup.accept(channel) }
+        return setup.accept(channel)
       }
     do {
       let channel = try await bootstrap.bind(host: host, port: port).get()
@@ -111,20 +112,51 @@ private struct ConnectionSetup: Sendable {
   var limits: WireLimits
   var schedulers: [ObjectIdentifier: FlushScheduler]
   var lookouts: [ObjectIdentifier: Lookout]
-  var budget: WireBudget
+  let budget = WireBudget()
+  /// Nil for plain text.
+  var acceptor: TLSAcceptor?
   var logger: Logger
+  let log: LimitedLog
 
-  func accept(_ channel: any Channel) throws {
+  init(
+    router: any RPCRouter, http: @escaping HTTPResponder, limits: WireLimits,
+    schedulers: [ObjectIdentifier: FlushScheduler], lookouts: [ObjectIdentifier: Lookout], acceptor: TLSAcceptor?,
+    logger: Logger
+  ) {
+    self.router = router
+    self.http = http
+    self.limits = limits
+    self.schedulers = schedulers
+    self.lookouts = lookouts
+    self.acceptor = acceptor
+    self.logger = logger
+    self.log = LimitedLog(logger)
+  }
+
+  func accept(_ channel: any Channel) -> EventLoopFuture<Void> {
+    if let acceptor = self.acceptor {
+      return acceptor.secure(channel) { try self.sniff($0, caller: $1?.commonName) }
+    }
+    return channel.eventLoop.makeCompletedFuture { try self.sniff(channel, caller: nil) }
+  }
+
+  /// The bytes decide what is spoken, and not what TLS's ALPN agreed on: clients that name nothing there are served too.
+  /// - Parameter caller: the common name of the caller's verified certificate.
+  private func sniff(_ channel: any Channel, caller: String?) throws {
     let sniffer = ProtocolSniffer(timeout: self.limits.firstBytesTimeout) { finding, channel in
       switch finding {
-      case .http2: try self.configureHTTP2(channel)
+      case .http2: try self.configureHTTP2(channel, caller)
       case .http1: try self.configureHTTP1(channel)
+      case .tls:
+        self.log.warning(
+          "a connection with TLS to a port that speaks plain text", metadata: ["from": "\(channel.origin)"])
+        try self.configureHTTP1(channel)
       }
     }
     try channel.pipeline.syncOperations.addHandler(sniffer)
   }
 
-  private func configureHTTP2(_ channel: any Channel) throws {
+  private func configureHTTP2(_ channel: any Channel, _ caller: String?) throws {
     guard let scheduler = self.schedulers[ObjectIdentifier(channel.eventLoop)],
       let lookout = self.lookouts[ObjectIdentifier(channel.eventLoop)]
     else {
@@ -133,8 +165,10 @@ private struct ConnectionSetup: Sendable {
     let errors = ConnectionErrorDetector()
     let coalescer = WriteCoalescer()
     let connection = ServerConnection(
-      channel: channel, limits: self.limits, router: self.router, scheduler: scheduler, errors: errors,
-      account: ConnectionAccount(budget: self.budget, coalescer: coalescer, lookout: lookout), logger: self.logger)
+      channel: channel, limits: self.limits, router: self.router, http: self.http, scheduler: scheduler,
+      errors: errors, account: ConnectionAccount(budget: self.budget, coalescer: coalescer, lookout: lookout),
+      logger: self.logger)
+    connection.peerCommonName = caller
     try channel.pipeline.syncOperations.addHandlers([
       coalescer,
       NIOHTTP2Handler.make(mode: .server, limits: self.limits, errors: errors),

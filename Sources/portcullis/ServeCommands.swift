@@ -30,7 +30,11 @@ struct Serve: AsyncParsableCommand {
   @Option(name: .customLong("database"), help: "A SQLite file to protect, as name=path. May be given several times.")
   var databases: [DatabaseArgument] = []
 
+  @OptionGroup(title: "TLS for the core's clients") var tls: ClientPortTLSFlags
+  @OptionGroup(title: "TLS") var sharedTLS: SharedTLSFlags
   @OptionGroup var log: LogOptions
+
+  func validate() throws { _ = try tls.security(at: listenClient, sharedTLS) }
 
   func run() async throws {
     var core = NodeConfiguration(
@@ -38,6 +42,7 @@ struct Serve: AsyncParsableCommand {
       clientPort: listenClient.port, peers: [Peer(name: "default", host: "127.0.0.1", port: 2380)])
     core.clusterToken = nil
     core.listensForPeers = false
+    core.clientSecurity = try tls.security(at: listenClient, sharedTLS)
     let declared =
       databases.isEmpty
       ? [DatabaseDeclaration(name: "demo", path: dataDirectory + "/demo.db")]
@@ -46,26 +51,32 @@ struct Serve: AsyncParsableCommand {
     serving.core = core
     serving.gateway = GatewayConfiguration(
       host: listenGateway.host, port: listenGateway.port, databases: declared)
-    let (client, gateway) = (listenClient.host, listenGateway.host)
+    let (client, gateway) = (listenClient, listenGateway.host)
+    let trusted = tls.isAutomatic ? "\(dataDirectory)/core/fixtures/client/cert.pem" : "CA.pem"
     try await serving.run { running in
-      announce(Self.greeting(running, client: client, gateway: gateway, declared))
+      announce(Self.greeting(running, client: client, trusted: trusted, gateway: gateway, declared))
     }
   }
 
   private static func greeting(
-    _ running: Serving.Running, client: String, gateway: String, _ databases: [DatabaseDeclaration]
+    _ running: Serving.Running, client: ListenAddress, trusted: String, gateway: String,
+    _ databases: [DatabaseDeclaration]
   ) -> String {
-    let core = "\(client):\(running.clientPort ?? 0)"
+    let core = "\(client.host):\(running.clientPort ?? 0)"
     let gateway = "\(gateway):\(running.gatewayPort ?? 0)"
     let program = CommandLine.arguments[0]
     let scope = databases[0].name
     var target = ""
-    if running.clientPort != Endpoint.defaultPort { target += " --endpoints \(core)" }
+    if client.usesTLS {
+      target += " --endpoints https://\(core) --cacert \(trusted)"
+    } else if running.clientPort != Endpoint.defaultPort {
+      target += " --endpoints \(core)"
+    }
     if running.gatewayPort != GatewayClient.defaultPort { target += " --gateway \(gateway)" }
     let list = databases.map { "            database \($0.name) (scope \($0.scope)) in \($0.path)" }
     return """
       portcullis is ready.
-        core      http://\(core)   etcd v3 and portcullis.v1, cluster \(String(running.clusterID ?? 0, radix: 16))
+        core      \(client.scheme)://\(core)   etcd v3 and portcullis.v1, cluster \(String(running.clusterID ?? 0, radix: 16))
         gateway   http://\(gateway)
       \(list.joined(separator: "\n"))
 
@@ -86,6 +97,10 @@ struct Core: AsyncParsableCommand {
         portcullis core --name a --data-dir ./a \\
           --listen-client-urls http://127.0.0.1:2379 --listen-peer-urls http://127.0.0.1:2380 \\
           --initial-cluster a=http://127.0.0.1:2380,b=http://127.0.0.1:2381,c=http://127.0.0.1:2382
+
+      With TLS on both ports, the URLs are https:// and these are added:
+          --cert-file a.pem --key-file a.key --client-cert-auth --trusted-ca-file clients-ca.pem \\
+          --peer-cert-file a.pem --peer-key-file a.key --peer-client-cert-auth --peer-trusted-ca-file peers-ca.pem
 
       Where there is a log already, who is a member is in the log, and the --initial-cluster flags are not looked at.
       """)
@@ -183,9 +198,14 @@ struct Core: AsyncParsableCommand {
   var maxConnections: Int?
   @OptionGroup var authentication: AuthOptions
 
+  @OptionGroup(title: "TLS for clients") var clientTLS: ClientPortTLSFlags
+  @OptionGroup(title: "TLS between peers") var peerTLS: PeerPortTLSFlags
+  @OptionGroup(title: "TLS") var sharedTLS: SharedTLSFlags
   @OptionGroup var log: LogOptions
 
   func validate() throws {
+    _ = try clientTLS.security(at: listenClient, sharedTLS)
+    _ = try peerTLS.security(at: listenPeer, sharedTLS)
     _ = try autoCompaction()
     guard slowWatcher.milliseconds > 0, maxConnections ?? 1 > 0 else {
       throw ValidationError("--slow-watcher-timeout and --max-connections must be above 0")
@@ -222,6 +242,8 @@ struct Core: AsyncParsableCommand {
     core.heartbeatMilliseconds = heartbeat
     core.electionMilliseconds = election
     core.autoCompaction = try autoCompaction()
+    core.clientSecurity = try clientTLS.security(at: listenClient, sharedTLS)
+    core.peerSecurity = try peerTLS.security(at: listenPeer, sharedTLS)
     core.limits.maxRequestBytes = maxRequestBytes
     core.limits.maxOperationsPerTransaction = maxOperations
     core.limits.watchProgressMilliseconds = progressInterval.milliseconds
@@ -230,9 +252,9 @@ struct Core: AsyncParsableCommand {
     core.auth = try authentication.configuration()
     var serving = Serving(logger: log.logger("portcullis.core"))
     serving.core = core
-    let (name, host) = (name, listenClient.host)
+    let (name, address) = (name, listenClient)
     try await serving.run { running in
-      announce("portcullis core \(name) is ready on http://\(host):\(running.clientPort ?? 0)")
+      announce("portcullis core \(name) is ready on \(address.scheme)://\(address.host):\(running.clientPort ?? 0)")
     }
   }
 
@@ -253,13 +275,17 @@ struct Core: AsyncParsableCommand {
   }
 
   private func peers() throws -> [Peer] {
-    let own = advertisePeer ?? "http://\(listenPeer.host):\(listenPeer.port)"
+    let own = advertisePeer ?? "\(listenPeer.scheme)://\(listenPeer.host):\(listenPeer.port)"
     return try (initialCluster ?? "\(name)=\(own)").split(separator: ",").map { member in
       let parts = member.split(separator: "=", maxSplits: 1)
       guard parts.count == 2, let address = try? Endpoint(parsing: String(parts[1]), defaultPort: 2380) else {
         throw ValidationError("--initial-cluster: \"\(member)\" is not of the form name=http://host:port")
       }
-      return Peer(name: String(parts[0]), host: address.host, port: address.port)
+      guard address.usesTLS == listenPeer.usesTLS else {
+        throw ValidationError(
+          "--initial-cluster: \"\(member)\" and --listen-peer-urls must be https:// both, or http:// both")
+      }
+      return Peer(name: String(parts[0]), host: address.host, port: address.port, usesTLS: address.usesTLS)
     }
   }
 }
@@ -282,6 +308,7 @@ struct GatewayCommand: AsyncParsableCommand {
   @Option(name: .customLong("database"), help: "A SQLite file to protect, as name=path. May be given several times.")
   var databases: [DatabaseArgument] = []
 
+  @OptionGroup var tls: ClientTLSFlags
   @OptionGroup var log: LogOptions
 
   func validate() throws {
@@ -292,6 +319,7 @@ struct GatewayCommand: AsyncParsableCommand {
     var serving = Serving(logger: log.logger("portcullis.gateway"))
     serving.endpoints = try Endpoint.list(
       parsing: endpoints ?? ConnectionOptions.environment("PORTCULLIS_ENDPOINTS") ?? "127.0.0.1:2379")
+    serving.tls = try tls.options(for: serving.endpoints)
     serving.gateway = GatewayConfiguration(
       host: listenGateway.host, port: listenGateway.port, databases: databases.map(\.declaration))
     let host = listenGateway.host

@@ -14,6 +14,8 @@ struct ConnectionOptions: ParsableArguments {
   @Option(help: "The gateway to write through. Environment: PORTCULLIS_GATEWAY.")
   var gateway: String?
 
+  @OptionGroup var tls: ClientTLSFlags
+
   func endpointList() throws -> [Endpoint] {
     let text = endpoints ?? Self.environment("PORTCULLIS_ENDPOINTS") ?? "127.0.0.1:2379"
     do {
@@ -31,6 +33,8 @@ struct ConnectionOptions: ParsableArguments {
       throw ValidationError(error.description)
     }
   }
+
+  func tlsOptions() throws -> TLSOptions { try tls.options(for: try endpointList()) }
 
   static func environment(_ name: String) -> String? {
     ProcessInfo.processInfo.environment[name].flatMap { $0.isEmpty ? nil : $0 }
@@ -57,17 +61,21 @@ struct DurationArgument: ExpressibleByArgument, Sendable {
   }
 }
 
-/// Where a server listens: `host:port`, with or without `http://`; an empty host means every address.
+/// Where a server listens: `host:port`, with or without `http://` or `https://`; an empty host means every address.
 struct ListenAddress: ExpressibleByArgument, Sendable {
   let host: String
   let port: Int
+  let usesTLS: Bool
   let defaultValueDescription: String
+
+  var scheme: String { usesTLS ? "https" : "http" }
 
   init?(argument: String) {
     let text = argument.hasPrefix(":") ? "0.0.0.0" + argument : argument
     guard let endpoint = try? Endpoint(parsing: text) else { return nil }
     host = endpoint.host == "localhost" ? "127.0.0.1" : endpoint.host
     port = endpoint.port
+    usesTLS = endpoint.usesTLS
     defaultValueDescription = argument
   }
 }

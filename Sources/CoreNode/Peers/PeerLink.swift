@@ -5,6 +5,7 @@ import Logging
 import NIOCore
 import NIOPosix
 import RaftCore
+import Wire
 
 /// `@unchecked Sendable`: everything but `send`, `start` and `stop`, which only hand over, runs on `eventLoop`.
 final class PeerLink: @unchecked Sendable {
@@ -24,6 +25,8 @@ final class PeerLink: @unchecked Sendable {
   private let label: String
   private let hello: Hello
   private let eventLoop: any EventLoop
+  /// Nil where peers talk in plain text.
+  private let connector: TLSConnector?
   private let logger: Logger
   private let events: Events
 
@@ -32,15 +35,18 @@ final class PeerLink: @unchecked Sendable {
   private var queuedBytes = 0
   private var pauseMilliseconds = firstPauseMilliseconds
   private var isStopped = false
+  /// Why TLS could not be agreed on at the last attempt, so that it is said once.
+  private var complaint: String?
 
   init(
-    to peer: Member, at endpoints: [PeerEndpoint], hello: Hello, eventLoop: any EventLoop, logger: Logger,
-    events: Events
+    to peer: Member, at endpoints: [PeerEndpoint], hello: Hello, eventLoop: any EventLoop,
+    connector: TLSConnector?, logger: Logger, events: Events
   ) {
     self.endpoints = endpoints
     self.label = peer.label
     self.hello = hello
     self.eventLoop = eventLoop
+    self.connector = connector
     self.logger = logger
     self.events = events
   }
@@ -76,18 +82,31 @@ final class PeerLink: @unchecked Sendable {
       .channelOption(.tcpOption(.tcp_nodelay), value: 1)
       .connectTimeout(.seconds(1))
       .channelInitializer { channel in
-        channel.eventLoop.makeCompletedFuture {
-          try channel.pipeline.syncOperations.addHandler(OpeningReader { self.received($0) })
+        PeerSecurity.prepare(channel, for: endpoint, self.connector) {
+          let reader = OpeningReader(failed: { self.complain(of: $0, at: endpoint) }) { self.received($0) }
+          try $0.pipeline.syncOperations.addHandler(reader)
         }
       }
       .connect(host: endpoint.host, port: endpoint.port)
+      .flatMap { [connector] in PeerSecurity.secured($0, connector) }
       .assumeIsolated()
       .whenComplete { result in
         switch result {
         case .success(let channel): self.connected(channel)
-        case .failure: self.retry()
+        case .failure(let error):
+          self.complain(of: error, at: endpoint)
+          self.retry()
         }
       }
+  }
+
+  /// A peer that does not run is no news; one with which TLS cannot be spoken is what an operator must hear of.
+  private func complain(of error: any Error, at endpoint: PeerEndpoint) {
+    guard let error = error as? TLSError, complaint != error.description else { return }
+    complaint = error.description
+    logger.error(
+      "a peer is not talked to",
+      metadata: ["peer": "\(label)", "address": "\(endpoint.host):\(endpoint.port)", "cause": "\(error)"])
   }
 
   private func connected(_ channel: any Channel) {
@@ -102,7 +121,10 @@ final class PeerLink: @unchecked Sendable {
     channel.closeFuture.assumeIsolated().whenComplete { _ in
       self.channel = nil
       // A peer that hangs up at once refused the greeting: asking it again every 20 ms would only fill its log.
-      if NIODeadline.now() - began > .seconds(1) { self.pauseMilliseconds = Self.firstPauseMilliseconds }
+      if NIODeadline.now() - began > .seconds(1) {
+        self.pauseMilliseconds = Self.firstPauseMilliseconds
+        self.complaint = nil
+      }
       self.events.lost()
       self.retry()
     }
@@ -129,11 +151,14 @@ final class PeerLink: @unchecked Sendable {
 final class OpeningReader: ChannelInboundHandler, @unchecked Sendable {
   typealias InboundIn = ByteBuffer
 
+  private let failed: (any Error) -> Void
   private let received: (Opening) -> Void
   private var gathered = ByteBuffer()
   private var isDone = false
 
-  init(_ received: @escaping (Opening) -> Void) {
+  /// - Parameter failed: called with each error of the connection.
+  init(failed: @escaping (any Error) -> Void = { _ in }, _ received: @escaping (Opening) -> Void) {
+    self.failed = failed
     self.received = received
   }
 
@@ -150,5 +175,8 @@ final class OpeningReader: ChannelInboundHandler, @unchecked Sendable {
     context.close(promise: nil)
   }
 
-  func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
+  func errorCaught(context: ChannelHandlerContext, error: any Error) {
+    failed(error)
+    context.close(promise: nil)
+  }
 }

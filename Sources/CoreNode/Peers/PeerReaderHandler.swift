@@ -6,6 +6,7 @@ import Logging
 import NIOConcurrencyHelpers
 import NIOCore
 import RaftCore
+import Wire
 
 /// `@unchecked Sendable`: used on its channel's event loop alone.
 final class PeerReaderHandler: ChannelInboundHandler, @unchecked Sendable {
@@ -66,6 +67,10 @@ final class PeerReaderHandler: ChannelInboundHandler, @unchecked Sendable {
     var piece = unwrapInboundIn(data)
     if gathered.readableBytes == 0 { gathered = piece } else { gathered.writeBuffer(&piece) }
     do {
+      // A greeting that begins with the same three bytes would have to be longer than any may be.
+      if peer == nil, TLSRecord.begins(gathered.readableBytesView) == true {
+        throw PeerCodecError.damaged("the other end speaks TLS, and this node talks to its peers in plain text")
+      }
       var messages: [Message] = []
       while !isClosing, let body = try PeerCodec.readFrame(from: &gathered, atMost: frameLimit) {
         if peer == nil {

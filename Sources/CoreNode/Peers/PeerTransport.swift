@@ -1,4 +1,4 @@
-// Messages between nodes, over TCP. Each node connects to each other one and sends on the connections that it made
+// Messages between nodes, over TCP, with TLS or without. Each node connects to each other one and sends on the connections that it made
 // itself; what it accepts it only reads. Raft copes with lost messages, so a connection that breaks loses what was on
 // its way and reports the peer unreachable; it never queues without bound.
 //
@@ -56,18 +56,20 @@ final class PeerTransport: Sendable {
   /// This node's own address, for the greeting.
   private let address: [UInt8]
   private let group: any EventLoopGroup
+  private let security: PeerSecurity
   private let logger: Logger
   private let delivery: Delivery
   private let state = NIOLockedValueBox(State())
 
   init(
-    registry: PeerRegistry, birth: UInt64, address: MemberAddress, group: any EventLoopGroup, logger: Logger,
-    delivery: Delivery
+    registry: PeerRegistry, birth: UInt64, address: MemberAddress, group: any EventLoopGroup,
+    security: PeerSecurity, logger: Logger, delivery: Delivery
   ) {
     self.registry = registry
     self.birth = birth
     self.address = address.encoded()
     self.group = group
+    self.security = security
     self.logger = logger
     self.delivery = delivery
   }
@@ -88,13 +90,11 @@ final class PeerTransport: Sendable {
       }
       .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
       .childChannelInitializer { [self] channel in
-        channel.eventLoop.makeCompletedFuture {
-          let reader = PeerReaderHandler(
-            registry: registry, logger: logger, complaints: complaints,
-            events: PeerReaderHandler.Events(greeted: { self.greeted($0, on: $1) }, received: delivery.received))
-          try channel.pipeline.syncOperations.addHandler(reader)
-          accept(channel)
+        accept(channel)
+        guard let acceptor = security.acceptor else {
+          return channel.eventLoop.makeCompletedFuture { try read(from: channel, complaints) }
         }
+        return acceptor.secure(channel) { channel, _ in try self.read(from: channel, complaints) }
       }
     do {
       let channel = try await bootstrap.bind(host: host, port: port).get()
@@ -119,6 +119,13 @@ final class PeerTransport: Sendable {
     for link in links { link.stop() }
     try? await listener?.close()
     for channel in accepted { try? await channel.close() }
+  }
+
+  private func read(from channel: any Channel, _ complaints: Complaints) throws {
+    let reader = PeerReaderHandler(
+      registry: registry, logger: logger, complaints: complaints,
+      events: PeerReaderHandler.Events(greeted: { self.greeted($0, on: $1) }, received: delivery.received))
+    try channel.pipeline.syncOperations.addHandler(reader)
   }
 
   private func accept(_ channel: any Channel) {
@@ -207,7 +214,8 @@ final class PeerTransport: Sendable {
       clusterID: registry.identity.clusterID, incarnation: registry.identity.incarnation, from: localID, to: member.id,
       birth: birth, address: address)
     let link = PeerLink(
-      to: member, at: endpoints(of: member), hello: hello, eventLoop: group.next(), logger: logger,
+      to: member, at: endpoints(of: member), hello: hello, eventLoop: group.next(),
+      connector: security.connector, logger: logger,
       events: PeerLink.Events(
         lost: { [delivery] in delivery.unreachable(member.id) }, refused: { [delivery] in delivery.refused($0) }))
     state.links[member.id] = link
