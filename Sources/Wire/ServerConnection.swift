@@ -19,22 +19,28 @@ final class ServerConnection: ChannelInboundHandler, Flushable, CallChannel {
   let limits: WireLimits
   private let router: any RPCRouter
   private let scheduler: FlushScheduler
-  private let logger: Logger
+  let logger: Logger
   private let errors: ConnectionErrorDetector
 
-  private var context: ChannelHandlerContext?
+  var context: ChannelHandlerContext?
   private var calls: [HTTP2StreamID: ServerCall] = [:]
   /// Streams that HTTP/2 still counts as open: a call can be over while its last bytes wait for the peer.
   private var openStreams = 0
-  private var highestStreamID = HTTP2StreamID.rootStream
+  var highestStreamID = HTTP2StreamID.rootStream
   private var isReading = false
   private var isFlushScheduled = false
   private var isDraining = false
-  private var isClosing = false
+  var isClosing = false
+  private let traffic: WireTraffic
+  /// Bytes of messages that `traffic` was not told of yet.
+  private var received = 0
+  private var sent = 0
+  var keepalive: Keepalive
+  var keepaliveTimer: Scheduled<Void>?
 
   init(
     channel: any Channel, limits: WireLimits, router: any RPCRouter, scheduler: FlushScheduler,
-    errors: ConnectionErrorDetector, logger: Logger
+    errors: ConnectionErrorDetector, traffic: WireTraffic, logger: Logger
   ) {
     self.eventLoop = channel.eventLoop
     self.allocator = channel.allocator
@@ -42,7 +48,9 @@ final class ServerConnection: ChannelInboundHandler, Flushable, CallChannel {
     self.router = router
     self.scheduler = scheduler
     self.errors = errors
+    self.traffic = traffic
     self.logger = logger
+    self.keepalive = Keepalive(limits.keepalive)
   }
 
   var isWritable: Bool { self.context?.channel.isWritable ?? false }
@@ -54,9 +62,12 @@ final class ServerConnection: ChannelInboundHandler, Flushable, CallChannel {
       self.write(.windowUpdate(windowSizeIncrement: increment), on: .rootStream)
       self.flushSoon()
     }
+    self.lookAfterSilence()
   }
 
   func handlerRemoved(context: ChannelHandlerContext) {
+    self.keepaliveTimer?.cancel()
+    self.keepaliveTimer = nil
     self.context = nil
   }
 
@@ -79,6 +90,8 @@ final class ServerConnection: ChannelInboundHandler, Flushable, CallChannel {
       } else if payload.endStream, let call = self.calls[frame.streamID] {
         self.receiveEnd(of: call)
       }
+    case .ping(_, ack: false):
+      if self.keepalive.isTooMany(at: .now(), hasCalls: !self.calls.isEmpty) { self.endOverPings() }
     default:
       // Resets and windows come as events; settings and pings are answered by the HTTP/2 library.
       break
@@ -87,6 +100,8 @@ final class ServerConnection: ChannelInboundHandler, Flushable, CallChannel {
 
   func channelReadComplete(context: ChannelHandlerContext) {
     self.isReading = false
+    self.keepalive.hasRead = true
+    self.reportTraffic()
     // The HTTP/2 handler has flushed the replies of this read before it passed the event on. Only what that flush itself
     // set off is left, which is rare, and a flush of nothing is cheap.
     context.flush()
@@ -125,6 +140,7 @@ final class ServerConnection: ChannelInboundHandler, Flushable, CallChannel {
 
   private func receive(_ bytes: ByteBuffer, isEnd: Bool, call: ServerCall) {
     call.isHalfClosed = isEnd
+    self.received += bytes.readableBytes
     call.assembler.append(bytes)
     do {
       while let message = try call.assembler.next(limitBytes: self.limits.messageBytes) {
@@ -206,7 +222,7 @@ final class ServerConnection: ChannelInboundHandler, Flushable, CallChannel {
   private static let successTrailers = HTTP2Frame.FramePayload.headers(
     .init(headers: ["grpc-status": "0"], endStream: true))
 
-  private func write(
+  func write(
     _ payload: HTTP2Frame.FramePayload, on streamID: HTTP2StreamID, promise: EventLoopPromise<Void>? = nil
   ) {
     guard let context = self.context else {
@@ -217,6 +233,8 @@ final class ServerConnection: ChannelInboundHandler, Flushable, CallChannel {
   }
 
   func sendReply(_ framed: ByteBuffer, on call: UnaryCall) {
+    self.keepalive.hasSent = true
+    self.sent += framed.readableBytes
     self.calls.removeValue(forKey: call.streamID)
     self.write(Self.replyHeaders, on: call.streamID)
     self.write(.data(.init(data: .byteBuffer(framed))), on: call.streamID)
@@ -225,6 +243,8 @@ final class ServerConnection: ChannelInboundHandler, Flushable, CallChannel {
   }
 
   func sendMessage(_ framed: ByteBuffer, on call: StreamCall, withHeaders: Bool, promise: EventLoopPromise<Void>) {
+    self.keepalive.hasSent = true
+    self.sent += framed.readableBytes
     if withHeaders { self.write(Self.replyHeaders, on: call.streamID) }
     self.write(.data(.init(data: .byteBuffer(framed))), on: call.streamID, promise: promise)
     self.flushSoon()
@@ -254,6 +274,7 @@ final class ServerConnection: ChannelInboundHandler, Flushable, CallChannel {
   }
 
   private func sendTrailers(_ payload: HTTP2Frame.FramePayload, on streamID: HTTP2StreamID, isHalfClosed: Bool) {
+    self.keepalive.hasSent = true
     guard !isHalfClosed else {
       self.write(payload, on: streamID)
       self.flushSoon()
@@ -286,7 +307,7 @@ final class ServerConnection: ChannelInboundHandler, Flushable, CallChannel {
     self.flushSoon()
   }
 
-  private func flushSoon() {
+  func flushSoon() {
     guard !self.isReading, !self.isFlushScheduled else { return }
     self.isFlushScheduled = true
     self.scheduler.add(self)
@@ -294,7 +315,13 @@ final class ServerConnection: ChannelInboundHandler, Flushable, CallChannel {
 
   func flushNow() {
     self.isFlushScheduled = false
+    self.reportTraffic()
     self.context?.flush()
+  }
+
+  private func reportTraffic() {
+    self.traffic.add(received: self.received, sent: self.sent)
+    (self.received, self.sent) = (0, 0)
   }
 
   // MARK: Stopping

@@ -20,8 +20,12 @@ package struct WireServerError: Error, Sendable, CustomStringConvertible {
   package var code: Code
   package var description: String
 
-  init(host: String, port: Int, cause: any Error) {
-    let address = "\(host):\(port)"
+  init(address: WireAddress, cause: any Error) {
+    if case .unix(let path) = address {
+      self.code = .other
+      self.description = "cannot listen on the socket \(path): \(cause)"
+      return
+    }
     switch (cause as? IOError)?.errnoCode {
     case EADDRINUSE:
       self.code = .addressInUse
@@ -44,9 +48,13 @@ package final class WireServer: Sendable {
   package let localAddress: SocketAddress
   private let channel: any Channel
   private let connections: OpenConnections
+  private let address: WireAddress
 
-  private init(channel: any Channel, localAddress: SocketAddress, connections: OpenConnections) {
+  private init(
+    channel: any Channel, localAddress: SocketAddress, address: WireAddress, connections: OpenConnections
+  ) {
     self.channel = channel
+    self.address = address
     self.localAddress = localAddress
     self.connections = connections
   }
@@ -56,19 +64,25 @@ package final class WireServer: Sendable {
     host: String, port: Int, group: any EventLoopGroup, router: any RPCRouter, http: @escaping HTTPResponder,
     limits: WireLimits = WireLimits(), logger: Logger
   ) async throws -> WireServer {
+    try await self.start(
+      at: .tcp(host: host, port: port), group: group, router: router, http: http, limits: limits, logger: logger)
+  }
+
+  /// - Parameter sharesPort: lets other processes that ask for the same listen on the port too (SO_REUSEPORT).
+  package static func start(
+    at address: WireAddress, sharesPort: Bool = false, group: any EventLoopGroup, router: any RPCRouter,
+    http: @escaping HTTPResponder, limits: WireLimits = WireLimits(), traffic: WireTraffic = WireTraffic(),
+    logger: Logger
+  ) async throws -> WireServer {
     let connections = OpenConnections()
     var schedulers: [ObjectIdentifier: FlushScheduler] = [:]
     for eventLoop in group.makeIterator() {
       schedulers[ObjectIdentifier(eventLoop)] = FlushScheduler(eventLoop: eventLoop)
     }
     let setup = ConnectionSetup(
-      router: router, http: http, limits: limits, schedulers: schedulers, logger: logger)
-    let bootstrap = ServerBootstrap(group: group)
-      .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+      router: router, http: http, limits: limits, schedulers: schedulers, traffic: traffic, logger: logger)
+    let bootstrap = address.bootstrap(group: group, sharesPort: sharesPort)
       .serverChannelOption(.backlog, value: 1024)
-      .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
-      // A peer that vanished without a word is noticed in the end, even on a stream that never sends.
-      .childChannelOption(.socketOption(.so_keepalive), value: 1)
       .childChannelOption(
         .writeBufferWaterMark, value: .init(low: limits.channelQueueLowBytes, high: limits.channelQueueHighBytes)
       )
@@ -77,21 +91,43 @@ package final class WireServer: Sendable {
         return channel.eventLoop.makeCompletedFuture { try setup.accept(channel) }
       }
     do {
-      let channel = try await bootstrap.bind(host: host, port: port).get()
-      guard let address = channel.localAddress else { throw ChannelError.unknownLocalAddress }
-      return WireServer(channel: channel, localAddress: address, connections: connections)
+      let channel = try await address.bind(bootstrap)
+      guard let local = channel.localAddress else { throw ChannelError.unknownLocalAddress }
+      return WireServer(channel: channel, localAddress: local, address: address, connections: connections)
     } catch {
-      throw WireServerError(host: host, port: port, cause: error)
+      throw WireServerError(address: address, cause: error)
     }
   }
 
   /// Stops listening, lets calls in flight finish, and closes whatever is still open when the grace is over.
   package func shutdown(grace: TimeAmount) async {
     try? await self.channel.close()
+    if case .unix(let path) = self.address { unlink(path) }
     self.connections.drain()
     let timer = self.channel.eventLoop.scheduleTask(in: grace) { self.connections.closeAll() }
     await self.connections.whenEmpty(on: self.channel.eventLoop)
     timer.cancel()
+  }
+}
+
+extension WireAddress {
+  fileprivate func bootstrap(group: any EventLoopGroup, sharesPort: Bool) -> ServerBootstrap {
+    guard case .tcp = self else { return ServerBootstrap(group: group) }
+    let bootstrap = ServerBootstrap(group: group)
+      .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+      .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
+      // A peer that vanished without a word is noticed in the end, even on a stream that never sends.
+      .childChannelOption(.socketOption(.so_keepalive), value: 1)
+    guard sharesPort else { return bootstrap }
+    return bootstrap.serverChannelOption(.socketOption(.init(rawValue: SO_REUSEPORT)), value: 1)
+  }
+
+  fileprivate func bind(_ bootstrap: ServerBootstrap) async throws -> any Channel {
+    switch self {
+    case .tcp(let host, let port): try await bootstrap.bind(host: host, port: port).get()
+    case .unix(let path):
+      try await bootstrap.bind(unixDomainSocketPath: path, cleanupExistingSocketFile: true).get()
+    }
   }
 }
 
@@ -101,6 +137,7 @@ private struct ConnectionSetup: Sendable {
   var http: HTTPResponder
   var limits: WireLimits
   var schedulers: [ObjectIdentifier: FlushScheduler]
+  var traffic: WireTraffic
   var logger: Logger
 
   func accept(_ channel: any Channel) throws {
@@ -120,7 +157,7 @@ private struct ConnectionSetup: Sendable {
     let errors = ConnectionErrorDetector()
     let connection = ServerConnection(
       channel: channel, limits: self.limits, router: self.router, scheduler: scheduler, errors: errors,
-      logger: self.logger)
+      traffic: self.traffic, logger: self.logger)
     try channel.pipeline.syncOperations.addHandlers([
       WriteCoalescer(),
       NIOHTTP2Handler.make(mode: .server, limits: self.limits, errors: errors),
