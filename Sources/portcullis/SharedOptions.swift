@@ -90,6 +90,15 @@ struct DatabaseArgument: ExpressibleByArgument, Sendable {
 enum LogLevelArgument: String, ExpressibleByArgument, CaseIterable, Sendable {
   case debug, info, warning, error
 
+  /// etcd's other levels are taken for the nearest of these.
+  init?(argument: String) {
+    switch argument {
+    case "warn": self = .warning
+    case "dpanic", "panic", "fatal": self = .error
+    default: self.init(rawValue: argument)
+    }
+  }
+
   var level: Logger.Level {
     switch self {
     case .debug: .debug
@@ -104,8 +113,8 @@ struct LogOptions: ParsableArguments {
   @Option(name: .customLong("log-level"), help: "Log to stderr from this level on: debug, info, warning, error.")
   var logLevel: LogLevelArgument = .warning
 
-  func logger(_ label: String) -> Logger {
-    var logger = Logger(label: label) { StreamLogHandler.standardError(label: $0) }
+  func logger(_ label: String, to outputs: LogOutputs = LogOutputs(argument: "default")!) -> Logger {
+    var logger = Logger(label: label) { outputs.handler(label: $0) }
     logger.logLevel = logLevel.level
     return logger
   }
