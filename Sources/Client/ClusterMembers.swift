@@ -122,7 +122,7 @@ public struct ClusterMembers: Sendable {
       throw ClientError(.unavailable, "the cluster has no leader")
     }
     if leader.id == target.id { return }
-    guard let url = leader.clientURLs.first, let endpoint = try? Endpoint(parsing: url) else {
+    guard let endpoint = leader.clientURLs.lazy.compactMap({ try? Endpoint(parsing: $0) }).first else {
       throw ClientError(.unavailable, "the leader \(leader.label) has told no URL for clients")
     }
     let direct = ClusterMembers(endpoints: [endpoint], tls: client.tls)

@@ -18,7 +18,7 @@
 //   nodes    1 node · key id · public key · client URL · birth · removed u8
 //   clients  1 id · ttl · generation · deadline · forgotten through       by ascending id, its outcomes behind it
 //            2 sequence · fingerprint u64 · outcome
-//   alarms   1 kind u8 · member                                           from format 2 on, in order
+//   alarms   1 kind u8 · member [· quota]                                 from format 2 on, in order; kind 3 has a quota
 //   auth     users, roles and tokens (AuthBytes.swift)                    format 3 alone
 //
 // Everything else is derived: superseded versions, what an event replaced, what a lease has attached, sizes.

@@ -102,6 +102,7 @@ struct StrictReader {
   mutating func alarm() throws(StateError) -> Alarm {
     let number = try byte()
     guard let kind = Alarm.Kind(rawValue: number) else { throw malformed("unknown kind of alarm \(number)") }
-    return Alarm(kind, member: try self.number())
+    let member = try self.number()
+    return kind == .quota ? Alarm(quotaBytes: try self.number(), member: member) : Alarm(kind, member: member)
   }
 }

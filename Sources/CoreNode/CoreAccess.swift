@@ -14,6 +14,7 @@ final class CoreAccess: Sendable {
   let identity: Identity
   let publication: Publication
   let watches: WatchHub
+  let statistics: NodeStatistics
   let issuer: TokenIssuer
   let identification: Identification
   let passwords: PasswordKeeper
@@ -29,6 +30,7 @@ final class CoreAccess: Sendable {
     self.identity = identity
     self.publication = loop.publication
     self.watches = watches
+    self.statistics = loop.statistics
     self.issuer = issuer
     self.identification = Identification(configuration.auth)
     self.passwords = PasswordKeeper(cost: configuration.auth.passwordCost)
@@ -55,6 +57,12 @@ final class CoreAccess: Sendable {
     _ command: Command, named name: ClientSequence? = nil, by caller: Caller? = nil, on eventLoop: any EventLoop,
     _ body: @escaping @Sendable (Answer) -> Void
   ) -> UInt64 {
+    // One with a name may be the retry of one that was carried out when there was room: the log knows.
+    guard name != nil || configuration.quota.admits(command, storeBytes: publication.storeBytes) else {
+      publication.noteQuotaRefusal()
+      eventLoop.execute { body(.refused(.storageFull)) }
+      return 0
+    }
     let id = newRequest()
     let envelope = Envelope(
       origin: identity.nodeID.rawValue, request: id, name: name, caller: caller, command: command)
@@ -105,6 +113,15 @@ final class CoreAccess: Sendable {
   var isReady: Bool {
     let snapshot = publication.snapshot
     return snapshot.leader != nil && snapshot.state.nodes.contains(record)
+  }
+
+  /// Every alarm that is up: those of the state, and those that follow from this node's disk.
+  func alarms(in snapshot: Snapshot) -> [Alarm] {
+    let (gauges, own) = (publication.gauges, identity.nodeID.rawValue)
+    var alarms = Set(snapshot.state.alarms)
+    if !gauges.isWritable { alarms.insert(Alarm(.noSpace, member: own)) }
+    if gauges.isImpaired { alarms.insert(Alarm(.corrupt, member: own)) }
+    return alarms.sorted()
   }
 
   /// The header of a write's answer names the revision that the write made, or met if it changed nothing, and not that of

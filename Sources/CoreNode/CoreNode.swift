@@ -22,7 +22,7 @@ package final class CoreNode: Sendable {
   private let loop: CoreLoop
   private let storage: LogStorage
   private let peers: PeerTransport
-  private let server: WireServer
+  private let servers: [WireServer]
   private let group: MultiThreadedEventLoopGroup
 
   /// What is there before the loop is.
@@ -137,30 +137,22 @@ package final class CoreNode: Sendable {
     let access = CoreAccess(
       configuration: configuration, identity: identity, loop: loop, watches: watches, issuer: issuer)
     self.access = access
-    server = try await Self.serve(access, configuration, security, peers, group, logger)
-    clientPort = server.localAddress.port ?? configuration.clientPort
+    servers = try await Self.serve(access, configuration, security, peers, group, logger)
+    clientPort = servers.lazy.compactMap(\.localAddress.port).first ?? 0
     loop.start()
   }
 
   private static func serve(
     _ access: CoreAccess, _ configuration: NodeConfiguration, _ security: NodeSecurity, _ peers: PeerTransport,
     _ group: MultiThreadedEventLoopGroup, _ logger: Logger
-  ) async throws -> WireServer {
+  ) async throws -> [WireServer] {
+    let listeners = try Listeners(
+      configuration, access: access, security: security.clients, router: RPCRoutes(routes(access)))
     if configuration.listensForPeers {
-      let own = configuration.peers.first { $0.name == configuration.name }
-      try await peers.start(
-        host: configuration.peerListenHost ?? own?.host ?? "127.0.0.1",
-        port: configuration.peerListenPort ?? own?.port ?? 0)
+      try await peers.start(at: listeners.peers, sharesPorts: configuration.sharesPorts)
     }
-    let router = RPCRoutes(routes(access))
-    var limits = WireLimits()
-    if let most = configuration.maxConnections { limits.connections = most }
-    let endpoints = HTTPEndpoints(core: access, gateway: JSONGateway(router: router, limits: limits))
     do {
-      return try await WireServer.start(
-        host: configuration.clientHost, port: configuration.clientPort, group: group,
-        router: router, http: { endpoints.respond(to: $0, on: $1) }, limits: limits, tls: security.clients,
-        logger: logger)
+      return try await listeners.start(group: group, logger: logger)
     } catch {
       await peers.stop()
       throw error
@@ -216,7 +208,7 @@ package final class CoreNode: Sendable {
     let leader = RequiredLeader(
       publication: core.publication, electionMilliseconds: core.configuration.electionMilliseconds)
     let catchingUp = CatchingUp(core: core)
-    return all.mapValues { leader.guarding(catchingUp.guarding($0)) }
+    return core.statistics.counting(all.mapValues { leader.guarding(catchingUp.guarding($0)) })
   }
 
   /// Returns when the node has applied all that was acknowledged before it started, and its public key is in the state,
@@ -247,8 +239,9 @@ package final class CoreNode: Sendable {
 
   /// Stops in order: no new calls, answers to those in flight, then peers, log and threads.
   package func stop() async {
-    async let drained: Void = server.shutdown(grace: .milliseconds(500))
-    await drained
+    await withDiscardingTaskGroup { group in
+      for server in servers { group.addTask { await server.shutdown(grace: .milliseconds(500)) } }
+    }
     await peers.stop()
     await withCheckedContinuation { continuation in
       let thread = Thread { [loop, storage, access] in

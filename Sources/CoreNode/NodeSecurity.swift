@@ -123,12 +123,13 @@ struct NodeSecurity: Sendable {
   }
 
   private static func clientHosts(_ configuration: NodeConfiguration) -> [String] {
-    let advertised = configuration.advertisedClientURL.flatMap { PeerEndpoint(url: $0)?.host }
-    return hosts([configuration.clientHost, advertised])
+    let advertised = (configuration.advertisedClientURLs ?? []).map { PeerEndpoint(url: $0)?.host }
+    return hosts(configuration.clientListeners.map(\.host) + advertised)
   }
 
   private static func peerHosts(_ configuration: NodeConfiguration) -> [String] {
-    hosts([configuration.peerListenHost, configuration.peers.first { $0.name == configuration.name }?.host])
+    let own = configuration.peers.first { $0.name == configuration.name }?.endpoints ?? []
+    return hosts(configuration.peerListeners.map(\.host) + own.map(\.host))
   }
 
   /// Who listens everywhere is reached by names that only its clients know; on the machine itself it is `localhost`.

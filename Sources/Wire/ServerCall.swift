@@ -37,6 +37,8 @@ package class ServerCall: @unchecked Sendable {
   /// What the connection's account has for the bytes of this call's request, and the look at which it was opened.
   var accountedBytes = 0
   var openedAtLook = 0
+  /// Where the call is counted, until it is over.
+  private var tally: CallTally?
 
   init(streamID: HTTP2StreamID, request: RequestHead, connection: any CallChannel) {
     self.streamID = streamID
@@ -75,12 +77,24 @@ package class ServerCall: @unchecked Sendable {
 
   /// The peer has reset the stream, or the connection is gone.
   func acceptLoss() {
+    self.ended(.cancelled)
     self.connection = nil
+  }
+
+  func count(in tally: CallTally) {
+    tally.started()
+    self.tally = tally
+  }
+
+  fileprivate func ended(_ code: RPCCode) {
+    self.tally?.handled(code)
+    self.tally = nil
   }
 
   /// Ends the call from this side with an error that it made itself, such as a message that is too large.
   func refuse(_ status: RPCStatus) {
     let connection = self.connection
+    self.ended(status.code)
     self.acceptLoss()
     connection?.sendStatus(status, on: self, hasSentHeaders: false)
   }
@@ -127,6 +141,7 @@ package final class UnaryCall: ServerCall, @unchecked Sendable {
   package func respond(_ message: some SwiftProtobuf.Message) {
     guard let connection = self.takeConnection() else { return }
     self.onCancel = nil
+    self.ended(.ok)
     do {
       connection.sendReply(try MessageFraming.framed(message), on: self)
     } catch {
@@ -138,6 +153,7 @@ package final class UnaryCall: ServerCall, @unchecked Sendable {
   package func respond(encoded message: ByteBuffer) {
     guard let connection = self.takeConnection() else { return }
     self.onCancel = nil
+    self.ended(.ok)
     connection.sendReply(MessageFraming.framed(message, allocator: connection.allocator), on: self)
   }
 
@@ -146,6 +162,7 @@ package final class UnaryCall: ServerCall, @unchecked Sendable {
     precondition(status.code != .ok, "a unary call that succeeds needs a message")
     guard let connection = self.takeConnection() else { return }
     self.onCancel = nil
+    self.ended(status.code)
     connection.sendStatus(status, on: self, hasSentHeaders: false)
   }
 
@@ -252,6 +269,7 @@ package final class StreamCall: ServerCall, @unchecked Sendable {
   package func finish(_ status: RPCStatus? = nil) {
     guard let connection = self.takeConnection() else { return }
     self.handler = nil
+    self.ended(status?.code ?? .ok)
     connection.sendStatus(status ?? .ok, on: self, hasSentHeaders: self.hasSentHeaders)
   }
 
@@ -304,6 +322,7 @@ package final class StreamCall: ServerCall, @unchecked Sendable {
   override func refuse(_ status: RPCStatus) {
     let connection = self.connection
     let hasSentHeaders = self.hasSentHeaders
+    self.ended(status.code)
     self.acceptLoss()
     connection?.sendStatus(status, on: self, hasSentHeaders: hasSentHeaders)
   }

@@ -27,21 +27,28 @@ final class ServerConnection: ChannelInboundHandler, Flushable, CallChannel {
   let logger: Logger
   private let errors: ConnectionErrorDetector
 
-  private(set) var context: ChannelHandlerContext?
   private(set) var calls: [HTTP2StreamID: ServerCall] = [:]
   private(set) var exchanges: [HTTP2StreamID: HTTPExchange] = [:]
   /// Streams that HTTP/2 still counts as open: a call can be over while its last bytes wait for the peer.
   private(set) var openStreams = 0
   private(set) var highestStreamID = HTTP2StreamID.rootStream
+  private(set) var context: ChannelHandlerContext?
   var account: ConnectionAccount
   private var isReading = false
   private var isFlushScheduled = false
   private var isDraining = false
-  private var isClosing = false
+  var isClosing = false
+  private let traffic: WireTraffic
+  /// Bytes of messages that `traffic` was not told of yet.
+  private var received = 0
+  private var sent = 0
+  var keepalive: Keepalive
+  var keepaliveTimer: Scheduled<Void>?
 
   init(
     channel: any Channel, limits: WireLimits, router: any RPCRouter, http: @escaping HTTPResponder,
-    scheduler: FlushScheduler, errors: ConnectionErrorDetector, account: ConnectionAccount, logger: Logger
+    scheduler: FlushScheduler, errors: ConnectionErrorDetector, account: ConnectionAccount, traffic: WireTraffic,
+    logger: Logger
   ) {
     self.account = account
     self.eventLoop = channel.eventLoop
@@ -51,7 +58,9 @@ final class ServerConnection: ChannelInboundHandler, Flushable, CallChannel {
     self.http = http
     self.scheduler = scheduler
     self.errors = errors
+    self.traffic = traffic
     self.logger = logger
+    self.keepalive = Keepalive(limits.keepalive)
   }
 
   var isWritable: Bool { self.context?.channel.isWritable ?? false }
@@ -64,10 +73,13 @@ final class ServerConnection: ChannelInboundHandler, Flushable, CallChannel {
       self.flushSoon()
     }
     self.account.lookout.add(self)
+    self.lookAfterSilence()
   }
 
   func handlerRemoved(context: ChannelHandlerContext) {
     self.account.lookout.remove(self)
+    self.keepaliveTimer?.cancel()
+    self.keepaliveTimer = nil
     self.context = nil
   }
 
@@ -93,6 +105,10 @@ final class ServerConnection: ChannelInboundHandler, Flushable, CallChannel {
         if let call = self.calls[frame.streamID] { return self.receiveEnd(of: call) }
         self.exchanges[frame.streamID]?.receiveEnd()
       }
+    case .ping(_, ack: false):
+      if self.keepalive.isTooMany(at: .now(), hasCalls: !self.calls.isEmpty || !self.exchanges.isEmpty) {
+        self.endOverPings()
+      }
     default:
       // Resets and windows come as events; settings and pings are answered by the HTTP/2 library.
       break
@@ -101,6 +117,8 @@ final class ServerConnection: ChannelInboundHandler, Flushable, CallChannel {
 
   func channelReadComplete(context: ChannelHandlerContext) {
     self.isReading = false
+    self.keepalive.hasRead = true
+    self.reportTraffic()
     // The HTTP/2 handler has flushed the replies of this read before it passed the event on. Only what that flush itself
     // set off is left, which is rare, and a flush of nothing is cheap.
     context.flush()
@@ -154,6 +172,7 @@ final class ServerConnection: ChannelInboundHandler, Flushable, CallChannel {
 
   private func receive(_ bytes: ByteBuffer, isEnd: Bool, call: ServerCall) {
     call.isHalfClosed = isEnd
+    self.received += bytes.readableBytes
     call.assembler.append(bytes)
     do {
       while let message = try call.assembler.next(limitBytes: self.limits.messageBytes) {
@@ -245,12 +264,12 @@ final class ServerConnection: ChannelInboundHandler, Flushable, CallChannel {
 
   private static let replyHeaders = HTTP2Frame.FramePayload.headers(
     .init(headers: [":status": "200", "content-type": "application/grpc"]))
-  private static let successTrailers = HTTP2Frame.FramePayload.headers(
+  static let successTrailers = HTTP2Frame.FramePayload.headers(
     .init(headers: ["grpc-status": "0"], endStream: true))
 
   /// A call is over, or nobody waits for it any more.
   @discardableResult
-  private func forget(_ streamID: HTTP2StreamID) -> ServerCall? {
+  func forget(_ streamID: HTTP2StreamID) -> ServerCall? {
     guard let call = self.calls.removeValue(forKey: streamID) else { return nil }
     self.account.forget(call)
     return call
@@ -273,6 +292,8 @@ final class ServerConnection: ChannelInboundHandler, Flushable, CallChannel {
       if promise == nil { return self.sendStatus(.unreadAnswers, on: call, hasSentHeaders: false) }
     }
     self.forget(call.streamID)
+    self.keepalive.hasSent = true
+    self.sent += framed.readableBytes
     self.write(Self.replyHeaders, on: call.streamID)
     self.write(.data(.init(data: .byteBuffer(framed))), on: call.streamID, promise: promise)
     self.write(Self.successTrailers, on: call.streamID)
@@ -280,6 +301,8 @@ final class ServerConnection: ChannelInboundHandler, Flushable, CallChannel {
   }
 
   func sendMessage(_ framed: ByteBuffer, on call: StreamCall, withHeaders: Bool, promise: EventLoopPromise<Void>) {
+    self.keepalive.hasSent = true
+    self.sent += framed.readableBytes
     if withHeaders { self.write(Self.replyHeaders, on: call.streamID) }
     self.write(.data(.init(data: .byteBuffer(framed))), on: call.streamID, promise: promise)
     self.flushSoon()
@@ -291,59 +314,12 @@ final class ServerConnection: ChannelInboundHandler, Flushable, CallChannel {
     self.flushSoon()
   }
 
-  func sendStatus(_ status: RPCStatus, on call: ServerCall, hasSentHeaders: Bool) {
-    self.forget(call.streamID)
-    guard hasSentHeaders else {
-      self.sendTrailersOnly(status, on: call.streamID, isHalfClosed: call.isHalfClosed)
-      return
-    }
-    guard status.code != .ok else {
-      self.sendTrailers(Self.successTrailers, on: call.streamID, isHalfClosed: call.isHalfClosed)
-      return
-    }
-    var trailers = HPACKHeaders()
-    Self.append(status, to: &trailers)
-    self.sendTrailers(
-      .headers(.init(headers: trailers, endStream: true)), on: call.streamID, isHalfClosed: call.isHalfClosed)
-  }
-
-  private func sendTrailersOnly(_ status: RPCStatus, on streamID: HTTP2StreamID, isHalfClosed: Bool) {
-    var headers: HPACKHeaders = [":status": "200", "content-type": "application/grpc"]
-    Self.append(status, to: &headers)
-    self.sendTrailers(
-      .headers(.init(headers: headers, endStream: true)), on: streamID, isHalfClosed: isHalfClosed)
-  }
-
-  /// Ends a stream with a frame that says so.
-  func sendTrailers(_ payload: HTTP2Frame.FramePayload, on streamID: HTTP2StreamID, isHalfClosed: Bool) {
-    guard !isHalfClosed else {
-      self.write(payload, on: streamID)
-      self.flushSoon()
-      return
-    }
-    // The peer may still be sending. A reset with NO_ERROR tells it to stop (RFC 9113, section 8.1), but would throw
-    // away what waits before it, so it follows only when the trailers have left.
-    let promise = self.eventLoop.makePromise(of: Void.self)
-    promise.futureResult.assumeIsolated().whenSuccess { self.reset(streamID) }
-    self.write(payload, on: streamID, promise: promise)
-    self.flushSoon()
-  }
-
-  private static func append(_ status: RPCStatus, to headers: inout HPACKHeaders) {
-    headers.add(name: "grpc-status", value: String(status.code.rawValue))
-    if !status.message.isEmpty {
-      // Messages differ too much to be worth a place in the peer's header table.
-      headers.add(name: "grpc-message", value: RPCStatus.percentEncoded(status.message), indexing: .nonIndexable)
-    }
-    for trailer in status.trailers { headers.add(name: trailer.name, value: trailer.value) }
-  }
-
-  private func endPeerSide(of streamID: HTTP2StreamID, isHalfClosed: Bool) {
+  func endPeerSide(of streamID: HTTP2StreamID, isHalfClosed: Bool) {
     if !isHalfClosed { self.reset(streamID) }
     self.flushSoon()
   }
 
-  private func reset(_ streamID: HTTP2StreamID) {
+  func reset(_ streamID: HTTP2StreamID) {
     self.write(.rstStream(.noError), on: streamID)
     self.flushSoon()
   }
@@ -359,7 +335,13 @@ final class ServerConnection: ChannelInboundHandler, Flushable, CallChannel {
 
   func flushNow() {
     self.isFlushScheduled = false
+    self.reportTraffic()
     self.context?.flush()
+  }
+
+  private func reportTraffic() {
+    self.traffic.add(received: self.received, sent: self.sent)
+    (self.received, self.sent) = (0, 0)
   }
 
   // MARK: Stopping

@@ -59,6 +59,8 @@ package struct WireLimits: Sendable {
   /// above what the HTTP/2 library allows by itself.
   package var resetsPerHalfMinute = 100_000
   package var controlFramesPerHalfMinute = 100_000
+  /// A server's alone.
+  package var keepalive = KeepalivePolicy()
 
   package init() {}
 

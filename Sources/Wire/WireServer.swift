@@ -20,8 +20,12 @@ package struct WireServerError: Error, Sendable, CustomStringConvertible {
   package var code: Code
   package var description: String
 
-  init(host: String, port: Int, cause: any Error) {
-    let address = "\(host):\(port)"
+  init(address: WireAddress, cause: any Error) {
+    if case .unix(let path) = address {
+      self.code = .other
+      self.description = "cannot listen on the socket \(path): \(cause)"
+      return
+    }
     switch (cause as? IOError)?.errnoCode {
     case EADDRINUSE:
       self.code = .addressInUse
@@ -44,18 +48,34 @@ package final class WireServer: Sendable {
   package let localAddress: SocketAddress
   private let channel: any Channel
   private let connections: OpenConnections
+  private let address: WireAddress
 
-  private init(channel: any Channel, localAddress: SocketAddress, connections: OpenConnections) {
+  private init(
+    channel: any Channel, localAddress: SocketAddress, address: WireAddress, connections: OpenConnections
+  ) {
     self.channel = channel
+    self.address = address
     self.localAddress = localAddress
     self.connections = connections
   }
 
   /// Listens. Port 0 takes any free port, which `localAddress` then names.
-  /// - Parameter tls: nil for plain text. Otherwise nothing but TLS is spoken.
   package static func start(
     host: String, port: Int, group: any EventLoopGroup, router: any RPCRouter, http: @escaping HTTPResponder,
     limits: WireLimits = WireLimits(), tls: TLSSource? = nil, logger: Logger
+  ) async throws -> WireServer {
+    try await self.start(
+      at: .tcp(host: host, port: port), group: group, router: router, http: http, limits: limits, tls: tls,
+      logger: logger)
+  }
+
+  /// - Parameters:
+  ///   - sharesPort: lets other processes that ask for the same listen on the port too (SO_REUSEPORT).
+  ///   - tls: nil for plain text. Otherwise nothing but TLS is spoken.
+  package static func start(
+    at address: WireAddress, sharesPort: Bool = false, group: any EventLoopGroup, router: any RPCRouter,
+    http: @escaping HTTPResponder, limits: WireLimits = WireLimits(), tls: TLSSource? = nil,
+    traffic: WireTraffic = WireTraffic(), logger: Logger
   ) async throws -> WireServer {
     let connections = OpenConnections()
     var schedulers: [ObjectIdentifier: FlushScheduler] = [:]
@@ -66,9 +86,9 @@ package final class WireServer: Sendable {
     }
     let setup = ConnectionSetup(
       router: router, http: http, limits: limits, schedulers: schedulers, lookouts: lookouts,
-      acceptor: tls.map { TLSAcceptor($0, limits: limits, answersHTTP: true, logger: logger) }, logger: logger)
-    let bootstrap = ServerBootstrap(group: group)
-      .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+      acceptor: tls.map { TLSAcceptor($0, limits: limits, answersHTTP: true, logger: logger) }, traffic: traffic,
+      logger: logger, log: LimitedLog(logger))
+    let bootstrap = address.bootstrap(group: group, sharesPort: sharesPort)
       .serverChannelOption(.backlog, value: 1024)
       .serverChannelInitializer { channel in
         channel.eventLoop.makeCompletedFuture {
@@ -76,9 +96,6 @@ package final class WireServer: Sendable {
           try channel.pipeline.syncOperations.addHandler(gate)
         }
       }
-      .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
-      // A peer that vanished without a word is noticed in the end, even on a stream that never sends.
-      .childChannelOption(.socketOption(.so_keepalive), value: 1)
       .childChannelOption(
         .writeBufferWaterMark, value: .init(low: limits.channelQueueLowBytes, high: limits.channelQueueHighBytes)
       )
@@ -87,21 +104,43 @@ package final class WireServer: Sendable {
         return setup.accept(channel)
       }
     do {
-      let channel = try await bootstrap.bind(host: host, port: port).get()
-      guard let address = channel.localAddress else { throw ChannelError.unknownLocalAddress }
-      return WireServer(channel: channel, localAddress: address, connections: connections)
+      let channel = try await address.bind(bootstrap)
+      guard let local = channel.localAddress else { throw ChannelError.unknownLocalAddress }
+      return WireServer(channel: channel, localAddress: local, address: address, connections: connections)
     } catch {
-      throw WireServerError(host: host, port: port, cause: error)
+      throw WireServerError(address: address, cause: error)
     }
   }
 
   /// Stops listening, lets calls in flight finish, and closes whatever is still open when the grace is over.
   package func shutdown(grace: TimeAmount) async {
     try? await self.channel.close()
+    if case .unix(let path) = self.address { unlink(path) }
     self.connections.drain()
     let timer = self.channel.eventLoop.scheduleTask(in: grace) { self.connections.closeAll() }
     await self.connections.whenEmpty(on: self.channel.eventLoop)
     timer.cancel()
+  }
+}
+
+extension WireAddress {
+  fileprivate func bootstrap(group: any EventLoopGroup, sharesPort: Bool) -> ServerBootstrap {
+    guard case .tcp = self else { return ServerBootstrap(group: group) }
+    let bootstrap = ServerBootstrap(group: group)
+      .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+      .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
+      // A peer that vanished without a word is noticed in the end, even on a stream that never sends.
+      .childChannelOption(.socketOption(.so_keepalive), value: 1)
+    guard sharesPort else { return bootstrap }
+    return bootstrap.serverChannelOption(.socketOption(.init(rawValue: SO_REUSEPORT)), value: 1)
+  }
+
+  fileprivate func bind(_ bootstrap: ServerBootstrap) async throws -> any Channel {
+    switch self {
+    case .tcp(let host, let port): try await bootstrap.bind(host: host, port: port).get()
+    case .unix(let path):
+      try await bootstrap.bind(unixDomainSocketPath: path, cleanupExistingSocketFile: true).get()
+    }
   }
 }
 
@@ -115,23 +154,9 @@ private struct ConnectionSetup: Sendable {
   let budget = WireBudget()
   /// Nil for plain text.
   var acceptor: TLSAcceptor?
+  var traffic: WireTraffic
   var logger: Logger
   let log: LimitedLog
-
-  init(
-    router: any RPCRouter, http: @escaping HTTPResponder, limits: WireLimits,
-    schedulers: [ObjectIdentifier: FlushScheduler], lookouts: [ObjectIdentifier: Lookout], acceptor: TLSAcceptor?,
-    logger: Logger
-  ) {
-    self.router = router
-    self.http = http
-    self.limits = limits
-    self.schedulers = schedulers
-    self.lookouts = lookouts
-    self.acceptor = acceptor
-    self.logger = logger
-    self.log = LimitedLog(logger)
-  }
 
   func accept(_ channel: any Channel) -> EventLoopFuture<Void> {
     if let acceptor = self.acceptor {
@@ -167,7 +192,7 @@ private struct ConnectionSetup: Sendable {
     let connection = ServerConnection(
       channel: channel, limits: self.limits, router: self.router, http: self.http, scheduler: scheduler,
       errors: errors, account: ConnectionAccount(budget: self.budget, coalescer: coalescer, lookout: lookout),
-      logger: self.logger)
+      traffic: self.traffic, logger: self.logger)
     connection.peerCommonName = caller
     try channel.pipeline.syncOperations.addHandlers([
       coalescer,

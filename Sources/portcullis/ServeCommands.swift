@@ -30,11 +30,18 @@ struct Serve: AsyncParsableCommand {
   @Option(name: .customLong("database"), help: "A SQLite file to protect, as name=path. May be given several times.")
   var databases: [DatabaseArgument] = []
 
+  @Option(
+    name: .customLong("quota-backend-bytes"),
+    help: "How large the core's store may grow, with all versions kept. 0: 2 GiB. Below 0: as far as memory goes.")
+  var quotaBytes: Int64 = 0
+
   @OptionGroup(title: "TLS for the core's clients") var tls: ClientPortTLSFlags
   @OptionGroup(title: "TLS") var sharedTLS: SharedTLSFlags
   @OptionGroup var log: LogOptions
 
-  func validate() throws { _ = try tls.security(at: listenClient, sharedTLS) }
+  func validate() throws { _ = try security() }
+
+  private func security() throws -> PortSecurity { try tls.security(at: [listenClient.url], sharedTLS) }
 
   func run() async throws {
     var core = NodeConfiguration(
@@ -42,7 +49,9 @@ struct Serve: AsyncParsableCommand {
       clientPort: listenClient.port, peers: [Peer(name: "default", host: "127.0.0.1", port: 2380)])
     core.clusterToken = nil
     core.listensForPeers = false
-    core.clientSecurity = try tls.security(at: listenClient, sharedTLS)
+    core.clientListeners = [listenClient.url]
+    core.clientSecurity = try security()
+    core.quota = Quota(flag: quotaBytes)
     let declared =
       databases.isEmpty
       ? [DatabaseDeclaration(name: "demo", path: dataDirectory + "/demo.db")]
@@ -113,22 +122,26 @@ struct Core: AsyncParsableCommand {
     help: "The node's directory. It belongs to one node for ever. Default: NAME.portcullis")
   var dataDirectory: String?
 
-  @Option(name: .customLong("listen-client-urls"), help: "Where clients are served.")
-  var listenClient = ListenAddress(argument: "http://127.0.0.1:2379")!
+  @Option(
+    name: .customLong("listen-client-urls"),
+    help: "Where clients are served: URLs with commas; unix://path is a socket.")
+  var listenClient = "http://127.0.0.1:2379"
 
   @Option(
-    name: .customLong("advertise-client-urls"), help: "The URL that clients are told. Default: where they are served.")
+    name: .customLong("advertise-client-urls"), help: "The URLs that clients are told. Default: where they are served.")
   var advertiseClient: String?
 
   @Option(
     name: .customLong("listen-peer-urls"),
-    help: "Where peers are served. Must be this node's address in --initial-cluster.")
-  var listenPeer = ListenAddress(argument: "http://127.0.0.1:2380")!
+    help: "Where peers are served: URLs with commas. Must be reached by this node's in --initial-cluster.")
+  var listenPeer = "http://127.0.0.1:2380"
 
-  @Option(name: .customLong("initial-advertise-peer-urls"), help: "This node's URL in --initial-cluster.")
+  @Option(name: .customLong("initial-advertise-peer-urls"), help: "This node's URLs in --initial-cluster.")
   var advertisePeer: String?
 
-  @Option(name: .customLong("initial-cluster"), help: "Every member, as name=url with commas: the same on every node.")
+  @Option(
+    name: .customLong("initial-cluster"),
+    help: "Every member, as name=url with commas: the same on every node. A name may have several URLs.")
   var initialCluster: String?
 
   @Option(name: .customLong("initial-cluster-token"), help: "Tells clusters apart; give every cluster its own.")
@@ -187,29 +200,16 @@ struct Core: AsyncParsableCommand {
     help: "History to keep: hours, or a time such as 30m; or a number of revisions. 0 keeps all of it.")
   var compactionRetention = "0"
 
-  @Option(
-    name: .customLong("slow-watcher-timeout"),
-    help: "How long a watcher's client may take nothing while events wait for it, such as 60s.")
-  var slowWatcher = GoDuration(argument: "60s")!
-
-  @Option(
-    name: .customLong("max-connections"),
-    help: "The most connections of clients. Default: what the system lets the process open, less a reserve.")
-  var maxConnections: Int?
-  @OptionGroup var authentication: AuthOptions
-
+  @OptionGroup var etcd: EtcdOptions
+  @OptionGroup(title: "Users") var authentication: AuthOptions
   @OptionGroup(title: "TLS for clients") var clientTLS: ClientPortTLSFlags
   @OptionGroup(title: "TLS between peers") var peerTLS: PeerPortTLSFlags
   @OptionGroup(title: "TLS") var sharedTLS: SharedTLSFlags
   @OptionGroup var log: LogOptions
 
   func validate() throws {
-    _ = try clientTLS.security(at: listenClient, sharedTLS)
-    _ = try peerTLS.security(at: listenPeer, sharedTLS)
     _ = try autoCompaction()
-    guard slowWatcher.milliseconds > 0, maxConnections ?? 1 > 0 else {
-      throw ValidationError("--slow-watcher-timeout and --max-connections must be above 0")
-    }
+    try checkPlaces()
     guard maxOperations > 0, (1024...1536 * 1024).contains(maxRequestBytes) else {
       throw ValidationError("--max-txn-ops must be above 0, and --max-request-bytes from 1024 to 1572864")
     }
@@ -228,33 +228,53 @@ struct Core: AsyncParsableCommand {
 
   func run() async throws {
     var core = NodeConfiguration(
-      name: name, dataDirectory: dataDirectory ?? "\(name).portcullis", clientHost: listenClient.host,
-      clientPort: listenClient.port, peers: try peers())
+      name: name, dataDirectory: dataDirectory ?? "\(name).portcullis", clientHost: "", clientPort: 0,
+      peers: try peers())
+    core.clientListeners = try listenURLs("listen-client-urls", listenClient)
+    core.peerListeners = try listenURLs("listen-peer-urls", listenPeer)
     core.clusterToken = clusterToken
-    core.advertisedClientURL = advertiseClient
+    core.advertisedClientURLs = try advertiseClient.map {
+      try listenURLs("advertise-client-urls", $0).map(\.description)
+    }
     core.isClusterNew = clusterState == "new"
     core.forcesNewCluster = forceNewCluster
     core.snapshotEntries = snapshotCount
     core.snapshotLogPercent = snapshotLogPercent
     core.trailingEntries = catchupEntries
-    core.peerListenHost = listenPeer.host
-    core.peerListenPort = listenPeer.port
     core.heartbeatMilliseconds = heartbeat
     core.electionMilliseconds = election
     core.autoCompaction = try autoCompaction()
-    core.clientSecurity = try clientTLS.security(at: listenClient, sharedTLS)
-    core.peerSecurity = try peerTLS.security(at: listenPeer, sharedTLS)
+    core.clientSecurity = try clientTLS.security(at: core.clientListeners + etcd.metricsListeners(), sharedTLS)
+    core.peerSecurity = try peerTLS.security(at: core.peerListeners, sharedTLS)
     core.limits.maxRequestBytes = maxRequestBytes
     core.limits.maxOperationsPerTransaction = maxOperations
     core.limits.watchProgressMilliseconds = progressInterval.milliseconds
-    core.limits.slowWatcherMilliseconds = slowWatcher.milliseconds
-    core.maxConnections = maxConnections
     core.auth = try authentication.configuration()
-    var serving = Serving(logger: log.logger("portcullis.core"))
+    try etcd.apply(to: &core)
+    try etcd.logOutputs.open()
+    var serving = Serving(logger: log.logger("portcullis.core", to: etcd.logOutputs))
     serving.core = core
-    let (name, address) = (name, listenClient)
+    let (name, places) = (name, core.clientListeners)
     try await serving.run { running in
-      announce("portcullis core \(name) is ready on \(address.scheme)://\(address.host):\(running.clientPort ?? 0)")
+      let urls = places.map { $0.description(port: running.clientPort) }
+      announce("portcullis core \(name) is ready on \(urls.joined(separator: " and "))")
+    }
+  }
+
+  /// Whoever asks for TLS must not be served without.
+  private func checkPlaces() throws {
+    let clients = try listenURLs("listen-client-urls", listenClient)
+    if clients.isEmpty { throw ValidationError("--listen-client-urls names no place to serve clients at") }
+    _ = try clientTLS.security(at: clients + etcd.metricsListeners(), sharedTLS)
+    let own = try listenURLs("listen-peer-urls", listenPeer)
+    let isSecure = own.contains(where: \.usesTLS)
+    guard own.allSatisfy({ $0.usesTLS == isSecure }) else {
+      throw ValidationError("--listen-peer-urls must be https:// all of them, or http:// all of them")
+    }
+    _ = try peerTLS.security(at: own, sharedTLS)
+    for endpoint in try peers().flatMap(\.endpoints) where endpoint.usesTLS != isSecure {
+      throw ValidationError(
+        "--initial-cluster: \(endpoint.url) and --listen-peer-urls must be https:// both, or http:// both")
     }
   }
 
@@ -275,17 +295,12 @@ struct Core: AsyncParsableCommand {
   }
 
   private func peers() throws -> [Peer] {
-    let own = advertisePeer ?? "\(listenPeer.scheme)://\(listenPeer.host):\(listenPeer.port)"
-    return try (initialCluster ?? "\(name)=\(own)").split(separator: ",").map { member in
-      let parts = member.split(separator: "=", maxSplits: 1)
-      guard parts.count == 2, let address = try? Endpoint(parsing: String(parts[1]), defaultPort: 2380) else {
-        throw ValidationError("--initial-cluster: \"\(member)\" is not of the form name=http://host:port")
-      }
-      guard address.usesTLS == listenPeer.usesTLS else {
-        throw ValidationError(
-          "--initial-cluster: \"\(member)\" and --listen-peer-urls must be https:// both, or http:// both")
-      }
-      return Peer(name: String(parts[0]), host: address.host, port: address.port, usesTLS: address.usesTLS)
+    let own = advertisePeer ?? listenPeer
+    do {
+      let members = initialCluster ?? own.split(separator: ",").map { "\(name)=\($0)" }.joined(separator: ",")
+      return try Peer.list(parsing: members)
+    } catch {
+      throw ValidationError("--initial-cluster: \(error)")
     }
   }
 }

@@ -3,6 +3,7 @@
 import ArgumentParser
 import Client
 import Commands
+import CoreNode
 import Foundation
 import Gateway
 import Logging
@@ -69,6 +70,7 @@ struct ListenAddress: ExpressibleByArgument, Sendable {
   let defaultValueDescription: String
 
   var scheme: String { usesTLS ? "https" : "http" }
+  var url: ListenURL { ListenURL(host: host, port: port, usesTLS: usesTLS) }
 
   init?(argument: String) {
     let text = argument.hasPrefix(":") ? "0.0.0.0" + argument : argument
@@ -98,6 +100,15 @@ struct DatabaseArgument: ExpressibleByArgument, Sendable {
 enum LogLevelArgument: String, ExpressibleByArgument, CaseIterable, Sendable {
   case debug, info, warning, error
 
+  /// etcd's other levels are taken for the nearest of these.
+  init?(argument: String) {
+    switch argument {
+    case "warn": self = .warning
+    case "dpanic", "panic", "fatal": self = .error
+    default: self.init(rawValue: argument)
+    }
+  }
+
   var level: Logger.Level {
     switch self {
     case .debug: .debug
@@ -112,8 +123,8 @@ struct LogOptions: ParsableArguments {
   @Option(name: .customLong("log-level"), help: "Log to stderr from this level on: debug, info, warning, error.")
   var logLevel: LogLevelArgument = .warning
 
-  func logger(_ label: String) -> Logger {
-    var logger = Logger(label: label) { StreamLogHandler.standardError(label: $0) }
+  func logger(_ label: String, to outputs: LogOutputs = LogOutputs(argument: "default")!) -> Logger {
+    var logger = Logger(label: label) { outputs.handler(label: $0) }
     logger.logLevel = logLevel.level
     return logger
   }

@@ -28,8 +28,8 @@ struct ClientPortTLSFlags: ParsableArguments {
   @Flag(name: .customLong("auto-tls"), help: "Serve clients with a certificate that the node makes for itself.")
   var isAutomatic = false
 
-  /// - Parameter address: where clients are served.
-  func security(at address: ListenAddress, _ shared: SharedTLSFlags) throws -> PortSecurity {
+  /// - Parameter places: where clients are served.
+  func security(at places: [ListenURL], _ shared: SharedTLSFlags) throws -> PortSecurity {
     var settings = TLSSettings(
       certificateFile: certificate, keyFile: key, trustedCAFile: trustedCA,
       applicationProtocols: TLSSettings.serverProtocols)
@@ -38,7 +38,7 @@ struct ClientPortTLSFlags: ParsableArguments {
       urls: "--listen-client-urls", certificate: "--cert-file", key: "--key-file", automatic: "--auto-tls",
       authentication: "--client-cert-auth", trustedCA: "--trusted-ca-file")
     return try port.security(
-      settings, at: address, isAutomatic: isAutomatic, asksForCertificate: asksForCertificate, shared)
+      settings, at: places, isAutomatic: isAutomatic, asksForCertificate: asksForCertificate, shared)
   }
 }
 
@@ -76,7 +76,7 @@ struct PeerPortTLSFlags: ParsableArguments {
   @Flag(name: .customLong("peer-auto-tls"), help: "Talk to peers with certificates that the nodes make for themselves.")
   var isAutomatic = false
 
-  func security(at address: ListenAddress, _ shared: SharedTLSFlags) throws -> PortSecurity {
+  func security(at places: [ListenURL], _ shared: SharedTLSFlags) throws -> PortSecurity {
     guard allowedCommonName == nil || allowedHostname == nil else {
       throw ValidationError("--peer-cert-allowed-cn and --peer-cert-allowed-hostname exclude each other")
     }
@@ -90,7 +90,7 @@ struct PeerPortTLSFlags: ParsableArguments {
       urls: "--listen-peer-urls", certificate: "--peer-cert-file", key: "--peer-key-file", automatic: "--peer-auto-tls",
       authentication: "--peer-client-cert-auth", trustedCA: "--peer-trusted-ca-file")
     let security = try port.security(
-      settings, at: address, isAutomatic: isAutomatic, asksForCertificate: asksForCertificate, shared)
+      settings, at: places, isAutomatic: isAutomatic, asksForCertificate: asksForCertificate, shared)
     guard case .tls(let serving, _) = security, dialingCertificate != nil || dialingKey != nil else { return security }
     guard let dialingCertificate, let dialingKey else {
       throw ValidationError("--peer-client-cert-file and --peer-client-key-file go together")
@@ -149,13 +149,13 @@ private struct PortFlags {
   let trustedCA: String
 
   func security(
-    _ given: TLSSettings, at address: ListenAddress, isAutomatic: Bool, asksForCertificate: Bool,
+    _ given: TLSSettings, at places: [ListenURL], isAutomatic: Bool, asksForCertificate: Bool,
     _ shared: SharedTLSFlags
   ) throws -> PortSecurity {
     var settings = given
     try shared.apply(to: &settings)
     let hasCertificate = settings.certificateFile != nil || settings.keyFile != nil
-    guard address.usesTLS else {
+    guard places.contains(where: \.usesTLS) else {
       // etcd would say so in its log, and serve in plain text.
       guard !hasCertificate, !isAutomatic, settings.trustedCAFile == nil, !asksForCertificate else {
         throw ValidationError(

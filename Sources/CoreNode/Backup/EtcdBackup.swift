@@ -8,7 +8,10 @@ enum EtcdBackup {
   /// - Parameter index: of the last entry that the state shows.
   static func file(of state: Coordination, index: UInt64, term: UInt64) -> BoltFile {
     BoltFile([
-      BoltBucket("alarm", state.alarms.map { (bytes(of: $0), []) }.sorted { Key($0.key) < Key($1.key) }),
+      // A member's own alarm follows from its store's size, and so it will where the file is restored.
+      BoltBucket(
+        "alarm",
+        state.alarms.filter { $0.kind != .quota }.map { (bytes(of: $0), []) }.sorted { Key($0.key) < Key($1.key) }),
       BoltBucket("auth", EtcdAuthBackup.settings(of: state.auth)),
       BoltBucket("authRoles", EtcdAuthBackup.roles(of: state.auth)),
       BoltBucket("authUsers", EtcdAuthBackup.users(of: state.auth)),

@@ -67,6 +67,7 @@ final class CoreLoop: @unchecked Sendable {
   let parts: Parts
   let localID: NodeID
   let snapshots: SnapshotKeeper
+  let statistics = NodeStatistics()
 
   var raft: Raft
   var state: Coordination
@@ -116,6 +117,9 @@ final class CoreLoop: @unchecked Sendable {
   var inputs: [Input] = []
   /// Inputs that the loop made itself and that must not wait for the next tick.
   var hasUrgentInput = false
+  /// Since the start: leaders that this node has seen come, and its requests that got no outcome.
+  var leaderChanges: UInt64 = 0
+  var failedProposals: UInt64 = 0
   var outgoing: [(peer: NodeID, messages: [Message])] = []
   var lastTickNanoseconds: UInt64 = 0
   var isStopping = false
@@ -160,7 +164,10 @@ final class CoreLoop: @unchecked Sendable {
     let inbox = self.inbox
     writer = LogWriter(
       storage: parts.storage,
-      onPersisted: { sequence, _ in inbox.append(.persisted(sequence: sequence)) },
+      onPersisted: { [statistics] sequence, timing in
+        statistics.flushes.add(nanoseconds: timing.flushEndedNanoseconds - timing.flushBeganNanoseconds)
+        inbox.append(.persisted(sequence: sequence))
+      },
       onFailure: { [onEnd = parts.onEnd] error in
         onEnd(.storage("the log could not be written, so nothing more may be acknowledged: \(error)"))
       },

@@ -11,6 +11,8 @@ struct PendingRequests {
   private var deadlines: [(id: UInt64, nanoseconds: UInt64)] = []
   private var firstDeadline = 0
 
+  var count: Int { completions.count }
+
   mutating func add(_ id: UInt64, _ completion: Completion, deadlineNanoseconds: UInt64) {
     completions[id] = completion
     deadlines.append((id, deadlineNanoseconds))

@@ -103,7 +103,11 @@ extension CoreLoop {
     case .send(let message, let peer): queue(message, for: peer)
     case .commit(let index): committed = max(committed, index)
     case .refuse(let ids, let refusal):
-      for id in ids { if let completion = pending.remove(id) { replies.add(completion, .refused(refusal)) } }
+      for id in ids {
+        guard let completion = pending.remove(id) else { continue }
+        failedProposals += 1
+        replies.add(completion, .refused(refusal))
+      }
     case .readReady(let ids, let index): confirmedReads.append((ids, index))
     case .refuseRead(let ids, let refusal):
       for id in ids {
@@ -140,6 +144,7 @@ extension CoreLoop {
       metadata: [
         "role": "\(new.role)", "term": "\(new.term.rawValue)", "leader": "\(new.leader?.description ?? "none")",
       ])
+    if let leader = new.leader, leader != leadership.leader { leaderChanges += 1 }
     leadership = new
     changedSincePublication = true
     done += transfers.led(by: new.leader)
@@ -215,7 +220,10 @@ extension CoreLoop {
 
   private func timeOut() {
     let now = MachineClock.monotonicNanoseconds
-    while let completion = pending.removeOverdue(nowNanoseconds: now) { replies.add(completion, .timedOut) }
+    while let completion = pending.removeOverdue(nowNanoseconds: now) {
+      failedProposals += 1
+      replies.add(completion, .timedOut)
+    }
     for completion in transfers.removeOverdue(nowNanoseconds: now) { replies.add(completion, .timedOut) }
     if let end = endsAtNanoseconds, now >= end {
       endsAtNanoseconds = nil

@@ -34,13 +34,16 @@ enum Joining {
     repeat {
       answers = []
       for peer in others {
-        do {
-          let answer = try await ask(PeerEndpoint(host: peer.host, port: peer.port), on: group.next(), connector)
-          if let found = found(own, in: answer) { return found }
-          answers.append("\(peer.url) does not know \(own.url)")
-        } catch {
-          logger.info("a peer did not answer an inquiry", metadata: ["peer": "\(peer.url)", "cause": "\(error)"])
-          answers.append("\(peer.url) did not answer\((error as? TLSError).map { " (\($0))" } ?? "")")
+        for endpoint in peer.endpoints {
+          do {
+            let answer = try await ask(endpoint, on: group.next(), connector)
+            if let found = found(own, in: answer) { return found }
+            answers.append("\(endpoint.url) does not know \(own.url)")
+          } catch {
+            logger.info(
+              "a peer did not answer an inquiry", metadata: ["peer": "\(endpoint.url)", "cause": "\(error)"])
+            answers.append("\(endpoint.url) did not answer\((error as? TLSError).map { " (\($0))" } ?? "")")
+          }
         }
       }
       try await Task.sleep(for: .milliseconds(200))
@@ -51,9 +54,8 @@ enum Joining {
   }
 
   private static func found(_ own: Peer, in answer: InquiryAnswer) -> Found? {
-    let endpoint = PeerEndpoint(host: own.host, port: own.port, usesTLS: own.usesTLS)
     let member = answer.membership.members.first { member in
-      (member.peerAddress?.peerURLs ?? []).contains { PeerEndpoint(url: $0) == endpoint }
+      (member.peerAddress?.peerURLs ?? []).contains { url in own.endpoints.contains { $0 == PeerEndpoint(url: url) } }
     }
     return member.map {
       Found(clusterID: answer.clusterID, incarnation: answer.incarnation, localID: $0.id)

@@ -70,6 +70,8 @@ package struct PeerEndpoint: Sendable, Equatable {
     self.usesTLS = usesTLS
   }
 
+  package var url: String { "\(usesTLS ? "https" : "http")://\(host.contains(":") ? "[\(host)]" : host):\(port)" }
+
   /// Reads `http://host:port` or `https://host:port`, with brackets around an IPv6 address. etcd wants a port and no path,
   /// and so does this.
   package init?(url: String) {

@@ -14,7 +14,7 @@ struct Origin: Sendable {
   var founders: Membership
   var file: MemberFile
 
-  static func logDirectory(_ configuration: NodeConfiguration) -> String { configuration.dataDirectory + "/log" }
+  static func logDirectory(_ configuration: NodeConfiguration) -> String { configuration.logDirectory }
 
   static func determine(
     _ configuration: NodeConfiguration, group: any EventLoopGroup, connector: TLSConnector?, logger: Logger

@@ -5,6 +5,7 @@
 // Links follow the configuration in force. Beyond it there is one to each node that has greeted this one and is no member
 // by its log: a leader that is newer than this log, or the cluster that a new node waits to be added to, must be answered.
 
+import Glibc
 import Logging
 import NIOConcurrencyHelpers
 import NIOCore
@@ -29,7 +30,7 @@ final class PeerTransport: Sendable {
     /// Nodes that were members until now: the leader still has to tell them so.
     var leaving: Set<NodeID> = []
     var isStarted = false
-    var listener: (any Channel)?
+    var listeners: [any Channel] = []
     var accepted: [ObjectIdentifier: Accepted] = [:]
     var nextAccepted: UInt64 = 0
   }
@@ -78,9 +79,27 @@ final class PeerTransport: Sendable {
 
   // MARK: Starting and stopping
 
-  func start(host: String, port: Int) async throws(NodeError) {
+  /// Listens at every one of the places, and connects.
+  /// - Parameter sharesPorts: lets other processes that ask for the same listen there too (SO_REUSEPORT).
+  func start(at places: [PeerEndpoint], sharesPorts: Bool = false) async throws(NodeError) {
     let complaints = Complaints()
-    let bootstrap = ServerBootstrap(group: group)
+    for place in places { try await listen(at: place, sharesPort: sharesPorts, complaints) }
+    let links = state.withLockedValue { state in
+      state.isStarted = true
+      return Array(state.links.values)
+    }
+    for link in links { link.start() }
+  }
+
+  private func listen(
+    at place: PeerEndpoint, sharesPort: Bool, _ complaints: Complaints
+  ) async throws(NodeError) {
+    var bootstrap = ServerBootstrap(group: group)
+    if sharesPort {
+      bootstrap = bootstrap.serverChannelOption(.socketOption(.init(rawValue: SO_REUSEPORT)), value: 1)
+    }
+    bootstrap =
+      bootstrap
       .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
       .serverChannelInitializer { [logger] channel in
         channel.eventLoop.makeCompletedFuture {
@@ -97,27 +116,23 @@ final class PeerTransport: Sendable {
         return acceptor.secure(channel) { channel, _ in try self.read(from: channel, complaints) }
       }
     do {
-      let channel = try await bootstrap.bind(host: host, port: port).get()
-      state.withLockedValue { $0.listener = channel }
+      let channel = try await bootstrap.bind(host: place.host, port: place.port).get()
+      state.withLockedValue { $0.listeners.append(channel) }
     } catch {
       throw .network(
-        "cannot listen for peers on \(host):\(port): \(error). Is another node using the address (--listen-peer-urls)?")
+        "cannot listen for peers on \(place.host):\(place.port): \(error). Is another node using the address (--listen-peer-urls)?"
+      )
     }
-    let links = state.withLockedValue { state in
-      state.isStarted = true
-      return Array(state.links.values)
-    }
-    for link in links { link.start() }
   }
 
   func stop() async {
-    let (links, listener, accepted) = state.withLockedValue { state in
+    let (links, listeners, accepted) = state.withLockedValue { state in
       defer { state.links = [:] }
       state.isStarted = false
-      return (Array(state.links.values), state.listener, state.accepted.values.map(\.channel))
+      return (Array(state.links.values), state.listeners, state.accepted.values.map(\.channel))
     }
     for link in links { link.stop() }
-    try? await listener?.close()
+    for listener in listeners { try? await listener.close() }
     for channel in accepted { try? await channel.close() }
   }
 

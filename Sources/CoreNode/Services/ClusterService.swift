@@ -64,7 +64,7 @@ struct ClusterService: Sendable {
     else { return }
     look(call) { [core] snapshot throws(RPCStatus) in
       try Self.checkFree(urls, for: nil, in: snapshot)
-      if !message.isLearner { try Self.checkStarted(in: snapshot, adding: true, removing: nil) }
+      if !message.isLearner { try checkStarted(in: snapshot, adding: true, removing: nil) }
       let address = MemberAddress(name: "", peerURLs: urls)
       let member = Member(
         id: Digest.newMember(peerURLs: urls, clusterID: core.identity.clusterID), address: address.encoded())
@@ -83,7 +83,7 @@ struct ClusterService: Sendable {
     let id = NodeID(message.id)
     look(call) { snapshot throws(RPCStatus) in
       guard snapshot.membership.contains(id) else { throw .memberNotFound }
-      if snapshot.membership.isVoter(id) { try Self.checkStarted(in: snapshot, adding: false, removing: id) }
+      if snapshot.membership.isVoter(id) { try checkStarted(in: snapshot, adding: false, removing: id) }
       return (.remove(id), id)
     } answer: { snapshot, _ in
       var response = Etcdserverpb_MemberRemoveResponse()
@@ -214,9 +214,10 @@ struct ClusterService: Sendable {
 
   /// etcd's `--strict-reconfig-check`: a change must leave a quorum of voters that have ever started. A cluster of one may
   /// grow to two, or it could never grow.
-  private static func checkStarted(
+  private func checkStarted(
     in snapshot: Snapshot, adding: Bool, removing: NodeID?
   ) throws(RPCStatus) {
+    guard core.configuration.checksReconfiguration else { return }
     let remaining = snapshot.membership.voters.filter { $0 != removing }
     let started = remaining.filter { snapshot.state.node($0.rawValue) != nil }.count
     let count = remaining.count + (adding ? 1 : 0)
@@ -232,6 +233,8 @@ extension Etcdserverpb_Member {
     name = member.name
     peerUrls = member.peerAddress?.peerURLs ?? []
     isLearner = snapshot.membership.isLearner(member.id)
-    if let record = snapshot.state.node(member.id.rawValue) { clientUrls = [record.clientURL] }
+    if let record = snapshot.state.node(member.id.rawValue) {
+      clientUrls = record.clientURL.split(separator: ",").map(String.init)
+    }
   }
 }
