@@ -134,9 +134,16 @@ private final class KeepAliveStream: @unchecked Sendable, StreamHandler {
     let caller: Caller?
     do throws(RPCStatus) { caller = try core.caller(of: call) } catch { return fail(error) }
     inFlight += 1
-    core.submit(.leaseRenew(request.id), by: caller, on: call.eventLoop) { [self] answer in
+    renew(request.id, by: caller)
+  }
+
+  private func renew(_ id: LeaseID, by caller: Caller?) {
+    core.submit(.leaseRenew(id), by: caller, on: call.eventLoop) { [self] answer in
+      if !isClosed, let caller, let again = core.caller(of: call, after: answer, by: caller) {
+        return renew(id, by: again)
+      }
       inFlight -= 1
-      if !isClosed { self.answer(request.id, answer) }
+      if !isClosed { self.answer(id, answer) }
       finishWhenDone()
     }
   }
