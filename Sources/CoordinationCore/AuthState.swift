@@ -138,11 +138,11 @@ struct KeySpans: Sendable {
 
   func holds(_ range: KeyRange) -> Bool {
     guard let span = span(of: range.start) else { return false }
-    guard let end = span.end else { return true }
     switch range.end {
     case .single: return true
-    case .before(let bound): return !(end < bound)
-    case .unbounded: return false
+    // Of a range in which nothing can lie, etcd wants both ends permitted.
+    case .before(let bound): return span.start < bound && span.end.map { !($0 < bound) } ?? true
+    case .unbounded: return span.end == nil
     }
   }
 

@@ -181,6 +181,17 @@ struct AuthTests {
     }
   }
 
+  @Test("a range in which nothing lies needs both of its ends permitted, as with etcd")
+  func empty() {
+    var auth = AuthMachine()
+    auth.user("u", Permission(.read, KeyRange("c", "f")), Permission(.read, KeyRange("x", "\0")))
+    for (start, end, mayRead) in [
+      ("e", "d", true), ("e", "a", false), ("z", "y", true), ("z", "d", false), ("g", "d", false),
+    ] {
+      #expect(reads(auth, KeyRange(start, end)) == mayRead, "from \(start) to \(end)")
+    }
+  }
+
   private func reads(_ auth: AuthMachine, _ range: KeyRange) -> Bool {
     (try? auth.machine.state.auth.checkRead(range, by: auth.caller("u"))) != nil
   }

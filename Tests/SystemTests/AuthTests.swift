@@ -309,6 +309,55 @@ struct AuthTests {
     await nodes.stop()
   }
 
+  @Test("writes and renewals go on while roles are changed on another node")
+  func changingRoles() async throws {
+    let nodes = try Nodes()
+    try await nodes.found("a", "b", "c")
+    let root = try await AuthCalls(endpoint: nodes.client("a")).setUp(users: ["ann"])
+    let ann = try await AuthCalls(endpoint: nodes.client("b")).logIn("ann", "ann")
+    let lease = try await ann.grantLease()
+    try await ann.put("ann/leased", lease: lease)
+    let changing = Task { for number in 0..<60 { try await root.addRole("role \(number)") } }
+    let other = ann.at(nodes.client("c"))
+    let renewing = Task { try await renew(lease, times: 100, by: other) }
+    for step in 0..<100 {
+      try await other.put("ann/\(step)")
+      try await ann.put("ann/\(step)")
+    }
+    try await changing.value
+    try await renewing.value
+    await nodes.stop()
+  }
+
+  private func renew(_ lease: Int64, times: Int, by user: AuthCalls) async throws {
+    try await withConnection(user.endpoint) { connection in
+      let heard = StreamEnds(Etcdserverpb_LeaseKeepAliveResponse.self)
+      let metadata = [("token", user.token ?? "")]
+      let stream = connection.openStream(RPCPath.Lease.leaseKeepAlive, metadata: metadata, handler: heard)
+      var request = Etcdserverpb_LeaseKeepAliveRequest()
+      request.id = lease
+      for _ in 0..<times {
+        try stream.send(request)
+        #expect(try await heard.next()?.ttl == 60)
+      }
+      stream.cancel()
+    }
+  }
+
+  @Test("flags that would not do what they ask for are refused")
+  func flags() async throws {
+    for (token, reason) in [
+      ("jwt", "needs sign-method"), ("jwt,sign-method=HS256", "needs priv-key=FILE"), ("magic", "\"simple\" or \"jwt"),
+      ("jwt,sign-method=HS256,priv-key=/no/such/file", "/no/such/file cannot be read"),
+      ("jwt,sign-method=HS256,privkey=x", "has no option \"privkey\""), ("jwt,ttl", "is not of the form option=value"),
+      ("jwt,sign-method=HS256,ttl=soon", "is a time such as 10m"),
+    ] {
+      let outcome = try await Program.run(["core", "--auth-token", token])
+      #expect(outcome.exitCode == 64 && outcome.errors.contains(reason), "\(outcome.errors)")
+    }
+    #expect(try await Program.run(["core", "--bcrypt-cost", "3"]).errors.contains("--bcrypt-cost is from 4 to 31"))
+  }
+
   @Test("no password gets into a node's files")
   func files() async throws {
     let nodes = try Nodes("--snapshot-count", "20", "--snapshot-log-percent", "0")

@@ -25,7 +25,7 @@ final class Identification: Sendable {
   }
 
   /// Who calls, as far as this state tells; nil where nobody says, or nobody is asked.
-  /// - Parameter renew: called with a token that was used and has lived through half of its time.
+  /// - Parameter renew: called with a token that was used and has lived through an eighth of its time.
   /// - Throws: `.auth(.invalidToken)`
   func caller(
     of call: ServerCall, in snapshot: Snapshot, renew: (Key) -> Void
@@ -52,9 +52,9 @@ final class Identification: Sendable {
     let now = snapshot.clusterMilliseconds
     guard let record = snapshot.state.auth.tokens[hash], record.index == token.index, record.deadlineMilliseconds > now
     else { throw .auth(.invalidToken) }
-    if Int64(clamping: record.deadlineMilliseconds - now) < record.ttlMilliseconds / 2, isRenewalDue(hash, record) {
-      renew(hash)
-    }
+    // Each use should count, and not each use should be in the log.
+    let old = record.ttlMilliseconds - record.ttlMilliseconds / 8
+    if Int64(clamping: record.deadlineMilliseconds - now) < old, isRenewalDue(hash, record) { renew(hash) }
     return Caller(user: record.user, authRevision: snapshot.state.auth.revision)
   }
 

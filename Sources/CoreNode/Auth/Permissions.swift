@@ -16,6 +16,16 @@ extension CoreAccess {
     try identification.caller(of: call, in: snapshot) { propose(.auth(.renewTokens([$0]))) }
   }
 
+  /// Whom to send a command again for, that was refused because users or roles were changed between the look at its caller
+  /// and its place in the log. Nil where that is not so, and for a token that names the old revision itself: then the
+  /// caller is told. etcd always tells it, and old clients of etcd's give up there.
+  func caller(of call: ServerCall, after answer: Answer, by caller: Caller) -> Caller? {
+    guard case .applied(.failed(.auth(.oldRevision)), _, _) = answer, let again = try? self.caller(of: call),
+      again.authRevision > caller.authRevision
+    else { return nil }
+    return again
+  }
+
   func isBehind(_ call: ServerCall) -> Bool { identification.isAhead(call, of: publication.snapshot) }
 
   /// Throws, with etcd's reason, where the caller may not read all of the range.

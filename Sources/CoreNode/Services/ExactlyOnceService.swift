@@ -62,11 +62,27 @@ extension UnaryCall {
     _ command: Command, to core: CoreAccess, _ body: @escaping @Sendable (Outcome, Snapshot, Revision) -> Void
   ) {
     do throws(RPCStatus) {
-      core.submit(command, named: try requestName(), by: try core.caller(of: self), on: eventLoop) { answer in
-        self.answer(answer) { outcome, snapshot in body(outcome, snapshot, answer.revision ?? snapshot.state.revision) }
-      }
+      let name = try requestName()
+      if let caller = try core.caller(of: self) { return submit(command, to: core, named: name, by: caller, body) }
+      core.submit(command, named: name, on: eventLoop) { self.finish($0, body) }
     } catch {
       fail(error)
     }
+  }
+
+  private func submit(
+    _ command: Command, to core: CoreAccess, named name: ClientSequence?, by caller: Caller,
+    _ body: @escaping @Sendable (Outcome, Snapshot, Revision) -> Void
+  ) {
+    core.submit(command, named: name, by: caller, on: eventLoop) { answer in
+      if !self.isCancelled, let again = core.caller(of: self, after: answer, by: caller) {
+        return self.submit(command, to: core, named: name, by: again, body)
+      }
+      self.finish(answer, body)
+    }
+  }
+
+  private func finish(_ answer: Answer, _ body: (Outcome, Snapshot, Revision) -> Void) {
+    self.answer(answer) { outcome, snapshot in body(outcome, snapshot, answer.revision ?? snapshot.state.revision) }
   }
 }

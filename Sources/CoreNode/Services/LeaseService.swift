@@ -168,9 +168,16 @@ final class KeepAliveStream: @unchecked Sendable, StreamHandler {
     let caller: Caller?
     do throws(RPCStatus) { caller = try core.caller(of: call) } catch { return fail(error) }
     inFlight += 1
-    core.submit(.leaseRenew(id), by: caller, on: call.eventLoop) { [self] outcome in
+    renew(id, by: caller)
+  }
+
+  private func renew(_ id: LeaseID, by caller: Caller?) {
+    core.submit(.leaseRenew(id), by: caller, on: call.eventLoop) { [self] answer in
+      if !isClosed, let caller, let again = core.caller(of: call, after: answer, by: caller) {
+        return renew(id, by: again)
+      }
       inFlight -= 1
-      if !isClosed { settle(id, outcome) }
+      if !isClosed { settle(id, answer) }
       finishWhenDone()
     }
   }
