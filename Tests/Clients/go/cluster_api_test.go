@@ -38,6 +38,7 @@ func TestMembersAndStatus(t *testing.T) {
 		must(t, err)
 	}
 	equal(t, "the number of different sums", len(hashes), 1)
+	equal(t, "whether it is 0, as if there were none", hashes[0], false)
 	alarms, err := client.AlarmList(ctx)
 	must(t, err)
 	equal(t, "the number of alarms", len(alarms.Alarms), 0)

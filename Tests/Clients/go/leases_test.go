@@ -86,8 +86,16 @@ func TestManyLeasesKeptAliveOnOneStream(t *testing.T) {
 	for i, renewals := range channels {
 		equal(t, "the lease", (<-renewals).ID, ids[i])
 	}
+	// Those that end first are listed first.
+	longer, err := client.Grant(ctx, 120)
+	must(t, err)
+	long, err := client.Grant(ctx, 60)
+	must(t, err)
 	all, err := client.Leases(ctx)
 	must(t, err)
+	equal(t, "the one but last", all.Leases[len(all.Leases)-2].ID, long.ID)
+	equal(t, "the last", all.Leases[len(all.Leases)-1].ID, longer.ID)
+	ids = append(ids, long.ID, longer.ID)
 	known := map[clientv3.LeaseID]bool{}
 	for _, lease := range all.Leases {
 		known[lease.ID] = true
