@@ -10,6 +10,8 @@ package struct RequestHead {
   var hasOwnMetadata = false
   /// Whether the caller wants to be refused where there is no leader: etcd's metadata `hasleader: true`.
   var requiresLeader = false
+  /// Of messages that are compressed.
+  var encoding = MessageEncoding.identity
   var headers: HPACKHeaders
 
   /// Why the request is no gRPC call; an HTTP status, because such a caller may not read gRPC's.
@@ -33,6 +35,7 @@ package struct RequestHead {
       case "grpc-timeout":
         guard let timeout = Self.timeout(value) else { return .failure(.malformedTimeout(value)) }
         head.deadline = now() + timeout
+      case "grpc-encoding": head.encoding = MessageEncoding(value)
       case "hasleader": head.requiresLeader = value == "true"
       default: if name.utf8.count > 11, name.hasPrefix("portcullis-") { head.hasOwnMetadata = true }
       }

@@ -27,7 +27,7 @@ package class ServerCall: @unchecked Sendable {
   private let headers: HPACKHeaders
   /// Nil once the call is over.
   fileprivate(set) var connection: (any CallChannel)?
-  var assembler = MessageAssembler()
+  var assembler: MessageAssembler
   /// The peer has ended its side.
   var isHalfClosed = false
 
@@ -39,6 +39,7 @@ package class ServerCall: @unchecked Sendable {
     self.hasOwnMetadata = request.hasOwnMetadata
     self.requiresLeader = request.requiresLeader
     self.headers = request.headers
+    self.assembler = MessageAssembler(encoding: request.encoding)
     self.connection = connection
   }
 
