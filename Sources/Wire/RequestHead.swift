@@ -12,6 +12,8 @@ package struct RequestHead {
   var requiresLeader = false
   /// Whether there is a header by which a caller may say who it is: most have none.
   var hasCredentials = false
+  /// Of messages that are compressed.
+  var encoding = MessageEncoding.identity
   var headers: HPACKHeaders
 
   /// Why the request is no gRPC call.
@@ -36,6 +38,7 @@ package struct RequestHead {
       case "grpc-timeout":
         guard let timeout = Self.timeout(value) else { return .failure(.malformedTimeout(value)) }
         head.deadline = now() + timeout
+      case "grpc-encoding": head.encoding = MessageEncoding(value)
       case "hasleader": head.requiresLeader = value == "true"
       case "token", "authorization": head.hasCredentials = true
       default: if name.utf8.count > 11, name.hasPrefix("portcullis-") { head.hasOwnMetadata = true }

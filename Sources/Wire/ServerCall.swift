@@ -31,7 +31,7 @@ package class ServerCall: @unchecked Sendable {
   private let headers: HPACKHeaders
   /// Nil once the call is over.
   fileprivate(set) var connection: (any CallChannel)?
-  var assembler = MessageAssembler()
+  var assembler: MessageAssembler
   /// The peer has ended its side.
   var isHalfClosed = false
   /// What the connection's account has for the bytes of this call's request, and the look at which it was opened.
@@ -50,6 +50,7 @@ package class ServerCall: @unchecked Sendable {
     self.hasCredentials = request.hasCredentials
     self.peerCommonName = connection.peerCommonName
     self.headers = request.headers
+    self.assembler = MessageAssembler(encoding: request.encoding)
     self.connection = connection
   }
 

@@ -58,8 +58,10 @@ struct RawHTTP2Client: Sendable {
     try await self.channel.writeAndFlush(HTTP2Frame(streamID: streamID, payload: payload)).get()
   }
 
-  func open(_ path: String, on streamID: HTTP2StreamID) async throws {
-    try await self.send(.headers(.init(headers: Self.requestHeaders(path))), on: streamID)
+  func open(_ path: String, on streamID: HTTP2StreamID, encoding: String? = nil) async throws {
+    var headers = Self.requestHeaders(path)
+    if let encoding { headers.add(name: "grpc-encoding", value: encoding) }
+    try await self.send(.headers(.init(headers: headers)), on: streamID)
   }
 
   func sendData(_ bytes: ByteBuffer, on streamID: HTTP2StreamID, isEnd: Bool = false) async throws {
@@ -110,11 +112,13 @@ struct RawHTTP2Client: Sendable {
   }
 
   /// A message with gRPC's prefix.
-  static func framed(_ text: String, compressed: Bool = false) -> ByteBuffer {
+  static func framed(_ text: String) -> ByteBuffer { framed(Array(text.utf8), isCompressed: false) }
+
+  static func framed(_ bytes: [UInt8], isCompressed: Bool) -> ByteBuffer {
     var buffer = ByteBuffer()
-    buffer.writeInteger(UInt8(compressed ? 1 : 0))
-    buffer.writeInteger(UInt32(text.utf8.count))
-    buffer.writeString(text)
+    buffer.writeInteger(UInt8(isCompressed ? 1 : 0))
+    buffer.writeInteger(UInt32(bytes.count))
+    buffer.writeBytes(bytes)
     return buffer
   }
 }

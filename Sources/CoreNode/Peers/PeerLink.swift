@@ -22,6 +22,9 @@ final class PeerLink: @unchecked Sendable {
 
   /// The peer's URLs, tried in turn.
   let endpoints: [PeerEndpoint]
+  /// The link to the address that the peer had before, which carries on until this one is connected: an operator first tells
+  /// the cluster of a new address and then restarts the node. Set before the start.
+  var predecessor: PeerLink?
   private let label: String
   private let hello: Hello
   private let eventLoop: any EventLoop
@@ -57,6 +60,7 @@ final class PeerLink: @unchecked Sendable {
     eventLoop.execute {
       self.isStopped = true
       self.channel?.close(promise: nil)
+      self.retirePredecessor()
     }
   }
 
@@ -64,8 +68,16 @@ final class PeerLink: @unchecked Sendable {
     eventLoop.execute { self.write(messages) }
   }
 
+  private func retirePredecessor() {
+    predecessor?.stop()
+    predecessor = nil
+  }
+
   private func write(_ messages: [Message]) {
-    guard let channel, channel.isActive else { return }
+    guard let channel, channel.isActive else {
+      predecessor?.send(messages)
+      return
+    }
     guard queuedBytes < Self.maxQueuedBytes else { return events.lost() }
     var buffer = channel.allocator.buffer(capacity: 256)
     for message in messages { PeerCodec.write(message, into: &buffer) }
@@ -112,6 +124,7 @@ final class PeerLink: @unchecked Sendable {
   private func connected(_ channel: any Channel) {
     guard !isStopped else { return channel.close(promise: nil) }
     self.channel = channel
+    retirePredecessor()
     queuedBytes = 0
     logger.info("connected to peer", metadata: ["peer": "\(label)"])
     var buffer = channel.allocator.buffer(capacity: 64)

@@ -170,11 +170,11 @@ final class PeerTransport: Sendable {
   // MARK: Who is connected
 
   /// Follows the configuration in force: links to new members, after a while none to those that left, new ones where an
-  /// address changed. Any thread; the loop calls it.
+  /// address changed, and until they are connected the old ones. Any thread; the loop calls it.
   func follow(_ membership: Membership) {
-    let (stopped, left) = state.withLockedValue { state -> ([PeerLink], [NodeID]) in
+    let left = state.withLockedValue { state -> [NodeID] in
       state.members = membership.members.filter { $0.id != localID }
-      var (stopped, left): ([PeerLink], [NodeID]) = ([], [])
+      var (moved, left): ([NodeID: PeerLink], [NodeID]) = ([:], [])
       for (id, link) in state.links {
         guard let member = state.members.first(where: { $0.id == id }) else {
           if state.guests[id] == nil, state.leaving.insert(id).inserted { left.append(id) }
@@ -183,13 +183,14 @@ final class PeerTransport: Sendable {
         state.guests[id] = nil
         state.leaving.remove(id)
         guard endpoints(of: member) != link.endpoints else { continue }
-        stopped.append(link)
+        moved[id] = link
         state.links[id] = nil
       }
-      for member in state.members where state.links[member.id] == nil { open(to: member, &state) }
-      return (stopped, left)
+      for member in state.members where state.links[member.id] == nil {
+        open(to: member, behind: moved[member.id], &state)
+      }
+      return left
     }
-    for link in stopped { link.stop() }
     guard !left.isEmpty else { return }
     group.next().scheduleTask(in: Self.farewell) { [weak self] in self?.close(left) }
   }
@@ -224,7 +225,7 @@ final class PeerTransport: Sendable {
     crowdedOut?.close(promise: nil)
   }
 
-  private func open(to member: Member, _ state: inout State) {
+  private func open(to member: Member, behind predecessor: PeerLink? = nil, _ state: inout State) {
     let hello = Hello(
       clusterID: registry.identity.clusterID, incarnation: registry.identity.incarnation, from: localID, to: member.id,
       birth: birth, address: address)
@@ -233,6 +234,7 @@ final class PeerTransport: Sendable {
       connector: security.connector, logger: logger,
       events: PeerLink.Events(
         lost: { [delivery] in delivery.unreachable(member.id) }, refused: { [delivery] in delivery.refused($0) }))
+    link.predecessor = predecessor
     state.links[member.id] = link
     if state.isStarted { link.start() }
   }

@@ -106,7 +106,7 @@ struct LeaseService: Sendable {
         }
         var response = Etcdserverpb_LeaseLeasesResponse()
         response.header = core.header(snapshot)
-        response.leases = snapshot.state.leases.ids.map { id in
+        response.leases = snapshot.state.leases.idsByDeadline.map { id in
           var status = Etcdserverpb_LeaseStatus()
           status.id = id
           return status

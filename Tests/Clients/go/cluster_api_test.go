@@ -5,6 +5,7 @@ package clients
 import (
 	"io"
 	"testing"
+	"time"
 
 	"go.etcd.io/etcd/clientv3"
 	"go.etcd.io/etcd/etcdserver/api/v3rpc/rpctypes"
@@ -38,6 +39,7 @@ func TestMembersAndStatus(t *testing.T) {
 		must(t, err)
 	}
 	equal(t, "the number of different sums", len(hashes), 1)
+	equal(t, "whether it is 0, as if there were none", hashes[0], false)
 	alarms, err := client.AlarmList(ctx)
 	must(t, err)
 	equal(t, "the number of alarms", len(alarms.Alarms), 0)
@@ -79,6 +81,45 @@ func TestMembersComeAndGo(t *testing.T) {
 	mustFail(t, err, rpctypes.ErrMemberNotFound)
 	_, err = client.MemberUpdate(ctx, 4711, []string{url})
 	mustFail(t, err, rpctypes.ErrMemberNotFound)
+}
+
+// A node gets another address as etcd describes it: first the cluster is told, then the node is restarted. Until then it is
+// talked to where it was, the leader not excepted.
+func TestPeerMovesToAnotherAddress(t *testing.T) {
+	c := ownCluster(t, 3)
+	ctx, client := testContext(t), c.client(t)
+	leader := c.leader(t)
+	addresses, err := freeAddresses(1)
+	must(t, err)
+	list, err := client.MemberList(ctx)
+	must(t, err)
+	for _, member := range list.Members {
+		if member.Name == c.nodes[leader].name {
+			_, err = client.MemberUpdate(ctx, member.ID, []string{"http://" + addresses[0]})
+			must(t, err)
+		}
+	}
+	before, err := client.Status(ctx, c.nodes[leader].client)
+	must(t, err)
+	// Longer than an election takes: its followers are heard.
+	for begin := time.Now(); time.Since(begin) < 3*time.Second; {
+		_, err = client.Put(ctx, "key", "")
+		must(t, err)
+	}
+	after, err := client.Status(ctx, c.nodes[leader].client)
+	must(t, err)
+	equal(t, "the leader", after.Leader, before.Leader)
+	equal(t, "the term", after.RaftTerm, before.RaftTerm)
+
+	c.kill(leader)
+	c.nodes[leader].peer = addresses[0]
+	c.restart(t, leader)
+	// It is needed for the majority now.
+	c.kill((leader + 1) % 3)
+	putUntilDone(t, client, "key", "moved")
+	got, err := c.client(t, leader).Get(ctx, "key")
+	must(t, err)
+	equal(t, "the value", string(got.Kvs[0].Value), "moved")
 }
 
 func TestAlarmStopsWritesUntilItIsDisarmed(t *testing.T) {

@@ -172,6 +172,9 @@ func TestRequiredLeader(t *testing.T) {
 		end = response
 	}
 	mustFail(t, end.Err(), rpctypes.ErrNoLeader)
+	// A stream that begins now is refused before it is told anything.
+	refused := <-client.Watch(required, prefix(t)+"before", clientv3.WithRev(1))
+	mustFail(t, refused.Err(), rpctypes.ErrNoLeader)
 	_, err = client.Put(required, prefix(t)+"key", "")
 	mustFail(t, err, rpctypes.ErrNoLeader)
 	_, err = client.Get(ctx, prefix(t)+"key", clientv3.WithSerializable())

@@ -15,6 +15,8 @@ import (
 	"go.etcd.io/etcd/clientv3/namespace"
 	"go.etcd.io/etcd/clientv3/ordering"
 	"go.etcd.io/etcd/etcdserver/api/v3rpc/rpctypes"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/encoding/gzip"
 )
 
 // fill puts so many keys under a prefix, in transactions as large as the server takes them.
@@ -157,6 +159,27 @@ func TestLargeValues(t *testing.T) {
 	equal(t, "the number of large values", len(all.Kvs), 16)
 	_, err = client.Delete(ctx, prefix(t), clientv3.WithPrefix())
 	must(t, err)
+}
+
+// A client that sends its messages compressed, as etcd's server takes them.
+func TestCompressedMessages(t *testing.T) {
+	compressing := grpc.WithDefaultCallOptions(grpc.UseCompressor(gzip.Name))
+	client, err := connectWith(clientv3.Config{Endpoints: shared.endpoints(), DialOptions: []grpc.DialOption{compressing}})
+	must(t, err)
+	defer client.Close()
+	ctx := testContext(t)
+	changes := client.Watch(ctx, prefix(t), clientv3.WithPrefix(), clientv3.WithCreatedNotify())
+	equal(t, "the first answer", (<-changes).Created, true)
+	for _, value := range []string{"", "short", strings.Repeat("long ", 100_000)} {
+		_, err := client.Put(ctx, prefix(t)+"key", value)
+		must(t, err)
+		got, err := client.Get(ctx, prefix(t)+"key")
+		must(t, err)
+		equal(t, "the value", string(got.Kvs[0].Value) == value, true)
+		equal(t, "the event", string((<-changes).Events[0].Kv.Value) == value, true)
+	}
+	_, err = client.Put(ctx, prefix(t)+"key", strings.Repeat("x", 1536*1024))
+	mustFail(t, err, rpctypes.ErrRequestTooLarge)
 }
 
 func TestComparesAndNesting(t *testing.T) {

@@ -104,6 +104,25 @@ func TestManyLeasesKeptAliveOnOneStream(t *testing.T) {
 	}
 }
 
+func TestLeasesAreListedByTheirEnds(t *testing.T) {
+	// In etcd the leader alone knows the ends.
+	ctx, client := testContext(t), shared.client(t, shared.leader(t))
+	var ids []clientv3.LeaseID
+	for _, ttl := range []int64{9000, 7000, 8000} {
+		lease, err := client.Grant(ctx, ttl)
+		must(t, err)
+		ids = append(ids, lease.ID)
+	}
+	list, err := client.Leases(ctx)
+	must(t, err)
+	last := list.Leases[len(list.Leases)-3:]
+	for i, wanted := range []clientv3.LeaseID{ids[1], ids[2], ids[0]} {
+		equal(t, "the lease", last[i].ID, wanted)
+		_, err := client.Revoke(ctx, wanted)
+		must(t, err)
+	}
+}
+
 func TestLeaseErrors(t *testing.T) {
 	ctx, client := testContext(t), shared.client(t)
 	_, err := client.Revoke(ctx, 4711)
