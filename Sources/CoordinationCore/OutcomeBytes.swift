@@ -168,6 +168,7 @@ extension ByteWriter {
     case .sequenceReused(let name): byte(14); number(name.client); number(name.sequence)
     case .spaceExceeded: byte(15)
     case .corruptCluster: byte(16)
+    case .unknownChoice(let text): byte(18); data(Bytes(text.utf8))
     }
   }
 }
@@ -256,6 +257,7 @@ extension StrictReader {
     case 14: return .sequenceReused(try name())
     case 15: return .spaceExceeded
     case 16: return .corruptCluster
+    case 18: return .unknownChoice(try text())
     case let other: throw malformed("unknown error \(other)")
     }
   }

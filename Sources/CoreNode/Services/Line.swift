@@ -40,6 +40,25 @@ struct Line: Sendable {
   }
 }
 
+extension RPCMethod {
+  /// A method of a service that is a client of its own node in etcd: what it is refused, it hands on in the same words and
+  /// without the code. That nobody could be asked stays what it is, for it may be asked again.
+  static func recipe(_ handler: @escaping @Sendable (UnaryCall, ByteBuffer) -> Void) -> RPCMethod {
+    .unary { call, body in
+      call.translateFailure = { status in
+        switch status.code {
+        case .unavailable, .internalError, .cancelled, .deadlineExceeded, .unknown: return status
+        default:
+          var status = status
+          status.code = .unknown
+          return status
+        }
+      }
+      handler(call, body)
+    }
+  }
+}
+
 extension UnaryCall {
   /// Calls `body` with the lease that the caller named, or with a new one of 60 s, as etcd makes where none is named.
   func withLease(_ lease: LeaseID, of core: CoreAccess, _ body: @escaping @Sendable (LeaseID) -> Void) {

@@ -109,9 +109,10 @@ final class WatchStream: @unchecked Sendable, StreamHandler, WatchObserver {
     if request.startRevision < 0 {
       return refuse(id: -1, "etcdserver: mvcc: required revision is negative; watch from 0 (now) or from a revision")
     }
-    if watchers[id] != nil { return refuse(id: -1, "mvcc: duplicate watch ID provided on the WatchStream") }
     let key = request.key.isEmpty ? [0] : Bytes(request.key)
     let range = KeyRange(key: key, rangeEnd: Bytes(request.rangeEnd))
+    if range.isEmpty { return refuse(id: -1, "mvcc: watcher range is empty") }
+    if watchers[id] != nil { return refuse(id: -1, "mvcc: duplicate watch ID provided on the WatchStream") }
     let (hubID, toldThrough) = core.watches.add(id, of: self, range: range)
     let start = request.startRevision > 0 ? request.startRevision : toldThrough + 1
     var watcher = Watcher(
