@@ -209,6 +209,7 @@ let testTargets: [Target] = [
       .product(name: "NIOPosix", package: "swift-nio"),
       .product(name: "X509", package: "swift-certificates"),
       .product(name: "Crypto", package: "swift-crypto"),
+      .product(name: "SwiftProtobuf", package: "swift-protobuf"),
     ],
     exclude: ["verify_token.py"]),
 ]

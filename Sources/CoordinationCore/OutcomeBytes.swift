@@ -175,6 +175,7 @@ extension ByteWriter {
     case .spaceExceeded: byte(15)
     case .corruptCluster: byte(16)
     case .auth(let reason): byte(17); byte(reason.rawValue)
+    case .unknownChoice(let text): byte(18); data(Bytes(text.utf8))
     }
   }
 }
@@ -267,6 +268,7 @@ extension StrictReader {
       let number = try byte()
       guard let reason = AuthError(rawValue: number) else { throw malformed("unknown refusal \(number)") }
       return .auth(reason)
+    case 18: return .unknownChoice(try text())
     case let other: throw malformed("unknown error \(other)")
     }
   }

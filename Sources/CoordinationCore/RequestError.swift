@@ -9,6 +9,8 @@ package enum RequestError: Error, Equatable, Sendable {
   case leaseExists(LeaseID)
   case duplicateKey
   case tooManyOperations(limit: Int)
+  /// A choice that nobody knows, such as of what to sort by; the text is for the caller.
+  case unknownChoice(String)
   case compacted(asked: Revision, compacted: Revision)
   case futureRevision(asked: Revision, current: Revision)
   /// The client is not known: it was never opened, or was forgotten. Whether its requests were executed is not known.

@@ -120,6 +120,8 @@ package final class UnaryCall: ServerCall, @unchecked Sendable {
   /// Called once on the event loop if the caller goes away before it has its answer. A call that waits for something,
   /// such as a lock, must use it to stop waiting.
   package var onCancel: (() -> Void)?
+  /// What becomes of a failure before it is sent, where it is not sent as it is.
+  package var translateFailure: ((RPCStatus) -> RPCStatus)?
 
   init(
     streamID: HTTP2StreamID, request: RequestHead, connection: any CallChannel,
@@ -163,8 +165,9 @@ package final class UnaryCall: ServerCall, @unchecked Sendable {
     precondition(status.code != .ok, "a unary call that succeeds needs a message")
     guard let connection = self.takeConnection() else { return }
     self.onCancel = nil
-    self.ended(status.code)
-    connection.sendStatus(status, on: self, hasSentHeaders: false)
+    let told = self.translateFailure?(status) ?? status
+    self.ended(told.code)
+    connection.sendStatus(told, on: self, hasSentHeaders: false)
   }
 
   override func accept(_ message: ByteBuffer) {

@@ -228,7 +228,7 @@ struct OutcomeBytesTests {
       .keyNotProvided, .keyNotFound, .valueProvided, .leaseProvided, .leaseNotFound(-4), .leaseExists(5), .duplicateKey,
       .tooManyOperations(limit: 6), .compacted(asked: 7, compacted: 8), .futureRevision(asked: 9, current: 1),
       .malformedCommand("why"), .clientExpired(.max), .sequenceForgotten(ClientSequence(client: 1, sequence: 2)),
-      .sequenceReused(ClientSequence(client: 3, sequence: 4)),
+      .sequenceReused(ClientSequence(client: 3, sequence: 4)), .unknownChoice("which"),
     ]
     let applied = [
       machine.apply(.put(put)), machine.apply(.put(PutRequest(key: Key("b"), value: []))),

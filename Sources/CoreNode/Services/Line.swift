@@ -40,6 +40,25 @@ struct Line: Sendable {
   }
 }
 
+extension RPCMethod {
+  /// A method of a service that is a client of its own node in etcd: what it is refused, it hands on in the same words and
+  /// without the code. That nobody could be asked stays what it is, for it may be asked again.
+  static func recipe(_ handler: @escaping @Sendable (UnaryCall, ByteBuffer) -> Void) -> RPCMethod {
+    .unary { call, body in
+      call.translateFailure = { status in
+        switch status.code {
+        case .unavailable, .internalError, .cancelled, .deadlineExceeded, .unknown: return status
+        default:
+          var status = status
+          status.code = .unknown
+          return status
+        }
+      }
+      handler(call, body)
+    }
+  }
+}
+
 extension UnaryCall {
   /// Whether the caller may stand in a line, which it needs to see for that; fails the call otherwise. Its own place in it
   /// is judged when it is taken.

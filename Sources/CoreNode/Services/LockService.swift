@@ -10,7 +10,7 @@ struct LockService: Sendable {
   let core: CoreAccess
 
   var routes: [String: RPCMethod] {
-    [RPCPath.Lock.lock: .unary(lock), RPCPath.Lock.unlock: .unary(unlock)]
+    [RPCPath.Lock.lock: .recipe(lock), RPCPath.Lock.unlock: .recipe(unlock)]
   }
 
   private static let sessionExpired = RPCStatus(code: .unknown, message: "mutex: session is expired")

@@ -137,7 +137,9 @@ struct MaintenanceService: Sendable {
       var response = Etcdserverpb_HashKVResponse()
       response.header = core.header(snapshot)
       response.hash = Self.folded(digest)
-      response.compactRevision = snapshot.state.store.compactedRevision
+      // etcd's word for "never".
+      let compacted = snapshot.state.store.compactedRevision
+      response.compactRevision = compacted == 0 ? -1 : compacted
       response.hashRevision = message.revision == 0 ? snapshot.state.revision : message.revision
       call.respond(response)
     }

@@ -62,9 +62,10 @@ extension RangeQuery {
     maxCreateRevision = request.maxCreateRevision
     order =
       switch request.sortOrder {
+      case .none: .none
       case .ascend: .ascending
       case .descend: .descending
-      default: .none
+      case .UNRECOGNIZED: throw .unknownChoice("invalid sort option")
       }
     target =
       switch request.sortTarget {
@@ -72,7 +73,8 @@ extension RangeQuery {
       case .create: .createRevision
       case .mod: .modRevision
       case .value: .value
-      default: .key
+      case .key: .key
+      case .UNRECOGNIZED: throw .unknownChoice("invalid sort option")
       }
   }
 }
@@ -85,7 +87,8 @@ extension Compare {
       case .greater: .greater
       case .less: .less
       case .notEqual: .notEqual
-      default: .equal
+      case .equal: .equal
+      case .UNRECOGNIZED: throw .unknownChoice("invalid comparison given in txn request")
       }
     // An absent value of the oneof compares with the default of the named target, as etcd does.
     let target: Target =
@@ -94,7 +97,8 @@ extension Compare {
       case .mod: .modRevision(request.modRevision)
       case .value: .value(Bytes(request.value))
       case .lease: .lease(request.lease)
-      default: .version(request.version)
+      case .version: .version(request.version)
+      case .UNRECOGNIZED: throw .unknownChoice("invalid comparison given in txn request")
       }
     self.init(
       range: KeyRange(key: Bytes(request.key), rangeEnd: Bytes(request.rangeEnd)), target: target, relation: relation)
@@ -102,19 +106,24 @@ extension Compare {
 }
 
 extension TransactionRequest {
-  init(_ request: Etcdserverpb_TxnRequest) throws(RequestError) {
+  /// Of a transaction that is wrong in several ways, what comes first is told: that it is too long, then what is wrong with
+  /// its comparisons and operations one after the other, a nested transaction being one of them.
+  /// - Parameter limit: the most operations; what is nested has what is left over.
+  init(_ request: Etcdserverpb_TxnRequest, limit: Int) throws(RequestError) {
     self.init()
+    let longest = max(request.compare.count, request.success.count, request.failure.count)
+    guard longest <= limit else { throw .tooManyOperations(limit: limit) }
     for item in request.compare { compares.append(try Compare(item)) }
-    for item in request.success { try success.append(contentsOf: Self.operation(item)) }
-    for item in request.failure { try failure.append(contentsOf: Self.operation(item)) }
+    for item in request.success { success.append(try Self.operation(item, limit: limit - longest)) }
+    for item in request.failure { failure.append(try Self.operation(item, limit: limit - longest)) }
   }
 
-  private static func operation(_ request: Etcdserverpb_RequestOp) throws(RequestError) -> [Operation] {
+  private static func operation(_ request: Etcdserverpb_RequestOp, limit: Int) throws(RequestError) -> Operation {
     switch request.request {
-    case .requestRange(let range): [.range(try RangeQuery(range))]
-    case .requestPut(let put): [.put(try PutRequest(put))]
-    case .requestDeleteRange(let delete): [.delete(try DeleteRequest(delete))]
-    case .requestTxn(let inner): [.transaction(try TransactionRequest(inner))]
+    case .requestRange(let range): .range(try RangeQuery(range))
+    case .requestPut(let put): .put(try PutRequest(put))
+    case .requestDeleteRange(let delete): .delete(try DeleteRequest(delete))
+    case .requestTxn(let inner): .transaction(try TransactionRequest(inner, limit: limit))
     case nil: throw .keyNotFound
     }
   }

@@ -128,11 +128,6 @@ final class WatchStream: @unchecked Sendable, StreamHandler, WatchObserver {
     if request.startRevision < 0 {
       return refuse(id: -1, "etcdserver: mvcc: required revision is negative; watch from 0 (now) or from a revision")
     }
-    if watchers[id] != nil { return refuse(id: -1, "mvcc: duplicate watch ID provided on the WatchStream") }
-    let most = core.configuration.limits.maxWatchers
-    guard core.watches.count < most else {
-      return refuse(id: -1, "etcdserver: too many watchers: this node has \(most); watch at another member")
-    }
     let key = request.key.isEmpty ? [0] : Bytes(request.key)
     let range = KeyRange(key: key, rangeEnd: Bytes(request.rangeEnd))
     if range.isEmpty { return refuse(id: -1, "mvcc: watcher range is empty") }
@@ -142,6 +137,11 @@ final class WatchStream: @unchecked Sendable, StreamHandler, WatchObserver {
       } catch {
         return refuse(id: -1, RPCStatus(error).goText)
       }
+    }
+    if watchers[id] != nil { return refuse(id: -1, "mvcc: duplicate watch ID provided on the WatchStream") }
+    let most = core.configuration.limits.maxWatchers
+    guard core.watches.count < most else {
+      return refuse(id: -1, "etcdserver: too many watchers: this node has \(most); watch at another member")
     }
     let (hubID, toldThrough) = core.watches.add(id, of: self, range: range)
     let start = request.startRevision > 0 ? request.startRevision : toldThrough + 1
