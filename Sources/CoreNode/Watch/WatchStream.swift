@@ -22,6 +22,8 @@ final class WatchStream: @unchecked Sendable, StreamHandler, WatchObserver {
     let wantsFragments: Bool
     /// Whether an event went out since progress was last told of, so that the client knows anyway.
     var hasSent = false
+    /// The first revision that the client wants: it may be one that is yet to come.
+    let start: Revision
     var sentThrough: Revision
     /// The first revision that may concern the watcher and was not sent yet.
     var dirtySince: Revision?
@@ -60,9 +62,13 @@ final class WatchStream: @unchecked Sendable, StreamHandler, WatchObserver {
   }
 
   private func setDirty(_ watch: Int64, _ revision: Revision) {
-    guard var watcher = watchers[watch], revision > watcher.sentThrough else { return }
+    guard var watcher = watchers[watch] else { return }
+    // A mark names the first of the revisions that concern the watcher. Where that is before its start, others of the same
+    // mark may not be.
+    guard revision > watcher.sentThrough || watcher.sentThrough < watcher.start else { return }
+    let first = max(revision, watcher.sentThrough + 1)
     if watcher.dirtySince == nil { queue.append(watch) }
-    watcher.dirtySince = min(revision, watcher.dirtySince ?? revision)
+    watcher.dirtySince = min(first, watcher.dirtySince ?? first)
     watchers[watch] = watcher
   }
 
@@ -112,12 +118,14 @@ final class WatchStream: @unchecked Sendable, StreamHandler, WatchObserver {
     if watchers[id] != nil { return refuse(id: -1, "mvcc: duplicate watch ID provided on the WatchStream") }
     let key = request.key.isEmpty ? [0] : Bytes(request.key)
     let range = KeyRange(key: key, rangeEnd: Bytes(request.rangeEnd))
+    if range.isEmpty { return refuse(id: -1, "mvcc: watcher range is empty") }
     let (hubID, toldThrough) = core.watches.add(id, of: self, range: range)
     let start = request.startRevision > 0 ? request.startRevision : toldThrough + 1
     var watcher = Watcher(
       id: id, hubID: hubID, range: range, wantsPrevious: request.prevKv,
       wantsPuts: !request.filters.contains(.noput), wantsDeletes: !request.filters.contains(.nodelete),
-      wantsProgress: request.progressNotify, wantsFragments: request.fragment, sentThrough: start - 1)
+      wantsProgress: request.progressNotify, wantsFragments: request.fragment, start: start,
+      sentThrough: start - 1)
     if request.progressNotify { startTellingProgress() }
     var answer = response(id, revision: toldThrough)
     answer.created = true
@@ -203,7 +211,8 @@ final class WatchStream: @unchecked Sendable, StreamHandler, WatchObserver {
     eventLoop.execute { [self] in
       guard !isClosed else { return }
       for id in watchers.keys.sorted() {
-        guard let watcher = watchers[id], watcher.wantsProgress else { continue }
+        // Of a revision before its start a watcher is not told: it asked for nothing that old (etcd#20221).
+        guard let watcher = watchers[id], watcher.wantsProgress, told + 1 >= watcher.start else { continue }
         watchers[id]?.hasSent = false
         if !watcher.hasSent, watcher.dirtySince == nil, call.isWritable { send(response(id, revision: told)) }
       }
