@@ -14,6 +14,7 @@ final class CoreAccess: Sendable {
   let identity: Identity
   let publication: Publication
   let watches: WatchHub
+  let holds: HoldHub
   let issuer: TokenIssuer
   /// What this node says of itself.
   let record: NodeRecord
@@ -27,6 +28,7 @@ final class CoreAccess: Sendable {
     self.identity = identity
     self.publication = loop.publication
     self.watches = watches
+    self.holds = loop.parts.holds
     self.issuer = issuer
     self.record = loop.parts.nodeRecord
     self.inbox = loop.inbox

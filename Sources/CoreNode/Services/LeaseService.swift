@@ -29,14 +29,16 @@ struct LeaseService: Sendable {
 
   @Sendable private func grant(_ call: UnaryCall, _ body: ByteBuffer) {
     guard let message = call.decode(Etcdserverpb_LeaseGrantRequest.self, from: body) else { return }
-    if message.ttl > core.configuration.limits.maxLeaseSeconds {
-      return call.fail(.etcd(.outOfRange, "too large lease TTL"))
-    }
-    let seconds = max(message.ttl, core.configuration.minimumLeaseSeconds)
+    let ttlMilliseconds: Int64
     let name: ClientSequence?
-    do throws(RPCStatus) { name = try call.requestName() } catch { return call.fail(error) }
+    do throws(RPCStatus) {
+      ttlMilliseconds = try timeToLive(of: message)
+      name = try call.requestName()
+    } catch {
+      return call.fail(error)
+    }
     let id = message.id == 0 ? Self.newID(for: name) : message.id
-    call.submit(.leaseGrant(id, ttlMilliseconds: seconds * 1000), to: core) { [core] outcome, snapshot, revision in
+    call.submit(.leaseGrant(id, ttlMilliseconds: ttlMilliseconds), to: core) { [core] outcome, snapshot, revision in
       // Under a name that was used before, the answer is that of the first time, and so is the id that was drawn then.
       guard case .leaseGranted(let granted, let ttlMilliseconds) = outcome else {
         preconditionFailure("a grant of a lease ends with a lease")
@@ -44,9 +46,31 @@ struct LeaseService: Sendable {
       var response = Etcdserverpb_LeaseGrantResponse()
       response.header = core.header(revision: revision, term: snapshot.term)
       response.id = granted
-      response.ttl = ttlMilliseconds / 1000
+      (response.ttl, response.ttlMs) = Self.told(ttlMilliseconds)
       call.respond(response)
     }
+  }
+
+  /// In milliseconds. etcd raises what is too short; a time in milliseconds is our own and refused instead, for whoever
+  /// counts on half a second must not get two.
+  private func timeToLive(of message: Etcdserverpb_LeaseGrantRequest) throws(RPCStatus) -> Int64 {
+    let limits = core.configuration.limits
+    if message.ttl > limits.maxLeaseSeconds || message.ttlMs > limits.maxLeaseSeconds * 1000 {
+      throw .etcd(.outOfRange, "too large lease TTL")
+    }
+    if message.ttlMs == 0 { return max(message.ttl, core.configuration.minimumLeaseSeconds) * 1000 }
+    guard message.ttlMs >= limits.minGrantMilliseconds else {
+      throw RPCStatus(
+        code: .invalidArgument,
+        message: "ttl_ms is at least \(limits.minGrantMilliseconds), this one is \(message.ttlMs)")
+    }
+    return message.ttlMs
+  }
+
+  /// In seconds, and in milliseconds where those do not say all of it. A lease that lives has a second at least: clients
+  /// take 0 for its end.
+  fileprivate static func told(_ ttlMilliseconds: Int64) -> (seconds: Int64, milliseconds: Int64) {
+    (max(1, ttlMilliseconds / 1000), ttlMilliseconds % 1000 == 0 ? 0 : ttlMilliseconds)
   }
 
   @Sendable private func revoke(_ call: UnaryCall, _ body: ByteBuffer) {
@@ -60,12 +84,7 @@ struct LeaseService: Sendable {
 
   @Sendable private func timeToLive(_ call: UnaryCall, _ body: ByteBuffer) {
     guard let message = call.decode(Etcdserverpb_LeaseTimeToLiveRequest.self, from: body) else { return }
-    core.readLinearizably(on: call.eventLoop) { [core] result in
-      switch result {
-      case .failure(let failure): call.fail(RPCStatus(failure))
-      case .success(let snapshot): call.respond(Self.timeToLive(message, snapshot, core))
-      }
-    }
+    call.read(core) { [core] snapshot in call.respond(Self.timeToLive(message, snapshot, core)) }
   }
 
   /// An unknown lease has a time to live of -1 and is no error.
@@ -79,26 +98,24 @@ struct LeaseService: Sendable {
       response.ttl = -1
       return response
     }
-    response.ttl = max(0, lease.remainingMilliseconds(at: snapshot.clusterMilliseconds) / 1000)
-    response.grantedTtl = lease.ttlMilliseconds / 1000
+    response.timeLeftMs = snapshot.timeLeftMilliseconds(of: lease.id)
+    response.ttl = response.timeLeftMs / 1000
+    response.grantedTtl = Self.told(lease.ttlMilliseconds).seconds
+    response.grantedTtlMs = lease.ttlMilliseconds
     if message.keys { response.keys = lease.attachedKeys.map { Data($0.bytes) } }
     return response
   }
 
   @Sendable private func list(_ call: UnaryCall, _ body: ByteBuffer) {
-    core.readLinearizably(on: call.eventLoop) { [core] result in
-      switch result {
-      case .failure(let failure): call.fail(RPCStatus(failure))
-      case .success(let snapshot):
-        var response = Etcdserverpb_LeaseLeasesResponse()
-        response.header = core.header(snapshot)
-        response.leases = snapshot.state.leases.ids.map { id in
-          var status = Etcdserverpb_LeaseStatus()
-          status.id = id
-          return status
-        }
-        call.respond(response)
+    call.read(core) { [core] snapshot in
+      var response = Etcdserverpb_LeaseLeasesResponse()
+      response.header = core.header(snapshot)
+      response.leases = snapshot.state.leases.ids.map { id in
+        var status = Etcdserverpb_LeaseStatus()
+        status.id = id
+        return status
       }
+      call.respond(response)
     }
   }
 }
@@ -133,7 +150,7 @@ private final class KeepAliveStream: @unchecked Sendable, StreamHandler {
     switch answer {
     case .applied(.leaseRenewed(_, let ttlMilliseconds), let snapshot, _):
       response.header = core.header(snapshot)
-      response.ttl = ttlMilliseconds / 1000
+      (response.ttl, response.ttlMs) = LeaseService.told(ttlMilliseconds)
     case .applied(_, let snapshot, _): response.header = core.header(snapshot)
     case .refused(let refusal): return fail(RPCStatus(refusal))
     case .tooLarge: return fail(.tooLarge)

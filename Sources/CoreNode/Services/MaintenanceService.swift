@@ -78,16 +78,12 @@ struct MaintenanceService: Sendable {
   }
 
   private func list(_ call: UnaryCall, _ kind: Alarm.Kind?) {
-    core.readLinearizably(on: call.eventLoop) { [core] result in
-      switch result {
-      case .failure(let failure): call.fail(RPCStatus(failure))
-      case .success(let snapshot):
-        let gauges = core.publication.gauges
-        var alarms = Set(snapshot.state.alarms)
-        if !gauges.isWritable { alarms.insert(Alarm(.noSpace, member: core.identity.nodeID.rawValue)) }
-        if gauges.isImpaired { alarms.insert(Alarm(.corrupt, member: core.identity.nodeID.rawValue)) }
-        respond(call, alarms.filter { kind == nil || $0.kind == kind }.sorted(), snapshot)
-      }
+    call.read(core) { [core] snapshot in
+      let gauges = core.publication.gauges
+      var alarms = Set(snapshot.state.alarms)
+      if !gauges.isWritable { alarms.insert(Alarm(.noSpace, member: core.identity.nodeID.rawValue)) }
+      if gauges.isImpaired { alarms.insert(Alarm(.corrupt, member: core.identity.nodeID.rawValue)) }
+      respond(call, alarms.filter { kind == nil || $0.kind == kind }.sorted(), snapshot)
     }
   }
 
