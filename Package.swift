@@ -197,6 +197,7 @@ let testTargets: [Target] = [
       "Client", "Linearizability", "Protocol", "Wire", "portcullis",
       .product(name: "NIOCore", package: "swift-nio"),
       .product(name: "NIOPosix", package: "swift-nio"),
+      .product(name: "SwiftProtobuf", package: "swift-protobuf"),
     ],
     exclude: ["verify_token.py"]),
 ]
