@@ -86,6 +86,47 @@ public final class Portcullis: Sendable {
     throw last
   }
 
+  /// Sends one message on a stream of its own and gives what is answered, until the stream ends or nobody listens. A stream
+  /// that ends with UNAVAILABLE makes the next call go to another endpoint.
+  package func answers<Request: Message, Response: Message & Sendable>(
+    _ path: String, to request: Request, as type: Response.Type
+  ) async throws(RPCStatus) -> AsyncThrowingStream<Response, any Error> {
+    let connection = try await connection()
+    let (answers, feed) = AsyncThrowingStream<Response, any Error>.makeStream()
+    let receiver = Receiver(feed) { [weak self] status in
+      if status.code == .unavailable { self?.drop(connection) }
+    }
+    let stream = connection.openStream(path, handler: receiver)
+    feed.onTermination = { _ in stream.cancel() }
+    try stream.send(request)
+    return answers
+  }
+
+  private final class Receiver<Response: Message & Sendable>: ClientStreamHandler {
+    private let feed: AsyncThrowingStream<Response, any Error>.Continuation
+    private let onEnd: @Sendable (RPCStatus) -> Void
+
+    init(
+      _ feed: AsyncThrowingStream<Response, any Error>.Continuation, onEnd: @escaping @Sendable (RPCStatus) -> Void
+    ) {
+      self.feed = feed
+      self.onEnd = onEnd
+    }
+
+    func received(_ message: ByteBuffer) {
+      do throws(RPCStatus) {
+        feed.yield(try Response(received: message))
+      } catch {
+        feed.finish(throwing: error)
+      }
+    }
+
+    func closed(_ status: RPCStatus) {
+      onEnd(status)
+      feed.finish(throwing: status.code == .ok ? nil : status)
+    }
+  }
+
   /// How long a call goes on when no endpoint at all can be connected to: a node that restarts is back by then.
   private static let connectPatience = TimeAmount.seconds(3)
   private static let unreachable = "no connection to "

@@ -15,6 +15,7 @@ final class CoreAccess: Sendable {
   let publication: Publication
   let watches: WatchHub
   let statistics: NodeStatistics
+  let holds: HoldHub
   let issuer: TokenIssuer
   let identification: Identification
   let passwords: PasswordKeeper
@@ -31,6 +32,7 @@ final class CoreAccess: Sendable {
     self.publication = loop.publication
     self.watches = watches
     self.statistics = loop.statistics
+    self.holds = loop.parts.holds
     self.issuer = issuer
     self.identification = Identification(configuration.auth)
     self.passwords = PasswordKeeper(cost: configuration.auth.passwordCost)

@@ -122,7 +122,7 @@ package final class CoreNode: Sendable {
         start: ground.start, founders: ground.origin.founders, address: configuration.address,
         nodeRecord: issuer.record(
           of: identity.nodeID.rawValue, clientURL: configuration.clientURL, birth: ground.storage.birth),
-        watches: watches, logger: logger, peers: outbound.peers,
+        watches: watches, holds: HoldHub(), logger: logger, peers: outbound.peers,
         keepBirths: Self.birthKeeper(ground.origin.file, configuration.dataDirectory, logger), onEnd: onEnd))
     self.loop = loop
     try Self.checkRepairable(ground.restored, loop, logger)

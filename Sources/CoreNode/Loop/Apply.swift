@@ -57,6 +57,7 @@ extension CoreLoop {
     default: break
     }
     for notice in result.notices { settle(notice) }
+    if !result.ended.isEmpty { endedGrants += result.ended }
     // Whichever node gave the place up: a caller who asked again may share it on another one.
     if case .cancelWait(_, let ticket) = envelope.command, case .waitEnded(let holder) = result.outcome {
       settleCancelled(ticket, holder: holder)

@@ -47,6 +47,7 @@ final class CoreLoop: @unchecked Sendable {
     let address: MemberAddress
     let nodeRecord: NodeRecord
     let watches: WatchHub
+    let holds: HoldHub
     let logger: Logger
     let peers: Peers
     /// The births of the peers' disks changed: to be kept. Called on the loop's thread, must not block.
@@ -103,6 +104,10 @@ final class CoreLoop: @unchecked Sendable {
   var answered: [(Completion, Outcome, Revision)] = []
   /// The same for changes of membership and leadership.
   var done: [Completion] = []
+  /// Grants that ended in this turn, told of once the snapshot without them is published.
+  var endedGrants: [GrantRecord] = []
+  /// The state became another one: nobody knows which grants ended on the way.
+  var hasNewState = false
   var housekeeping: Housekeeping
 
   var policy: SnapshotPolicy

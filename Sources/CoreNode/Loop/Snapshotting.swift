@@ -97,6 +97,7 @@ extension CoreLoop {
     inputs.append(.applied(through: applied))
     hasUrgentInput = true
     changedSincePublication = true
+    hasNewState = true
   }
 
   /// Places in queues that are still there are kept. Of the others nothing is known but what the state says now.

@@ -187,6 +187,11 @@ extension CoreLoop {
     let snapshot = makeSnapshot()
     publication.publish(snapshot)
     parts.watches.advance(to: snapshot)
+    if hasNewState || !endedGrants.isEmpty {
+      parts.holds.ended(hasNewState ? nil : endedGrants)
+      endedGrants.removeAll()
+      hasNewState = false
+    }
     for (completion, outcome, revision) in answered {
       replies.add(completion, .applied(outcome, snapshot, revision: revision))
     }

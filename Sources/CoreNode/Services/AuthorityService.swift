@@ -17,6 +17,7 @@ struct AuthorityService: Sendable {
       RPCPath.Authority.release: .unary(release),
       RPCPath.Authority.describe: .unary(describe),
       RPCPath.Authority.keys: .unary(keys),
+      RPCPath.Authority.hold: .streaming { [core] call in HoldStream(call, core: core) },
     ]
   }
 
@@ -43,7 +44,7 @@ struct AuthorityService: Sendable {
     waiting.request = core.submit(.acquire(request), named: name, by: caller, on: call.eventLoop) { [core] answer in
       waiting.timer?.cancel()
       call.answer(answer) { outcome, snapshot in
-        Self.respond(call, outcome, snapshot, core)
+        Self.respond(call, outcome, snapshot, core, lease: request.lease)
       }
     }
     guard message.waitMs > 0 else { return }
@@ -87,7 +88,10 @@ struct AuthorityService: Sendable {
     return max(1, LeaseID(Digest.of([message.scope, message.holder, message.requestID]) >> 1))
   }
 
-  private static func respond(_ call: UnaryCall, _ outcome: Outcome, _ snapshot: Snapshot, _ core: CoreAccess) {
+  /// - Parameter lease: the one that the caller came with.
+  private static func respond(
+    _ call: UnaryCall, _ outcome: Outcome, _ snapshot: Snapshot, _ core: CoreAccess, lease: LeaseID
+  ) {
     var response = Portcullis_V1_AcquireResponse()
     response.evidence = core.evidence(snapshot)
     switch outcome {
@@ -105,10 +109,14 @@ struct AuthorityService: Sendable {
         "held by \(current.holder) under number \(current.number)",
         "wait for it (wait_ms), or try again when its lease has ended", current, snapshot)
     case .waitEnded(let current):
+      let reason =
+        if let current, snapshot.state.leases[lease] != nil {
+          "still held by \(current.holder) under number \(current.number) when the wait ended"
+        } else {
+          "the lease that waited has ended"
+        }
       response.refused = core.refusal(
-        current.map { "still held by \($0.holder) under number \($0.number) when the wait ended" }
-          ?? "the lease that waited has ended",
-        "acquire again with a live lease and more time", current, snapshot)
+        reason, "acquire again with a live lease and more time", current, snapshot)
     default: preconditionFailure("an acquire ends granted, refused or out of time")
     }
     call.respond(response)
@@ -140,43 +148,35 @@ struct AuthorityService: Sendable {
 
   @Sendable private func describe(_ call: UnaryCall, _ body: ByteBuffer) {
     guard let message = call.decode(Portcullis_V1_DescribeRequest.self, from: body) else { return }
-    core.readLinearizably(on: call.eventLoop) { [core] result in
-      switch result {
-      case .failure(let failure): call.fail(RPCStatus(failure))
-      case .success(let snapshot):
-        let scope = Key(Bytes(message.scope.utf8))
-        do throws(RequestError) {
-          try core.checkRead(KeyRange(start: scope, end: .single), by: call, in: snapshot)
-        } catch {
-          return call.fail(RPCStatus(error))
-        }
-        var response = Portcullis_V1_DescribeResponse()
-        response.evidence = core.evidence(snapshot)
-        if let state = snapshot.state.scopes[scope] {
-          if let holder = state.holder { response.holder = core.grant(holder, snapshot) }
-          response.lastNumber = state.lastNumber
-          response.waiting = state.waiting.map { waiter in
-            var entry = Portcullis_V1_Waiter()
-            entry.holder = waiter.holder
-            entry.lease = waiter.lease
-            return entry
-          }
-        }
-        call.respond(response)
+    call.read(core) { [core] snapshot in
+      let scope = Key(Bytes(message.scope.utf8))
+      do throws(RequestError) {
+        try core.checkRead(KeyRange(start: scope, end: .single), by: call, in: snapshot)
+      } catch {
+        return call.fail(RPCStatus(error))
       }
+      var response = Portcullis_V1_DescribeResponse()
+      response.evidence = core.evidence(snapshot)
+      if let state = snapshot.state.scopes[scope] {
+        if let holder = state.holder { response.holder = core.grant(holder, snapshot) }
+        response.lastNumber = state.lastNumber
+        response.waiting = state.waiting.map { waiter in
+          var entry = Portcullis_V1_Waiter()
+          entry.holder = waiter.holder
+          entry.lease = waiter.lease
+          return entry
+        }
+      }
+      call.respond(response)
     }
   }
 
   @Sendable private func keys(_ call: UnaryCall, _ body: ByteBuffer) {
-    core.readLinearizably(on: call.eventLoop) { [core] result in
-      switch result {
-      case .failure(let failure): call.fail(RPCStatus(failure))
-      case .success(let snapshot):
-        var response = Portcullis_V1_KeysResponse()
-        response.evidence = core.evidence(snapshot)
-        response.jwks = snapshot.jwks
-        call.respond(response)
-      }
+    call.read(core) { [core] snapshot in
+      var response = Portcullis_V1_KeysResponse()
+      response.evidence = core.evidence(snapshot)
+      response.jwks = snapshot.jwks
+      call.respond(response)
     }
   }
 }
@@ -207,7 +207,7 @@ extension CoreAccess {
     grant.lease = record.lease
     if let lease = snapshot.state.leases[record.lease] {
       grant.ttlMs = lease.ttlMilliseconds
-      grant.timeLeftMs = max(0, lease.remainingMilliseconds(at: snapshot.clusterMilliseconds))
+      grant.timeLeftMs = snapshot.timeLeftMilliseconds(of: record.lease)
     }
     return grant
   }

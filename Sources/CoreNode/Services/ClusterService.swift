@@ -36,12 +36,7 @@ struct ClusterService: Sendable {
       call.respond(response)
     }
     guard message.linearizable else { return answer(core.publication.snapshot) }
-    core.readLinearizably(on: call.eventLoop) { result in
-      switch result {
-      case .failure(let failure): call.fail(RPCStatus(failure))
-      case .success(let snapshot): answer(snapshot)
-      }
-    }
+    call.read(core, answer)
   }
 
   /// As with etcd, what is said of members has no revision: they are none of the store's.
@@ -159,14 +154,10 @@ struct ClusterService: Sendable {
     _ make: @escaping @Sendable (Snapshot) throws(RPCStatus) -> (MembershipChange, NodeID),
     answer: @escaping @Sendable (Snapshot, NodeID) -> Void
   ) {
-    core.readLinearizably(on: call.eventLoop) { result in
+    call.read(core) { snapshot in
       do throws(RPCStatus) {
-        switch result {
-        case .failure(let failure): throw RPCStatus(failure)
-        case .success(let snapshot):
-          let (change, id) = try make(snapshot)
-          propose(change, call, attempt: 1) { answer($0, id) }
-        }
+        let (change, id) = try make(snapshot)
+        propose(change, call, attempt: 1) { answer($0, id) }
       } catch {
         call.fail(error)
       }

@@ -125,6 +125,16 @@ extension UnaryCall {
     return request
   }
 
+  /// Calls `body` with a snapshot that shows everything acknowledged before the call, or fails the call.
+  func read(_ core: CoreAccess, _ body: @escaping @Sendable (Snapshot) -> Void) {
+    core.readLinearizably(on: eventLoop) { [self] result in
+      switch result {
+      case .failure(let failure): fail(RPCStatus(failure))
+      case .success(let snapshot): body(snapshot)
+      }
+    }
+  }
+
   /// Calls `body` with the outcome and its snapshot, or fails the call.
   func answer(_ answer: Answer, _ body: (Outcome, Snapshot) -> Void) {
     do throws(RPCStatus) {

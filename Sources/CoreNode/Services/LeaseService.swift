@@ -31,14 +31,16 @@ struct LeaseService: Sendable {
 
   @Sendable private func grant(_ call: UnaryCall, _ body: ByteBuffer) {
     guard let message = call.decode(Etcdserverpb_LeaseGrantRequest.self, from: body) else { return }
-    if message.ttl > core.configuration.limits.maxLeaseSeconds {
-      return call.fail(.etcd(.outOfRange, "too large lease TTL"))
-    }
-    let seconds = max(message.ttl, core.configuration.minimumLeaseSeconds)
+    let ttlMilliseconds: Int64
     let name: ClientSequence?
-    do throws(RPCStatus) { name = try call.requestName() } catch { return call.fail(error) }
+    do throws(RPCStatus) {
+      ttlMilliseconds = try timeToLive(of: message)
+      name = try call.requestName()
+    } catch {
+      return call.fail(error)
+    }
     let id = message.id == 0 ? Self.newID(for: name) : message.id
-    call.submit(.leaseGrant(id, ttlMilliseconds: seconds * 1000), to: core) { [core] outcome, snapshot, revision in
+    call.submit(.leaseGrant(id, ttlMilliseconds: ttlMilliseconds), to: core) { [core] outcome, snapshot, revision in
       // Under a name that was used before, the answer is that of the first time, and so is the id that was drawn then.
       guard case .leaseGranted(let granted, let ttlMilliseconds) = outcome else {
         preconditionFailure("a grant of a lease ends with a lease")
@@ -46,9 +48,31 @@ struct LeaseService: Sendable {
       var response = Etcdserverpb_LeaseGrantResponse()
       response.header = core.header(revision: revision, term: snapshot.term)
       response.id = granted
-      response.ttl = ttlMilliseconds / 1000
+      (response.ttl, response.ttlMs) = Self.told(ttlMilliseconds)
       call.respond(response)
     }
+  }
+
+  /// In milliseconds. etcd raises what is too short; a time in milliseconds is our own and refused instead, for whoever
+  /// counts on half a second must not get two.
+  private func timeToLive(of message: Etcdserverpb_LeaseGrantRequest) throws(RPCStatus) -> Int64 {
+    let limits = core.configuration.limits
+    if message.ttl > limits.maxLeaseSeconds || message.ttlMs > limits.maxLeaseSeconds * 1000 {
+      throw .etcd(.outOfRange, "too large lease TTL")
+    }
+    if message.ttlMs == 0 { return max(message.ttl, core.configuration.minimumLeaseSeconds) * 1000 }
+    guard message.ttlMs >= limits.minGrantMilliseconds else {
+      throw RPCStatus(
+        code: .invalidArgument,
+        message: "ttl_ms is at least \(limits.minGrantMilliseconds), this one is \(message.ttlMs)")
+    }
+    return message.ttlMs
+  }
+
+  /// In seconds, and in milliseconds where those do not say all of it. A lease that lives has a second at least: clients
+  /// take 0 for its end.
+  fileprivate static func told(_ ttlMilliseconds: Int64) -> (seconds: Int64, milliseconds: Int64) {
+    (max(1, ttlMilliseconds / 1000), ttlMilliseconds % 1000 == 0 ? 0 : ttlMilliseconds)
   }
 
   @Sendable private func revoke(_ call: UnaryCall, _ body: ByteBuffer) {
@@ -62,17 +86,13 @@ struct LeaseService: Sendable {
 
   @Sendable private func timeToLive(_ call: UnaryCall, _ body: ByteBuffer) {
     guard let message = call.decode(Etcdserverpb_LeaseTimeToLiveRequest.self, from: body) else { return }
-    core.readLinearizably(on: call.eventLoop) { [core] result in
-      switch result {
-      case .failure(let failure): call.fail(RPCStatus(failure))
-      case .success(let snapshot):
-        do throws(RequestError) {
-          try core.checkUser(call, in: snapshot)
-          if message.keys { try core.checkListing(of: message.id, by: call, in: snapshot) }
-          call.respond(Self.timeToLive(message, snapshot, core))
-        } catch {
-          call.fail(RPCStatus(error))
-        }
+    call.read(core) { [core] snapshot in
+      do throws(RequestError) {
+        try core.checkUser(call, in: snapshot)
+        if message.keys { try core.checkListing(of: message.id, by: call, in: snapshot) }
+        call.respond(Self.timeToLive(message, snapshot, core))
+      } catch {
+        call.fail(RPCStatus(error))
       }
     }
   }
@@ -88,31 +108,29 @@ struct LeaseService: Sendable {
       response.ttl = -1
       return response
     }
-    response.ttl = max(0, lease.remainingMilliseconds(at: snapshot.clusterMilliseconds) / 1000)
-    response.grantedTtl = lease.ttlMilliseconds / 1000
+    response.timeLeftMs = snapshot.timeLeftMilliseconds(of: lease.id)
+    response.ttl = response.timeLeftMs / 1000
+    response.grantedTtl = Self.told(lease.ttlMilliseconds).seconds
+    response.grantedTtlMs = lease.ttlMilliseconds
     if message.keys { response.keys = lease.attachedKeys.map { Data($0.bytes) } }
     return response
   }
 
   @Sendable private func list(_ call: UnaryCall, _ body: ByteBuffer) {
-    core.readLinearizably(on: call.eventLoop) { [core] result in
-      switch result {
-      case .failure(let failure): call.fail(RPCStatus(failure))
-      case .success(let snapshot):
-        do throws(RequestError) {
-          try core.checkListing(of: nil, by: call, in: snapshot)
-        } catch {
-          return call.fail(RPCStatus(error))
-        }
-        var response = Etcdserverpb_LeaseLeasesResponse()
-        response.header = core.header(snapshot)
-        response.leases = snapshot.state.leases.idsByDeadline.map { id in
-          var status = Etcdserverpb_LeaseStatus()
-          status.id = id
-          return status
-        }
-        call.respond(response)
+    call.read(core) { [core] snapshot in
+      do throws(RequestError) {
+        try core.checkListing(of: nil, by: call, in: snapshot)
+      } catch {
+        return call.fail(RPCStatus(error))
       }
+      var response = Etcdserverpb_LeaseLeasesResponse()
+      response.header = core.header(snapshot)
+      response.leases = snapshot.state.leases.idsByDeadline.map { id in
+        var status = Etcdserverpb_LeaseStatus()
+        status.id = id
+        return status
+      }
+      call.respond(response)
     }
   }
 }
@@ -128,7 +146,7 @@ extension LeaseService {
     var response = Etcdserverpb_LeaseKeepAliveResponse()
     response.header = core.header(snapshot)
     response.id = renewal.lease
-    response.ttl = renewal.ttlMilliseconds / 1000
+    (response.ttl, response.ttlMs) = told(renewal.ttlMilliseconds)
     _ = call.send(response)
   }
 }

@@ -80,12 +80,8 @@ struct MaintenanceService: Sendable {
   }
 
   private func list(_ call: UnaryCall, _ kind: Alarm.Kind?) {
-    core.readLinearizably(on: call.eventLoop) { [core] result in
-      switch result {
-      case .failure(let failure): call.fail(RPCStatus(failure))
-      case .success(let snapshot):
-        respond(call, core.alarms(in: snapshot).filter { kind == nil || $0.kindOfEtcd == kind }, snapshot)
-      }
+    call.read(core) { [core] snapshot in
+      respond(call, core.alarms(in: snapshot).filter { kind == nil || $0.kindOfEtcd == kind }, snapshot)
     }
   }
 

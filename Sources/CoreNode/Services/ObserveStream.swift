@@ -22,8 +22,8 @@ final class ObserveStream: @unchecked Sendable, StreamHandler, WatchObserver {
   private var leader: Leader?
   /// The first revision that may concern the line and was not looked at.
   private var dirtySince: Revision?
-  /// Of the newest thing that was sent: where history was compacted, it may be met again.
-  private var sentRevision: Revision = 0
+  /// The newest thing that was sent: where history was compacted, it may be met again.
+  private var sent: KeyVersion?
   private var isClosed = false
 
   init(_ call: StreamCall, core: CoreAccess) {
@@ -91,7 +91,8 @@ final class ObserveStream: @unchecked Sendable, StreamHandler, WatchObserver {
       } else {
         guard let first = line.first(in: snapshot) else { return }
         leader = Leader(key: first.key, sentThrough: snapshot.state.revision)
-        if first.modRevision > sentRevision { send(first, revision: snapshot.state.revision, snapshot) }
+        let isRepeat = sent?.key == first.key && sent?.modRevision == first.modRevision
+        if !isRepeat { send(first, revision: snapshot.state.revision, snapshot) }
       }
     }
   }
@@ -125,7 +126,7 @@ final class ObserveStream: @unchecked Sendable, StreamHandler, WatchObserver {
   }
 
   private func send(_ version: KeyVersion, revision: Revision, _ snapshot: Snapshot) {
-    sentRevision = version.modRevision
+    sent = version
     var response = V3electionpb_LeaderResponse()
     response.header = core.header(revision: revision, term: snapshot.term)
     response.kv = Mvccpb_KeyValue(version)

@@ -84,6 +84,7 @@ package enum RPCPath {
     package static let release = "/portcullis.v1.Authority/Release"
     package static let describe = "/portcullis.v1.Authority/Describe"
     package static let keys = "/portcullis.v1.Authority/Keys"
+    package static let hold = "/portcullis.v1.Authority/Hold"
   }
 
   package enum ExactlyOnce {
