@@ -140,8 +140,8 @@ struct KeySpans: Sendable {
     guard let span = span(of: range.start) else { return false }
     switch range.end {
     case .single: return true
-    // Of a range in which nothing can lie, etcd wants both ends permitted.
-    case .before(let bound): return span.start < bound && span.end.map { !($0 < bound) } ?? true
+    // Of a range in which nothing lies, its beginning counts, and so it does with etcd unless chance has it otherwise.
+    case .before(let bound): return span.end.map { !($0 < bound) } ?? true
     case .unbounded: return span.end == nil
     }
   }

@@ -181,13 +181,11 @@ struct AuthTests {
     }
   }
 
-  @Test("a range in which nothing lies needs both of its ends permitted, as with etcd")
+  @Test("of a range in which nothing lies the beginning counts")
   func empty() {
     var auth = AuthMachine()
     auth.user("u", Permission(.read, KeyRange("c", "f")), Permission(.read, KeyRange("x", "\0")))
-    for (start, end, mayRead) in [
-      ("e", "d", true), ("e", "a", false), ("z", "y", true), ("z", "d", false), ("g", "d", false),
-    ] {
+    for (start, end, mayRead) in [("e", "a", true), ("z", "d", true), ("g", "d", false), ("b", "a", false)] {
       #expect(reads(auth, KeyRange(start, end)) == mayRead, "from \(start) to \(end)")
     }
   }
