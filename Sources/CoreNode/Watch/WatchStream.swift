@@ -105,13 +105,14 @@ final class WatchStream: @unchecked Sendable, StreamHandler, WatchObserver {
   }
 
   private func add(_ request: Etcdserverpb_WatchCreateRequest) {
-    let id = request.watchID != 0 ? request.watchID : unusedWatch()
     if request.startRevision < 0 {
       return refuse(id: -1, "etcdserver: mvcc: required revision is negative; watch from 0 (now) or from a revision")
     }
     let key = request.key.isEmpty ? [0] : Bytes(request.key)
     let range = KeyRange(key: key, rangeEnd: Bytes(request.rangeEnd))
     if range.isEmpty { return refuse(id: -1, "mvcc: watcher range is empty") }
+    // A refused request takes no number.
+    let id = request.watchID != 0 ? request.watchID : unusedWatch()
     if watchers[id] != nil { return refuse(id: -1, "mvcc: duplicate watch ID provided on the WatchStream") }
     let (hubID, toldThrough) = core.watches.add(id, of: self, range: range)
     let start = request.startRevision > 0 ? request.startRevision : toldThrough + 1
@@ -149,7 +150,8 @@ final class WatchStream: @unchecked Sendable, StreamHandler, WatchObserver {
     guard let watcher = watchers.removeValue(forKey: id) else { return }
     core.watches.remove(watcher.hubID)
     queue.removeAll { $0 == id }
-    var answer = response(id, revision: core.watches.revision)
+    // Where history was compacted, etcd says up to where and no other revision.
+    var answer = response(id, revision: compactRevision > 0 ? 0 : core.watches.revision)
     answer.canceled = true
     answer.compactRevision = compactRevision
     answer.cancelReason = reason
