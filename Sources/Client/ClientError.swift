@@ -12,6 +12,9 @@ public struct ClientError: Error, Sendable, CustomStringConvertible {
     public static let invalidArgument = Code(name: "invalid argument")
     /// No endpoint could be reached, or none has a leader.
     public static let unavailable = Code(name: "unavailable")
+    /// The two ends could not agree on TLS: a certificate is not trusted, is for another host, has expired or is missing, or
+    /// one of the two does not speak TLS at all. The description says which. Trying again leads nowhere.
+    public static let untrusted = Code(name: "untrusted")
     /// The scope is held by somebody else.
     public static let held = Code(name: "held")
     /// The session ended: its deadline passed, or the cluster said so.
@@ -38,6 +41,7 @@ public struct ClientError: Error, Sendable, CustomStringConvertible {
   init(_ status: RPCStatus, during what: String) {
     let code: Code =
       switch status.code {
+      case _ where status.isTLSFailure: .untrusted
       case .unavailable, .deadlineExceeded: .unavailable
       case .invalidArgument: .invalidArgument
       case .notFound: .sessionLost

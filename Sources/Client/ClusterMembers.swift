@@ -25,8 +25,9 @@ public struct ClusterMembers: Sendable {
   private let client: Portcullis
 
   /// Nothing is connected before the first call.
-  public init(endpoints: [Endpoint]) {
-    client = Portcullis(endpoints: endpoints)
+  /// - Parameter tls: how TLS is spoken with the endpoints whose scheme is `https`.
+  public init(endpoints: [Endpoint], tls: TLSOptions = TLSOptions()) {
+    client = Portcullis(endpoints: endpoints, tls: tls)
   }
 
   /// Ends calls in flight and takes no more.
@@ -121,10 +122,10 @@ public struct ClusterMembers: Sendable {
       throw ClientError(.unavailable, "the cluster has no leader")
     }
     if leader.id == target.id { return }
-    guard let url = leader.clientURLs.first, let endpoint = try? Endpoint(parsing: url) else {
+    guard let endpoint = leader.clientURLs.lazy.compactMap({ try? Endpoint(parsing: $0) }).first else {
       throw ClientError(.unavailable, "the leader \(leader.label) has told no URL for clients")
     }
-    let direct = ClusterMembers(endpoints: [endpoint])
+    let direct = ClusterMembers(endpoints: [endpoint], tls: client.tls)
     defer { direct.close() }
     var request = Etcdserverpb_MoveLeaderRequest()
     request.targetID = target.number

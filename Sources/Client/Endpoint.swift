@@ -1,5 +1,5 @@
-// How the address of a server is written: `host:port`, `http://host:port`, `[::1]:port`, with a default port when none
-// is given, as etcd's own tools take it.
+// How the address of a server is written: `host:port`, `http://host:port`, `https://host:port`, `[::1]:port`, with a
+// default port when none is given, as etcd's own tools take it.
 
 /// The address of a core node or of a gateway.
 public struct Endpoint: Sendable, Hashable, CustomStringConvertible {
@@ -10,14 +10,22 @@ public struct Endpoint: Sendable, Hashable, CustomStringConvertible {
   public let host: String
   /// Between 0 and 65535; 0 only where any free port will do.
   public let port: Int
+  /// Whether TLS is spoken there: `https://`.
+  public let usesTLS: Bool
 
-  /// `host:port`, with brackets around an IPv6 address.
-  public var description: String { host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)" }
+  /// `host:port`, with brackets around an IPv6 address, and with `https://` in front where TLS is spoken.
+  public var description: String { (usesTLS ? "https://" : "") + authority }
+
+  /// With its scheme.
+  public var url: String { (usesTLS ? "https://" : "http://") + authority }
+
+  private var authority: String { host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)" }
 
   /// Takes the parts as they are.
-  public init(host: String, port: Int) {
+  public init(host: String, port: Int, usesTLS: Bool = false) {
     self.host = host
     self.port = port
+    self.usesTLS = usesTLS
   }
 
   /// Reads an endpoint.
@@ -27,8 +35,9 @@ public struct Endpoint: Sendable, Hashable, CustomStringConvertible {
       ClientError(.invalidArgument, "\"\(text)\" is no endpoint: \(why). Write host:port, such as 127.0.0.1:2379.")
     }
     var rest = Substring(text)
-    if rest.hasPrefix("https://") { throw refusal("TLS is not spoken here; use http:// or leave the scheme out") }
-    if rest.hasPrefix("http://") { rest = rest.dropFirst("http://".count) }
+    let scheme = ["http://", "https://"].first { text.hasPrefix($0) }
+    rest = rest.dropFirst(scheme?.count ?? 0)
+    let usesTLS = scheme == "https://"
     if rest.hasSuffix("/") { rest = rest.dropLast() }
     let (host, port) = Self.split(rest)
     guard !host.isEmpty else { throw refusal("it names no host") }
@@ -36,13 +45,13 @@ public struct Endpoint: Sendable, Hashable, CustomStringConvertible {
       throw refusal("a host has no such characters")
     }
     guard let port else {
-      self.init(host: String(host), port: defaultPort)
+      self.init(host: String(host), port: defaultPort, usesTLS: usesTLS)
       return
     }
     guard let number = Int(port), (0...65_535).contains(number) else {
       throw refusal("its port is \"\(port)\", and a port is between 0 and 65535")
     }
-    self.init(host: String(host), port: number)
+    self.init(host: String(host), port: number, usesTLS: usesTLS)
   }
 
   /// Reads a list with commas.

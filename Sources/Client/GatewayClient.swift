@@ -62,7 +62,7 @@ public struct GatewayClient: Sendable {
   ) async throws(ClientError) -> GatewayAnswer {
     do {
       let name = database.addingPercentEncoding(withAllowedCharacters: .urlPathAllowed) ?? database
-      var request = HTTPClientRequest(url: "http://\(endpoint)/db/\(name)/\(operation.rawValue)?transaction")
+      var request = HTTPClientRequest(url: "\(endpoint.url)/db/\(name)/\(operation.rawValue)?transaction")
       request.method = .POST
       request.headers.add(name: "Content-Type", value: "application/json")
       if let token { request.headers.add(name: "Fencing-Token", value: token) }
@@ -80,7 +80,7 @@ public struct GatewayClient: Sendable {
     struct Answer: Decodable { let floor: ScopeFloor? }
     do {
       let name = database.addingPercentEncoding(withAllowedCharacters: .urlPathAllowed) ?? database
-      let request = HTTPClientRequest(url: "http://\(endpoint)/db/\(name)/fence")
+      let request = HTTPClientRequest(url: "\(endpoint.url)/db/\(name)/fence")
       let response = try await HTTPClient.shared.execute(request, timeout: .seconds(10))
       let body = try await response.body.collect(upTo: 1 << 20)
       guard response.status == .ok else {

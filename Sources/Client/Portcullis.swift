@@ -1,5 +1,6 @@
 // A connection to a cluster: calls go to one endpoint and move on to the next when it cannot be reached.
 
+import Logging
 import NIOConcurrencyHelpers
 import NIOCore
 import NIOPosix
@@ -12,17 +13,23 @@ public final class Portcullis: Sendable {
     var connection: WireConnection?
     var next = 0
     var isClosed = false
+    /// Read at the first connection that needs it.
+    var tls: TLSSource?
   }
 
   /// In the order in which they are tried.
   public let endpoints: [Endpoint]
+  /// How TLS is spoken with those whose scheme is `https`.
+  public let tls: TLSOptions
   private let eventLoop: any EventLoop
   private let state = NIOLockedValueBox(State())
 
   /// Nothing is connected before the first call.
-  public init(endpoints: [Endpoint]) {
+  /// - Parameter tls: how TLS is spoken with the endpoints whose scheme is `https`.
+  public init(endpoints: [Endpoint], tls: TLSOptions = TLSOptions()) {
     precondition(!endpoints.isEmpty, "a client needs an endpoint")
     self.endpoints = endpoints
+    self.tls = tls
     self.eventLoop = MultiThreadedEventLoopGroup.singleton.next()
   }
 
@@ -71,10 +78,53 @@ public final class Portcullis: Sendable {
         }
       }
       attempts += 1
+      // Certificates do not mend themselves while somebody waits.
+      if last.isTLSFailure, attempts >= endpoints.count { throw last }
       if !wasReached, NIODeadline.now() > patience { throw last }
       if attempts % endpoints.count == 0 { try? await Task.sleep(for: .milliseconds(50)) }
     }
     throw last
+  }
+
+  /// Sends one message on a stream of its own and gives what is answered, until the stream ends or nobody listens. A stream
+  /// that ends with UNAVAILABLE makes the next call go to another endpoint.
+  package func answers<Request: Message, Response: Message & Sendable>(
+    _ path: String, to request: Request, as type: Response.Type
+  ) async throws(RPCStatus) -> AsyncThrowingStream<Response, any Error> {
+    let connection = try await connection()
+    let (answers, feed) = AsyncThrowingStream<Response, any Error>.makeStream()
+    let receiver = Receiver(feed) { [weak self] status in
+      if status.code == .unavailable { self?.drop(connection) }
+    }
+    let stream = connection.openStream(path, handler: receiver)
+    feed.onTermination = { _ in stream.cancel() }
+    try stream.send(request)
+    return answers
+  }
+
+  private final class Receiver<Response: Message & Sendable>: ClientStreamHandler {
+    private let feed: AsyncThrowingStream<Response, any Error>.Continuation
+    private let onEnd: @Sendable (RPCStatus) -> Void
+
+    init(
+      _ feed: AsyncThrowingStream<Response, any Error>.Continuation, onEnd: @escaping @Sendable (RPCStatus) -> Void
+    ) {
+      self.feed = feed
+      self.onEnd = onEnd
+    }
+
+    func received(_ message: ByteBuffer) {
+      do throws(RPCStatus) {
+        feed.yield(try Response(received: message))
+      } catch {
+        feed.finish(throwing: error)
+      }
+    }
+
+    func closed(_ status: RPCStatus) {
+      onEnd(status)
+      feed.finish(throwing: status.code == .ok ? nil : status)
+    }
   }
 
   /// How long a call goes on when no endpoint at all can be connected to: a node that restarts is back by then.
@@ -88,7 +138,9 @@ public final class Portcullis: Sendable {
     if isClosed { throw RPCStatus(.cancelled, "the client was closed") }
     if let held { return held }
     do {
-      let made = try await WireConnection.connect(host: endpoint.host, port: endpoint.port, on: eventLoop).get()
+      let made = try await WireConnection.connect(
+        host: endpoint.host, port: endpoint.port, on: eventLoop, tls: try source(for: endpoint)
+      ).get()
       made.closeFuture.whenComplete { [weak self] _ in self?.drop(made) }
       state.withLockedValue { state in
         if !state.isClosed { state.connection = made }
@@ -97,8 +149,19 @@ public final class Portcullis: Sendable {
     } catch {
       state.withLockedValue { $0.next += 1 }
       let why = (error as? RPCStatus)?.message ?? "\(error)"
-      throw RPCStatus(.unavailable, "\(Self.unreachable)\(endpoint): \(why)")
+      throw RPCStatus(
+        code: .unavailable, message: "\(Self.unreachable)\(endpoint): \(why)",
+        trailers: (error as? RPCStatus)?.trailers ?? [])
     }
+  }
+
+  /// The certificates, read once for all connections and again when their files change; nil where TLS is not spoken.
+  private func source(for endpoint: Endpoint) throws(RPCStatus) -> TLSSource? {
+    guard endpoint.usesTLS else { return nil }
+    if let known = state.withLockedValue({ $0.tls }) { return known }
+    let made = try tls.source(logger: Logger(label: "portcullis.client"))
+    state.withLockedValue { $0.tls = made }
+    return made
   }
 
   /// Forgets a connection, so that the next call goes elsewhere.

@@ -14,7 +14,8 @@ public final class Session: Sendable {
   private struct State {
     var deadline: ContinuousClock.Instant
     var isOver = false
-    var waiters: [CheckedContinuation<Void, Never>] = []
+    var waiters: [UInt64: CheckedContinuation<Void, Never>] = [:]
+    var nextWaiter: UInt64 = 1
     var renewal: Task<Void, Never>?
   }
 
@@ -58,14 +59,25 @@ public final class Session: Sendable {
   /// Whether the session may still be relied on.
   public var isAlive: Bool { state.withLockedValue { !$0.isOver && ContinuousClock.now < $0.deadline } }
 
-  /// Returns when the session is over: closed, lost at its deadline, or ended by the cluster.
+  /// Returns when the session is over: closed, lost at its deadline, or ended by the cluster. A task that is cancelled waits
+  /// no longer.
   public func waitUntilOver() async {
-    await withCheckedContinuation { continuation in
-      let isOver = state.withLockedValue { state in
-        if !state.isOver { state.waiters.append(continuation) }
-        return state.isOver
+    let id = state.withLockedValue { state in
+      defer { state.nextWaiter += 1 }
+      return state.nextWaiter
+    }
+    await withTaskCancellationHandler {
+      await withCheckedContinuation { continuation in
+        let isDone = state.withLockedValue { state in
+          // Cancelled before it could wait, it would not be woken.
+          if state.isOver || Task.isCancelled { return true }
+          state.waiters[id] = continuation
+          return false
+        }
+        if isDone { continuation.resume() }
       }
-      if isOver { continuation.resume() }
+    } onCancel: {
+      state.withLockedValue { $0.waiters.removeValue(forKey: id) }?.resume()
     }
   }
 
@@ -133,10 +145,10 @@ public final class Session: Sendable {
       state -> ([CheckedContinuation<Void, Never>], Task<Void, Never>?) in
       defer {
         state.isOver = true
-        state.waiters = []
+        state.waiters = [:]
         state.renewal = nil
       }
-      return (state.waiters, state.renewal)
+      return (Array(state.waiters.values), state.renewal)
     }
     renewal?.cancel()
     for waiter in waiters { waiter.resume() }

@@ -7,6 +7,8 @@ import Glibc
 package struct Holding: Sendable {
   package var endpoints: [Endpoint]
   package var gateway: Endpoint
+  /// How TLS is spoken with `endpoints`.
+  package var tls = TLSOptions()
   package var scope: String
   package var holder: String
   package var timeToLive: Duration
@@ -28,13 +30,13 @@ package struct Holding: Sendable {
     self.grace = grace
   }
 
-  private enum Ending: Sendable { case exited(Int32), lost, signalled(Int32) }
+  private enum Ending: Sendable { case exited(Int32), lost(String), signalled(Int32) }
 
   /// - Returns: the command's exit code.
   /// - Throws: `CommandFailure` with `ExitCode.notHeld` when the scope could not be had, or was lost meanwhile.
   package func run(_ command: [String]) async throws -> Int32 {
     let signals = Signals()
-    let client = Portcullis(endpoints: endpoints)
+    let client = Portcullis(endpoints: endpoints, tls: tls)
     defer { client.close() }
     let session: Session
     do {
@@ -53,7 +55,7 @@ package struct Holding: Sendable {
     let child: ChildProcess
     do {
       child = try ChildProcess(command, environment: environment(for: grant))
-      ending = await firstEnding(child, session, signals)
+      ending = await firstEnding(child, session, grant, signals)
     } catch {
       await session.close()
       throw error
@@ -86,28 +88,30 @@ package struct Holding: Sendable {
       } catch {
         let mayTryAgain = error.code == .held && session.isAlive && end.map { ContinuousClock.now < $0 } ?? true
         if !mayTryAgain {
-          let code = error.code == .unavailable ? ExitCode.unavailable : ExitCode.notHeld
+          let isOut = [.unavailable, .untrusted].contains(error.code)
+          let code = isOut ? ExitCode.unavailable : ExitCode.notHeld
           throw CommandFailure(code, "\(error)")
         }
       }
     }
   }
 
-  private func firstEnding(_ child: ChildProcess, _ session: Session, _ signals: Signals) async -> Ending {
+  private func firstEnding(
+    _ child: ChildProcess, _ session: Session, _ grant: Grant, _ signals: Signals
+  ) async -> Ending {
     await withTaskGroup(of: Ending?.self) { group in
       group.addTask { .exited(await child.exitCode()) }
-      group.addTask {
-        await session.waitUntilOver()
-        return .lost
-      }
+      group.addTask { .lost(await session.waitUntilLost(grant)) }
       group.addTask { await signals.first().map(Ending.signalled) }
       defer { group.cancelAll() }
       for await ending in group {
         guard let ending else { continue }
-        // The group waits for its other tasks: the child's ends with the child, the session's with the session.
+        // The group waits for its other tasks, of which the child's ends with the child alone.
         switch ending {
         case .exited: await session.close()
-        case .lost: await child.end(grace: grace)
+        case .lost:
+          await child.end(grace: grace)
+          await session.close()
         case .signalled(let number):
           child.send(number)
           await child.end(grace: grace)
@@ -115,7 +119,7 @@ package struct Holding: Sendable {
         }
         return ending
       }
-      return .lost
+      return .lost("the wait for its end was given up")
     }
   }
 
@@ -125,10 +129,10 @@ package struct Holding: Sendable {
     switch ending {
     case .exited(let code): return code
     case .signalled(let number): return 128 + number
-    case .lost:
+    case .lost(let reason):
       throw CommandFailure(
         ExitCode.notHeld,
-        "\(scope) was lost: number \(grant.number) could not be renewed in time, so the command was ended. What it wrote"
+        "\(scope) was lost: \(reason), so the command was ended. What it wrote"
           + " before then stands; what it tries to write once somebody else holds the scope is refused by its number.")
     }
   }
@@ -142,6 +146,7 @@ package struct Holding: Sendable {
     environment["PORTCULLIS_HOLDER"] = grant.holder
     environment["PORTCULLIS_ENDPOINTS"] = endpoints.map(\.description).joined(separator: ",")
     environment["PORTCULLIS_GATEWAY"] = gateway.description
+    environment.merge(tls.environment) { $1 }
     return environment
   }
 }

@@ -14,6 +14,8 @@ package struct Serving: Sendable {
   package var core: NodeConfiguration?
   package var gateway: GatewayConfiguration?
   package var endpoints: [Endpoint] = []
+  /// How TLS is spoken with `endpoints`.
+  package var tls = TLSOptions()
   package var logger: Logger
 
   package init(logger: Logger) {
@@ -66,7 +68,11 @@ package struct Serving: Sendable {
       return
     }
     let keys: any AuthorityKeys
-    if let node { keys = NodeKeys(node: node) } else { keys = ClusterKeys(client: Portcullis(endpoints: endpoints)) }
+    if let node {
+      keys = NodeKeys(node: node)
+    } else {
+      keys = ClusterKeys(client: Portcullis(endpoints: endpoints, tls: tls))
+    }
     let server = try GatewayServer(configuration: gateway, keys: keys, logger: logger)
     do {
       try await server.run { port in

@@ -9,6 +9,8 @@ import Glibc
 
 package struct Tour: Sendable {
   package var endpoints: [Endpoint]
+  /// How TLS is spoken with `endpoints`.
+  package var tls = TLSOptions()
   package var gateway: Endpoint
   package var scope: String
   package var timeToLive: Duration
@@ -26,7 +28,7 @@ package struct Tour: Sendable {
   private static let table = "portcullis_tour"
 
   package func run(_ say: @Sendable (String) -> Void) async throws {
-    let client = Portcullis(endpoints: endpoints)
+    let client = Portcullis(endpoints: endpoints, tls: tls)
     defer { client.close() }
     let before = try await check(client)
     say(
@@ -93,7 +95,7 @@ package struct Tour: Sendable {
       arguments: [
         "tour-writer", "--endpoints", endpoints.map(\.description).joined(separator: ","), "--gateway",
         gateway.description, "--scope", scope, "--holder", name, "--ttl", "\(timeToLive.seconds)s",
-      ])
+      ] + (endpoints.contains(where: \.usesTLS) ? tls.arguments : []))
   }
 
   private func expectAccepted(_ answer: GatewayAnswer) throws {

@@ -73,6 +73,8 @@ enum TourReport: Codable, Sendable {
 /// The writer's own end: obeys orders from standard input until it is closed.
 package struct TourWriterProcess: Sendable {
   package let endpoints: [Endpoint]
+  /// How TLS is spoken with `endpoints`.
+  package var tls = TLSOptions()
   package let gateway: Endpoint
   package let scope: String
   package let holder: String
@@ -87,7 +89,7 @@ package struct TourWriterProcess: Sendable {
   }
 
   package func run() async throws {
-    let client = Portcullis(endpoints: endpoints)
+    let client = Portcullis(endpoints: endpoints, tls: tls)
     defer { client.close() }
     var session: Session?
     var token: String?

@@ -1,4 +1,5 @@
-// Owns the alarms that operators raise by hand, and what a cluster refuses while one is up (etcd's Alarm call).
+// Owns the alarms that operators raise by hand, and those of members whose store has outgrown its quota; and what a cluster
+// refuses while one is up (etcd's Alarm call).
 // Must never: refuse what ends an alarm, or what makes room. Alarms that follow from a node's disk are that node's own and
 // not here: they end by themselves.
 
@@ -8,19 +9,40 @@ package struct Alarm: Hashable, Comparable, Sendable {
     case noSpace = 1
     /// Nothing is taken that changes the state.
     case corrupt = 2
+    /// As `noSpace`, raised by a member itself: its store is at its quota. It says that quota, so that whoever leads can
+    /// tell when it is over, also for a member that is down. etcd knows both under one name.
+    case quota = 3
   }
 
   package let kind: Kind
   /// Whom it is said to concern; 0 for nobody in particular. It is in force everywhere, whomever it names.
   package let member: UInt64
+  /// Of `quota`: the bytes that the member's store may have; 0 in all others.
+  package let quotaBytes: UInt64
 
   package init(_ kind: Kind, member: UInt64) {
+    precondition(kind != .quota, "an alarm of a quota names the quota")
     self.kind = kind
     self.member = member
+    self.quotaBytes = 0
   }
 
+  package init(quotaBytes: UInt64, member: UInt64) {
+    self.kind = .quota
+    self.member = member
+    self.quotaBytes = quotaBytes
+  }
+
+  /// The two kinds that etcd has.
+  package var kindOfEtcd: Kind { kind == .quota ? .noSpace : kind }
+
   package static func < (left: Alarm, right: Alarm) -> Bool {
-    (left.kind.rawValue, left.member) < (right.kind.rawValue, right.member)
+    (left.kind.rawValue, left.member, left.quotaBytes) < (right.kind.rawValue, right.member, right.quotaBytes)
+  }
+
+  /// Whether disarming `other` ends this one: of a member's own alarm those who disarm it need not know the quota.
+  fileprivate func ends(with other: Alarm) -> Bool {
+    self == other || (other.kind == .noSpace && kind == .quota && member == other.member)
   }
 }
 
@@ -41,8 +63,9 @@ extension Coordination {
       }
       return [alarm]
     case .disarm(let alarm):
-      guard let place = alarms.firstIndex(of: alarm) else { return [] }
-      return [alarms.remove(at: place)]
+      let ended = alarms.filter { $0.ends(with: alarm) }
+      alarms.removeAll { $0.ends(with: alarm) }
+      return ended
     }
   }
 
@@ -53,24 +76,62 @@ extension Coordination {
     switch command {
     case .put, .leaseGrant, .acquire, .openClient:
       if isUp(.corrupt) { throw .corruptCluster }
-      if isUp(.noSpace) { throw .spaceExceeded }
+      if isUp(.noSpace) || isUp(.quota) { throw .spaceExceeded }
     case .transaction(let request):
       if isUp(.corrupt) { throw .corruptCluster }
-      if isUp(.noSpace), request.hasPuts { throw .spaceExceeded }
+      if isUp(.noSpace) || isUp(.quota), request.hasPuts { throw .spaceExceeded }
     case .delete, .compact, .leaseRevoke, .release:
       if isUp(.corrupt) { throw .corruptCluster }
-    case .leaseRenew, .leaseExpire, .cancelWait, .registerNode, .forgetNode, .expireClient, .markClock, .alarm: break
+    case .leaseRenew, .leaseExpire, .cancelWait, .registerNode, .forgetNode, .expireClient, .markClock, .alarm, .auth:
+      break
     }
   }
 }
 
+// MARK: - What needs room
+
+extension Command {
+  /// How many bytes the command can make the store larger by; nil for one that a store without room takes as well.
+  /// It agrees with `checkAlarms` about which those are.
+  package var neededBytes: Int? {
+    switch self {
+    case .put(let request): request.weight
+    case .transaction(let request): request.hasPuts ? request.weight : nil
+    case .leaseGrant, .acquire, .openClient: 0
+    case .delete, .compact, .leaseRevoke, .release, .leaseRenew, .leaseExpire, .cancelWait, .registerNode, .forgetNode,
+      .expireClient, .markClock, .alarm, .auth:
+      nil
+    }
+  }
+}
+
+extension PutRequest {
+  /// A put that keeps the value shares its bytes with the version before, but they are counted for each.
+  fileprivate var weight: Int { KeyVersion.weight(key: key, valueBytes: value.count) }
+}
+
 extension TransactionRequest {
-  fileprivate var hasPuts: Bool {
-    (success + failure).contains { operation in
+  fileprivate var hasPuts: Bool { Self.holdPuts(success) || Self.holdPuts(failure) }
+
+  private static func holdPuts(_ operations: [Operation]) -> Bool {
+    operations.contains { operation in
       switch operation {
       case .put: true
       case .transaction(let inner): inner.hasPuts
       case .range, .delete: false
+      }
+    }
+  }
+
+  /// Of the larger branch: which one runs is not known before it does.
+  fileprivate var weight: Int { max(Self.weight(of: success), Self.weight(of: failure)) }
+
+  private static func weight(of operations: [Operation]) -> Int {
+    operations.reduce(0) { sum, operation in
+      switch operation {
+      case .put(let put): sum + put.weight
+      case .transaction(let inner): sum + inner.weight
+      case .range, .delete: sum
       }
     }
   }

@@ -3,9 +3,13 @@
 // Format of an entry's payload, all integers little-endian or LEB128:
 //   format u8 = 1 · origin node u64 · request id u64 · kind u8 · body
 //   format u8 = 2 · origin node u64 · request id u64 · client · sequence · kind u8 · body
-// The second form is a request that is to be executed once, however often it is in the log (ExactlyOnce.swift). The origin and its request id let the node that a client talks to find the caller when it applies the entry; they
-// mean nothing to the state. A kind, once released, keeps its number and its body for ever: old logs are read by new
-// versions.
+//   format u8 = 3 · origin node u64 · request id u64 · user · auth revision · kind u8 · body
+//   format u8 = 4 · origin node u64 · request id u64 · client · sequence · user · auth revision · kind u8 · body
+// The second form is a request that is to be executed once, however often it is in the log (ExactlyOnce.swift). The third
+// and fourth are the same from somebody whom the node knew (AuthChecks.swift). The origin and its request id let the node
+// that a client talks to find the caller when it applies the entry; a request id of 0 says that nobody waits, since the
+// node gave the command of its own accord. A kind, once released, keeps its number and its body for ever: old logs are
+// read by new versions.
 
 package enum Command: Sendable {
   case put(PutRequest)
@@ -29,6 +33,7 @@ package enum Command: Sendable {
   /// node does not give leases more than the time since the last mark.
   case markClock
   case alarm(AlarmChange)
+  case auth(AuthCommand)
 }
 
 /// A command with the address to which its outcome goes.
@@ -37,26 +42,47 @@ package struct Envelope: Sendable {
   package let request: UInt64
   /// The name under which the request is executed at most once, if it has one.
   package let name: ClientSequence?
+  /// Whose request it is, if a node found that out.
+  package let caller: Caller?
   package let command: Command
 
-  package init(origin: UInt64, request: UInt64, name: ClientSequence? = nil, command: Command) {
+  package init(
+    origin: UInt64, request: UInt64, name: ClientSequence? = nil, caller: Caller? = nil, command: Command
+  ) {
     self.origin = origin
     self.request = request
     self.name = name
+    self.caller = caller
     self.command = command
   }
 
-  private static var format: UInt8 { 1 }
-  private static var formatWithName: UInt8 { 2 }
+  /// Given by a node for what it has to do, and for nobody.
+  var isNodesOwn: Bool { request == 0 }
+
+  private enum Format: UInt8 {
+    case plain = 1, named, called, namedAndCalled
+
+    var hasName: Bool { self == .named || self == .namedAndCalled }
+    var hasCaller: Bool { self == .called || self == .namedAndCalled }
+  }
+
+  private var format: Format {
+    if caller == nil { return name == nil ? .plain : .named }
+    return name == nil ? .called : .namedAndCalled
+  }
 
   package func encoded() -> Bytes {
     var out = ByteWriter(capacity: 64 + command.weight)
-    out.byte(name == nil ? Self.format : Self.formatWithName)
+    out.byte(format.rawValue)
     out.fixed(origin)
     out.fixed(request)
     if let name {
       out.number(name.client)
       out.number(name.sequence)
+    }
+    if let caller {
+      out.data(caller.user.bytes)
+      out.number(caller.authRevision)
     }
     command.encode(into: &out)
     return out.bytes
@@ -66,19 +92,19 @@ package struct Envelope: Sendable {
   /// - Throws: `RequestError.malformedCommand`, which a node takes for a damaged log.
   package static func decode(_ payload: Bytes) throws(RequestError) -> Envelope {
     try payload.withBytes { (input: inout ByteReader) throws(RequestError) -> Envelope in
-      let format = try input.byte()
-      guard format == Self.format || format == Self.formatWithName else {
-        throw .malformedCommand("format \(format), this version reads 1 and 2")
+      let number = try input.byte()
+      guard let format = Format(rawValue: number) else {
+        throw .malformedCommand("format \(number), this version reads 1 to 4")
       }
       let origin = try input.fixed()
       let request = try input.fixed()
       var name: ClientSequence?
-      if format == Self.formatWithName {
-        name = ClientSequence(client: try input.number(), sequence: try input.number())
-      }
+      if format.hasName { name = ClientSequence(client: try input.number(), sequence: try input.number()) }
+      var caller: Caller?
+      if format.hasCaller { caller = Caller(user: Key(try input.data()), authRevision: try input.number()) }
       let command = try Command.decode(from: &input)
       guard input.isAtEnd else { throw .malformedCommand("\(input.left) bytes after the command") }
-      return Envelope(origin: origin, request: request, name: name, command: command)
+      return Envelope(origin: origin, request: request, name: name, caller: caller, command: command)
     }
   }
 
@@ -99,6 +125,7 @@ extension Command {
     case registerNode = 48, markClock, registerNodeWithBirth, forgetNode
     case openClient = 64, expireClient
     case raiseAlarm = 80, disarmAlarm
+    case auth = 96
   }
 
   /// Roughly the bytes that the body takes, so that one allocation holds it.
@@ -147,6 +174,7 @@ extension Command {
     case .markClock: out.byte(Kind.markClock.rawValue)
     case .alarm(.raise(let alarm)): out.byte(Kind.raiseAlarm.rawValue); out.alarm(alarm)
     case .alarm(.disarm(let alarm)): out.byte(Kind.disarmAlarm.rawValue); out.alarm(alarm)
+    case .auth(let change): out.byte(Kind.auth.rawValue); change.encode(into: &out)
     }
   }
 
@@ -182,6 +210,7 @@ extension Command {
     case .markClock: return .markClock
     case .raiseAlarm: return .alarm(.raise(try input.alarm()))
     case .disarmAlarm: return .alarm(.disarm(try input.alarm()))
+    case .auth: return .auth(try AuthCommand.decode(from: &input))
     }
   }
 }

@@ -71,6 +71,7 @@ struct ByteWriter {
   mutating func alarm(_ alarm: Alarm) {
     byte(alarm.kind.rawValue)
     number(alarm.member)
+    if alarm.kind == .quota { number(alarm.quotaBytes) }
   }
 
   mutating func compare(_ compare: Compare) {
@@ -215,7 +216,8 @@ struct ByteReader {
   mutating func alarm() throws(RequestError) -> Alarm {
     let number = try byte()
     guard let kind = Alarm.Kind(rawValue: number) else { throw .malformedCommand("unknown kind of alarm \(number)") }
-    return Alarm(kind, member: try self.number())
+    let member = try self.number()
+    return kind == .quota ? Alarm(quotaBytes: try self.number(), member: member) : Alarm(kind, member: member)
   }
 
   mutating func compare() throws(RequestError) -> Compare {
@@ -254,7 +256,7 @@ struct ByteReader {
   }
 
   /// A number of items, each of which takes at least one byte.
-  private mutating func count() throws(RequestError) -> Int {
+  mutating func count() throws(RequestError) -> Int {
     let announced = try number()
     guard announced <= UInt64(left) else { throw .malformedCommand("\(announced) items announced, \(left) bytes left") }
     return Int(announced)

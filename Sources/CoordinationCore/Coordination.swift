@@ -12,9 +12,12 @@ package struct Coordination: Sendable {
   package internal(set) var clients = ClientTable()
   /// Raised by hand and not yet disarmed, in order.
   package internal(set) var alarms: [Alarm] = []
+  package internal(set) var auth = AuthState()
 
   /// Set by a grant: the command takes a revision of its own though it may have changed no key.
   var takesRevision = false
+  /// The grants that the command has ended; empty between commands.
+  var endedGrants: [GrantRecord] = []
 
   package init() {}
 
@@ -41,12 +44,18 @@ package enum Outcome: Sendable {
   case clientEnded(ClientID)
   /// The alarms that were raised or disarmed: none where there was nothing to disarm.
   case alarms([Alarm])
+  /// Users and roles are as they were asked to be.
+  case authChanged
+  /// A token was made, by the entry of this index.
+  case authenticated(tokenIndex: UInt64)
   case failed(RequestError)
 }
 
 package struct Applied: Sendable {
   package let outcome: Outcome
   package let notices: [Notice]
+  /// Grants that ended, for whoever watches over one. A state that comes in a snapshot tells of none.
+  package internal(set) var ended: [GrantRecord] = []
   /// The outcome is that of an earlier entry; this one changed nothing.
   package let isRepeat: Bool
 }
@@ -67,7 +76,9 @@ extension Coordination {
       return Applied(outcome: .failed(error), notices: [], isRepeat: false)
     }
     store.commitPending(force: takesRevision)
-    return Applied(outcome: outcome, notices: notices, isRepeat: false)
+    guard !endedGrants.isEmpty else { return Applied(outcome: outcome, notices: notices, isRepeat: false) }
+    defer { endedGrants = [] }
+    return Applied(outcome: outcome, notices: notices, ended: endedGrants, isRepeat: false)
   }
 
   private mutating func run(
@@ -101,12 +112,13 @@ extension Coordination {
       return .leaseRenewed(id, ttlMilliseconds: leases[id]?.ttlMilliseconds ?? 0)
     case .leaseExpire(let candidate):
       return expire(candidate, clock: clock, notices: &notices)
-    case .acquire, .release, .cancelWait, .registerNode, .forgetNode, .openClient, .expireClient, .markClock, .alarm:
+    case .acquire, .release, .cancelWait, .registerNode, .forgetNode, .openClient, .expireClient, .markClock, .alarm,
+      .auth:
       return try runRest(command, index: index, clock: clock, notices: &notices)
     }
   }
 
-  /// Grants, nodes and clients.
+  /// Grants, nodes, clients and users.
   private mutating func runRest(
     _ command: Command, index: UInt64, clock: UInt64, notices: inout [Notice]
   ) throws(RequestError) -> Outcome {
@@ -132,6 +144,8 @@ extension Coordination {
       return .clockMarked
     case .alarm(let change):
       return .alarms(self.change(change))
+    case .auth(let change):
+      return try self.change(change, index: index, clock: clock)
     case .put, .delete, .transaction, .compact, .leaseGrant, .leaseRevoke, .leaseRenew, .leaseExpire:
       preconditionFailure("the other half of the commands is run by run")
     }

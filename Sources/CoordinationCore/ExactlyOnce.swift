@@ -6,7 +6,13 @@
 
 extension Coordination {
   /// Applies a committed envelope: as its command is applied, but at most once where the request has a name.
+  /// What its caller may not have done is refused, and not remembered either: once it may, it is executed.
   package mutating func apply(_ envelope: Envelope, index: UInt64, clockMilliseconds: UInt64) -> Applied {
+    do {
+      try authorize(envelope)
+    } catch {
+      return Applied(outcome: .failed(error), notices: [], isRepeat: false)
+    }
     guard let name = envelope.name else {
       return apply(envelope.command, index: index, clockMilliseconds: clockMilliseconds)
     }

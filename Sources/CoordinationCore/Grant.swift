@@ -167,6 +167,7 @@ extension Coordination {
 
   /// Passes a scope to the first in its queue. A waiter leaves the queue with its lease, so whoever is first is alive.
   private mutating func handOn(_ scope: Key, notices: inout [Notice]) {
+    if let ended = scopes[scope]?.holder { endedGrants.append(ended) }
     let next = scopes.update(scope) { state -> Waiter? in
       state.holder = nil
       guard let (ticket, waiter) = state.queue.first else { return nil }

@@ -18,7 +18,9 @@ package struct KeyStore: Sendable {
   package private(set) var revision: Revision = 1
   /// Reads below this revision are refused; 0 before the first compaction.
   package private(set) var compactedRevision: Revision = 0
-  /// Bytes of keys, values and their records, live and superseded.
+  /// Bytes of keys, values and their records, of every version that is kept: live, superseded, or seen by watchers alone
+  /// because one revision touched the key twice. Counted along with each change, and the same on every node that has
+  /// applied the same entries.
   package private(set) var sizeBytes = 0
 
   /// Changes of the revision that is being made, not yet in the log.

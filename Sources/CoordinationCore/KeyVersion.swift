@@ -37,7 +37,9 @@ package final class KeyVersion: Sendable {
   package var isTombstone: Bool { version == 0 }
 
   /// Bytes that the version stands for when the store's size is reported.
-  var weight: Int { key.bytes.count + value.count + 128 }
+  var weight: Int { Self.weight(key: key, valueBytes: value.count) }
+
+  static func weight(key: Key, valueBytes: Int) -> Int { key.bytes.count + valueBytes + 128 }
 }
 
 /// A change of one key, as a watcher is told of it.

@@ -83,6 +83,15 @@ package struct LeaseTable: Sendable {
     return all
   }
 
+  /// Those that end first come first, as etcd lists them.
+  package var idsByDeadline: [LeaseID] {
+    var all: [LeaseID] = []
+    deadlines.forEach { entry, _ in
+      all.append(entry.id); return true
+    }
+    return all
+  }
+
   /// Leases whose time is over on the cluster clock, the longest overdue first.
   package func expired(at clockMilliseconds: UInt64, limit: Int) -> [ExpiryCandidate] {
     var found: [ExpiryCandidate] = []

@@ -1,5 +1,6 @@
 // Owns the bytes in which outcomes are remembered: for a client's requests, and in snapshots.
-// Must never: leave out a part of an outcome. A repeated request gets what the first one would have got.
+// Must never: leave out a part of an outcome. A repeated request gets what the first one would have got, but for what a
+// failed comparison met: that is evidence about an instant which is over.
 //
 // One byte says which outcome, its parts follow, numbers in LEB128. A number once given is kept for ever: old snapshots
 // are read by new versions.
@@ -13,6 +14,7 @@ extension Outcome {
     case clientOpened = 64, clientEnded
     case failed = 80
     case alarms = 96
+    case authChanged = 112, authenticated
   }
 
   package func encoded() -> Bytes {
@@ -44,6 +46,8 @@ extension Outcome {
     case .clientOpened(let id, let ttl): begin(.clientOpened); out.number(id); out.signed(ttl)
     case .clientEnded(let id): begin(.clientEnded); out.number(id)
     case .alarms(let alarms): begin(.alarms); out.alarms(alarms)
+    case .authChanged: begin(.authChanged)
+    case .authenticated(let index): begin(.authenticated); out.number(index)
     case .failed(let error): begin(.failed); out.error(error)
     }
   }
@@ -87,6 +91,8 @@ extension Outcome {
     case .clientOpened: return .clientOpened(try input.number(), ttlMilliseconds: try input.signed())
     case .clientEnded: return .clientEnded(try input.number())
     case .alarms: return .alarms(try input.alarms())
+    case .authChanged: return .authChanged
+    case .authenticated: return .authenticated(tokenIndex: try input.number())
     case .failed: return .failed(try input.error())
     }
   }
@@ -168,6 +174,7 @@ extension ByteWriter {
     case .sequenceReused(let name): byte(14); number(name.client); number(name.sequence)
     case .spaceExceeded: byte(15)
     case .corruptCluster: byte(16)
+    case .auth(let reason): byte(17); byte(reason.rawValue)
     case .unknownChoice(let text): byte(18); data(Bytes(text.utf8))
     }
   }
@@ -216,7 +223,7 @@ extension StrictReader {
       let revision = try signed()
       results.append((try operation(depth: depth), revision))
     }
-    return TransactionResult(succeeded: succeeded, results: results)
+    return TransactionResult(succeeded: succeeded, failed: [], results: results)
   }
 
   private mutating func operation(depth: Int) throws(StateError) -> TransactionResult.OperationResult {
@@ -257,6 +264,10 @@ extension StrictReader {
     case 14: return .sequenceReused(try name())
     case 15: return .spaceExceeded
     case 16: return .corruptCluster
+    case 17:
+      let number = try byte()
+      guard let reason = AuthError(rawValue: number) else { throw malformed("unknown refusal \(number)") }
+      return .auth(reason)
     case 18: return .unknownChoice(try text())
     case let other: throw malformed("unknown error \(other)")
     }

@@ -22,6 +22,8 @@ package enum RequestError: Error, Equatable, Sendable {
   /// An alarm is up that lets nothing in which needs room, or no change at all.
   case spaceExceeded
   case corruptCluster
+  /// Of users and roles, or because of them.
+  case auth(AuthError)
   /// The bytes of a command in the log do not follow the format: this node cannot go on.
   case malformedCommand(String)
 }

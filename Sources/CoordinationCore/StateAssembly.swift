@@ -20,16 +20,19 @@ struct StateAssembly: Sendable {
   private var rememberedCount = 0
   private(set) var hasAlarms = false
   private var alarms: [Alarm] = []
+  private(set) var hasAuth = false
+  private var auth = AuthAssembly()
 
   mutating func readHeader(_ input: inout StrictReader) throws(StateError) {
     for byte in StateFormat.magic where try input.byte() != byte { throw input.malformed("this is no state") }
     let version = try input.byte()
-    guard [StateFormat.version, StateFormat.versionWithAlarms].contains(version) else { throw .unknownVersion(version) }
+    guard (StateFormat.version...StateFormat.versionWithAuth).contains(version) else { throw .unknownVersion(version) }
     let compacted = try input.revision()
     let revision = try input.revision()
     guard revision >= 1, compacted <= revision else { throw input.malformed("compacted beyond the revision") }
     (self.compacted, self.revision) = (compacted, revision)
-    hasAlarms = version == StateFormat.versionWithAlarms
+    hasAlarms = version >= StateFormat.versionWithAlarms
+    hasAuth = version == StateFormat.versionWithAuth
     replay = LogReplay(compactedRevision: compacted)
     logRevision = StateFormat.revisionBeforeLog(compacted: compacted)
   }
@@ -195,8 +198,14 @@ extension StateAssembly {
   }
 
   func endAlarms(_ input: StrictReader) throws(StateError) {
-    if alarms.isEmpty { throw input.malformed("a format with alarms and none of them") }
+    if alarms.isEmpty, !hasAuth { throw input.malformed("a format with alarms and none of them") }
   }
+
+  mutating func readAuth(_ tag: UInt8, _ input: inout StrictReader) throws(StateError) {
+    try auth.read(tag, &input)
+  }
+
+  mutating func endAuth(_ input: StrictReader) throws(StateError) { try auth.end(input) }
 }
 
 // MARK: - The whole
@@ -217,6 +226,7 @@ extension StateAssembly {
     state.nodes = nodes
     state.clients = ClientTable(sorted: clients)
     state.alarms = alarms
+    if hasAuth { state.auth = auth.finish() }
     return state
   }
 

@@ -15,6 +15,8 @@ package enum StateLimits {
   package static var maxRemovedNodeRecords: Int { 64 }
   /// Alarms that may be up at once.
   package static var maxAlarms: Int { 64 }
+  /// Tokens that users have for their passwords. One more pushes out the one that is nearest its end.
+  package static var maxTokens: Int { 65_536 }
 
   /// What a snapshot may say without being taken for damaged. Revisions stay far from where adding one would overflow.
   static var highestRevision: UInt64 { 1 << 62 }

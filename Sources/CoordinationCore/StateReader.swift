@@ -5,7 +5,7 @@
 // bytes are the business of whoever keeps them.
 
 package struct StateReader: Sendable {
-  private enum Section { case header, base, log, leases, scopes, nodes, clients, alarms, done }
+  private enum Section { case header, base, log, leases, scopes, nodes, clients, alarms, auth, done }
 
   private var section = Section.header
   /// The beginning of a record whose end has not come yet.
@@ -88,6 +88,7 @@ package struct StateReader: Sendable {
     case (.clients, StateFormat.record): try parts.readClient(&input)
     case (.clients, StateFormat.part): try parts.readRemembered(&input)
     case (.alarms, StateFormat.record): try parts.readAlarm(&input)
+    case (.auth, _): try parts.readAuth(tag, &input)
     default: throw input.malformed("unknown tag \(tag)")
     }
   }
@@ -109,6 +110,9 @@ package struct StateReader: Sendable {
       section = parts.hasAlarms ? .alarms : .done
     case .alarms:
       try parts.endAlarms(input)
+      section = parts.hasAuth ? .auth : .done
+    case .auth:
+      try parts.endAuth(input)
       section = .done
     }
   }

@@ -3,8 +3,9 @@
 // Must never: hold more of those bytes than one piece and one record, or depend on anything but the state. The same
 // state gives the same bytes on every node, whatever its history, its trees' shapes or the size of the pieces.
 //
-// Format 1, or 2 where the alarms are not empty. Numbers are LEB128 in their shortest form (lease ids zigzag), text and data have their length before them,
-// 8-byte numbers are little-endian. Each section is a run of records that begin with a tag, and ends with tag 0:
+// Format 1, 2 where there are alarms, or 3 once there were users and roles. Numbers are LEB128 in their shortest form
+// (lease ids zigzag), text and data have their length before them, 8-byte numbers are little-endian. Each section is a
+// run of records that begin with a tag, and ends with tag 0:
 //
 //   header   "PCST" · format u8 · compacted revision · revision
 //   base     1 key · value · create · mod revision · version · lease      what was live when the revision log begins,
@@ -17,7 +18,8 @@
 //   nodes    1 node · key id · public key · client URL · birth · removed u8
 //   clients  1 id · ttl · generation · deadline · forgotten through       by ascending id, its outcomes behind it
 //            2 sequence · fingerprint u64 · outcome
-//   alarms   1 kind u8 · member                                           format 2 alone, in order
+//   alarms   1 kind u8 · member [· quota]                                 from format 2 on, in order; kind 3 has a quota
+//   auth     users, roles and tokens (AuthBytes.swift)                    format 3 alone
 //
 // Everything else is derived: superseded versions, what an event replaced, what a lease has attached, sizes.
 
@@ -25,6 +27,7 @@ enum StateFormat {
   static var magic: [UInt8] { [0x50, 0x43, 0x53, 0x54] }
   static var version: UInt8 { 1 }
   static var versionWithAlarms: UInt8 { 2 }
+  static var versionWithAuth: UInt8 { 3 }
   /// Ends a section.
   static var end: UInt8 { 0 }
   static var record: UInt8 { 1 }
@@ -37,7 +40,7 @@ enum StateFormat {
 }
 
 package struct StateWriter: Sendable {
-  private enum Section: Int { case header, base, log, leases, scopes, nodes, clients, alarms, done }
+  private enum Section: Int { case header, base, log, leases, scopes, nodes, clients, alarms, auth, done }
 
   private let state: Coordination
   private var section = Section.header
@@ -57,6 +60,7 @@ package struct StateWriter: Sendable {
   private var clients: OrderedTree<ClientID, ClientRecord>.Cursor
   private var remembered: OrderedTree<UInt64, RememberedOutcome>.Cursor?
   private var alarmPosition = 0
+  private var auth: AuthWriter
 
   /// Begins to write a state. It costs a copy of the state's roots, and the writer sees that instant for ever.
   package init(_ state: Coordination) {
@@ -68,6 +72,7 @@ package struct StateWriter: Sendable {
     leases = .init(state.leases.leases)
     scopes = .init(state.scopes.scopes)
     clients = .init(state.clients.clients)
+    auth = AuthWriter(state.auth)
   }
 
   /// The next bytes: exactly `maxBytes` of them, but for the last piece; nil when all were given.
@@ -95,17 +100,32 @@ package struct StateWriter: Sendable {
       case .nodes: writeNode()
       case .clients: writeClient()
       case .alarms: writeAlarm()
+      case .auth: version == StateFormat.versionWithAuth && auth.writeRecord(to: &out)
       case .done: false
       }
     guard !isWritten, let next = Section(rawValue: section.rawValue + 1) else { return }
-    let isLeftOut = section == .alarms && state.alarms.isEmpty
-    if section != .header && !isLeftOut { out.byte(StateFormat.end) }
+    if !isLeftOut { out.byte(StateFormat.end) }
     section = next
+  }
+
+  private var version: UInt8 {
+    if !state.auth.isUntouched { return StateFormat.versionWithAuth }
+    return state.alarms.isEmpty ? StateFormat.version : StateFormat.versionWithAlarms
+  }
+
+  /// Whether the section is none in this version of the format, or has no end of its own.
+  private var isLeftOut: Bool {
+    switch section {
+    case .header: true
+    case .alarms: version < StateFormat.versionWithAlarms
+    case .auth: version < StateFormat.versionWithAuth
+    default: false
+    }
   }
 
   private mutating func writeHeader() -> Bool {
     for byte in StateFormat.magic { out.byte(byte) }
-    out.byte(state.alarms.isEmpty ? StateFormat.version : StateFormat.versionWithAlarms)
+    out.byte(version)
     out.number(UInt64(state.store.compactedRevision))
     out.number(UInt64(state.store.revision))
     return false

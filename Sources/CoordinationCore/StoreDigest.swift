@@ -10,7 +10,8 @@ extension KeyStore {
     try check(readAt: revision)
     let last = revision == 0 ? self.revision : revision
     // Added up, so that the order in which they are met does not matter.
-    var sum: UInt64 = 0
+    // An empty store has a sum too: tools take 0 for none.
+    var sum = StableHash().value
     func add(_ version: KeyVersion) -> Bool {
       if version.modRevision <= last { sum &+= version.digest }
       return true

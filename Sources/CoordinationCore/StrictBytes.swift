@@ -89,9 +89,20 @@ struct StrictReader {
     return text
   }
 
+  mutating func range() throws(StateError) -> KeyRange {
+    let start = Key(try data())
+    switch try byte() {
+    case 0: return KeyRange(start: start, end: .single)
+    case 1: return KeyRange(start: start, end: .unbounded)
+    case 2: return KeyRange(start: start, end: .before(Key(try data())))
+    case let end: throw malformed("unknown end of range \(end)")
+    }
+  }
+
   mutating func alarm() throws(StateError) -> Alarm {
     let number = try byte()
     guard let kind = Alarm.Kind(rawValue: number) else { throw malformed("unknown kind of alarm \(number)") }
-    return Alarm(kind, member: try self.number())
+    let member = try self.number()
+    return kind == .quota ? Alarm(quotaBytes: try self.number(), member: member) : Alarm(kind, member: member)
   }
 }

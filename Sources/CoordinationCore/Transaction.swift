@@ -140,6 +140,14 @@ package struct TransactionRequest: Sendable {
   }
 }
 
+/// What a comparison met of which it did not hold.
+package struct FailedCompare: Sendable {
+  /// The comparison's place in its transaction, from 0.
+  package let index: Int
+  /// Of a range, the first one of which it did not hold; nil where there was no key.
+  package let version: KeyVersion?
+}
+
 package struct TransactionResult: Sendable {
   package enum OperationResult: Sendable {
     case range(RangeResult, keysOnly: Bool)
@@ -149,6 +157,9 @@ package struct TransactionResult: Sendable {
   }
 
   package let succeeded: Bool
+  /// Why it did not succeed, in the order of the comparisons; empty if it did. It is what the state showed when the branch
+  /// was chosen, evidence for whoever asked then, and no part of what is remembered of a request.
+  package let failed: [FailedCompare]
   /// Each with the revision that its own header carries.
   package let results: [(result: OperationResult, revision: Revision)]
 }
@@ -172,7 +183,7 @@ extension Coordination {
 
   /// Which branch runs, decided for every level before anything is changed, as etcd does.
   private struct Plan {
-    let succeeded: Bool
+    let failed: [FailedCompare]
     let steps: [Step]
   }
 
@@ -182,20 +193,24 @@ extension Coordination {
   }
 
   private func decide(_ request: TransactionRequest) -> Plan {
-    let succeeded = request.compares.allSatisfy(holds)
-    let steps = (succeeded ? request.success : request.failure).map { operation -> Step in
+    let failed = request.compares.enumerated().compactMap { index, compare in failure(of: compare, at: index) }
+    let steps = (failed.isEmpty ? request.success : request.failure).map { operation -> Step in
       if case .transaction(let inner) = operation { return .nested(decide(inner)) }
       return .operation(operation)
     }
-    return Plan(succeeded: succeeded, steps: steps)
+    return Plan(failed: failed, steps: steps)
   }
 
-  private func holds(_ compare: Compare) -> Bool {
-    if case .single = compare.range.end { return compare.holds(of: store.current(compare.range.start)) }
-    guard let found = try? store.range(RangeQuery(range: compare.range)), !found.versions.isEmpty else {
-      return compare.holds(of: nil)
+  /// Nil if the comparison holds.
+  private func failure(of compare: Compare, at index: Int) -> FailedCompare? {
+    if case .single = compare.range.end {
+      let version = store.current(compare.range.start)
+      return compare.holds(of: version) ? nil : FailedCompare(index: index, version: version)
     }
-    return found.versions.allSatisfy { compare.holds(of: $0) }
+    guard let found = try? store.range(RangeQuery(range: compare.range)), !found.versions.isEmpty else {
+      return compare.holds(of: nil) ? nil : FailedCompare(index: index, version: nil)
+    }
+    return found.versions.first { !compare.holds(of: $0) }.map { FailedCompare(index: index, version: $0) }
   }
 
   /// All puts before any range, as etcd does: of a transaction that lacks something for both, the put is told of.
@@ -240,6 +255,6 @@ extension Coordination {
       }
       results.append((result, store.hasPendingChanges ? store.pendingRevision : store.revision))
     }
-    return TransactionResult(succeeded: plan.succeeded, results: results)
+    return TransactionResult(succeeded: plan.failed.isEmpty, failed: plan.failed, results: results)
   }
 }

@@ -14,7 +14,11 @@ final class CoreAccess: Sendable {
   let identity: Identity
   let publication: Publication
   let watches: WatchHub
+  let statistics: NodeStatistics
+  let holds: HoldHub
   let issuer: TokenIssuer
+  let identification: Identification
+  let passwords: PasswordKeeper
   /// What this node says of itself.
   let record: NodeRecord
   private let inbox: Inbox<CoreLoop.Work>
@@ -27,7 +31,11 @@ final class CoreAccess: Sendable {
     self.identity = identity
     self.publication = loop.publication
     self.watches = watches
+    self.statistics = loop.statistics
+    self.holds = loop.parts.holds
     self.issuer = issuer
+    self.identification = Identification(configuration.auth)
+    self.passwords = PasswordKeeper(cost: configuration.auth.passwordCost)
     self.record = loop.parts.nodeRecord
     self.inbox = loop.inbox
     // Numbers of an earlier run may still be in the log: they must not find a caller of this one.
@@ -42,15 +50,24 @@ final class CoreAccess: Sendable {
   }
 
   /// Proposes a command; `body` runs on `eventLoop` when it was applied here, or refused, or took too long.
-  /// - Parameter name: under which it is carried out once, if the caller asked for that.
+  /// - Parameters:
+  ///   - name: under which it is carried out once, if the caller asked for that.
+  ///   - caller: whose request it is, where authentication is on: it is judged by that when it is applied.
   /// - Returns: the request's number, by which a waiting acquire can be cancelled.
   @discardableResult
   func submit(
-    _ command: Command, named name: ClientSequence? = nil, on eventLoop: any EventLoop,
+    _ command: Command, named name: ClientSequence? = nil, by caller: Caller? = nil, on eventLoop: any EventLoop,
     _ body: @escaping @Sendable (Answer) -> Void
   ) -> UInt64 {
+    // One with a name may be the retry of one that was carried out when there was room: the log knows.
+    guard name != nil || configuration.quota.admits(command, storeBytes: publication.storeBytes) else {
+      publication.noteQuotaRefusal()
+      eventLoop.execute { body(.refused(.storageFull)) }
+      return 0
+    }
     let id = newRequest()
-    let envelope = Envelope(origin: identity.nodeID.rawValue, request: id, name: name, command: command)
+    let envelope = Envelope(
+      origin: identity.nodeID.rawValue, request: id, name: name, caller: caller, command: command)
     let payload = envelope.encoded()
     if payload.count > configuration.limits.maxRequestBytes {
       eventLoop.execute { body(.tooLarge) }
@@ -59,6 +76,9 @@ final class CoreAccess: Sendable {
     }
     return id
   }
+
+  /// Proposes what the node has to do of its own accord. Nobody hears of the outcome, and it may get no place in the log.
+  func propose(_ command: Command) { inbox.append(.own(command)) }
 
   /// Proposes a change of members; `body` is told when the whole of it was applied here.
   func change(
@@ -95,6 +115,15 @@ final class CoreAccess: Sendable {
   var isReady: Bool {
     let snapshot = publication.snapshot
     return snapshot.leader != nil && snapshot.state.nodes.contains(record)
+  }
+
+  /// Every alarm that is up: those of the state, and those that follow from this node's disk.
+  func alarms(in snapshot: Snapshot) -> [Alarm] {
+    let (gauges, own) = (publication.gauges, identity.nodeID.rawValue)
+    var alarms = Set(snapshot.state.alarms)
+    if !gauges.isWritable { alarms.insert(Alarm(.noSpace, member: own)) }
+    if gauges.isImpaired { alarms.insert(Alarm(.corrupt, member: own)) }
+    return alarms.sorted()
   }
 
   /// The header of a write's answer names the revision that the write made, or met if it changed nothing, and not that of

@@ -22,7 +22,7 @@ package final class CoreNode: Sendable {
   private let loop: CoreLoop
   private let storage: LogStorage
   private let peers: PeerTransport
-  private let server: WireServer
+  private let servers: [WireServer]
   private let group: MultiThreadedEventLoopGroup
 
   /// What is there before the loop is.
@@ -39,14 +39,18 @@ package final class CoreNode: Sendable {
   package static func start(
     _ configuration: NodeConfiguration, logger: Logger, onEnd: @escaping @Sendable (NodeError) -> Void
   ) async throws -> CoreNode {
+    OpenFiles.raise()
     try makeDirectory(configuration.dataDirectory)
     let group = MultiThreadedEventLoopGroup(numberOfThreads: System.coreCount)
     do {
       if configuration.forcesNewCluster { try await onThread { try NewCluster.force(configuration, logger: logger) } }
-      let origin = try await Origin.determine(configuration, group: group, logger: logger)
+      let security = try await onThread { try NodeSecurity(configuration, logger: logger) }
+      let origin = try await Origin.determine(
+        configuration, group: group, connector: security.peers.connector, logger: logger)
       let ground = try await onThread { try open(configuration, origin, logger: logger) }
       do {
-        return try await CoreNode(configuration, ground, group: group, logger: logger, onEnd: onEnd)
+        return try await CoreNode(
+          configuration, ground, security: security, group: group, logger: logger, onEnd: onEnd)
       } catch {
         ground.storage.close()
         throw error
@@ -99,8 +103,8 @@ package final class CoreNode: Sendable {
   }
 
   private init(
-    _ configuration: NodeConfiguration, _ ground: Ground, group: MultiThreadedEventLoopGroup, logger: Logger,
-    onEnd: @escaping @Sendable (NodeError) -> Void
+    _ configuration: NodeConfiguration, _ ground: Ground, security: NodeSecurity,
+    group: MultiThreadedEventLoopGroup, logger: Logger, onEnd: @escaping @Sendable (NodeError) -> Void
   ) async throws {
     self.group = group
     self.storage = ground.storage
@@ -118,13 +122,14 @@ package final class CoreNode: Sendable {
         start: ground.start, founders: ground.origin.founders, address: configuration.address,
         nodeRecord: issuer.record(
           of: identity.nodeID.rawValue, clientURL: configuration.clientURL, birth: ground.storage.birth),
-        watches: watches, logger: logger, peers: outbound.peers,
+        watches: watches, holds: HoldHub(), logger: logger, peers: outbound.peers,
         keepBirths: Self.birthKeeper(ground.origin.file, configuration.dataDirectory, logger), onEnd: onEnd))
     self.loop = loop
     try Self.checkRepairable(ground.restored, loop, logger)
     let inbox = loop.inbox
     peers = PeerTransport(
-      registry: registry, birth: ground.storage.birth, address: configuration.address, group: group, logger: logger,
+      registry: registry, birth: ground.storage.birth, address: configuration.address, group: group,
+      security: security.peers, logger: logger,
       delivery: PeerTransport.Delivery(
         received: { inbox.append(.received($0, from: $1)) }, unreachable: { inbox.append(.unreachable($0)) },
         refused: { inbox.append(.refused($0)) }))
@@ -132,27 +137,22 @@ package final class CoreNode: Sendable {
     let access = CoreAccess(
       configuration: configuration, identity: identity, loop: loop, watches: watches, issuer: issuer)
     self.access = access
-    server = try await Self.serve(access, configuration, peers, group, logger)
-    clientPort = server.localAddress.port ?? configuration.clientPort
+    servers = try await Self.serve(access, configuration, security, peers, group, logger)
+    clientPort = servers.lazy.compactMap(\.localAddress.port).first ?? 0
     loop.start()
   }
 
   private static func serve(
-    _ access: CoreAccess, _ configuration: NodeConfiguration, _ peers: PeerTransport,
+    _ access: CoreAccess, _ configuration: NodeConfiguration, _ security: NodeSecurity, _ peers: PeerTransport,
     _ group: MultiThreadedEventLoopGroup, _ logger: Logger
-  ) async throws -> WireServer {
+  ) async throws -> [WireServer] {
+    let listeners = try Listeners(
+      configuration, access: access, security: security.clients, router: RPCRoutes(routes(access)))
     if configuration.listensForPeers {
-      let own = configuration.peers.first { $0.name == configuration.name }
-      try await peers.start(
-        host: configuration.peerListenHost ?? own?.host ?? "127.0.0.1",
-        port: configuration.peerListenPort ?? own?.port ?? 0)
+      try await peers.start(at: listeners.peers, sharesPorts: configuration.sharesPorts)
     }
-    let router = RPCRoutes(routes(access))
-    let endpoints = HTTPEndpoints(core: access, gateway: JSONGateway(router: router, limits: WireLimits()))
     do {
-      return try await WireServer.start(
-        host: configuration.clientHost, port: configuration.clientPort, group: group,
-        router: router, http: { endpoints.respond(to: $0, on: $1) }, logger: logger)
+      return try await listeners.start(group: group, logger: logger)
     } catch {
       await peers.stop()
       throw error
@@ -198,6 +198,8 @@ package final class CoreNode: Sendable {
       KVService(core: core).routes, LeaseService(core: core).routes, LockService(core: core).routes,
       ElectionService(core: core).routes, AuthorityService(core: core).routes, ClusterService(core: core).routes,
       MaintenanceService(core: core).routes, HealthService(core: core).routes, ExactlyOnceService(core: core).routes,
+      MillisecondLeases(core: core).routes,
+      AuthService(core: core).routes,
       [RPCPath.Watch.watch: .streaming { call in WatchStream(call, core: core) }],
     ]
     let all: [String: RPCMethod] = services.reduce(into: [:]) { all, some in
@@ -205,7 +207,8 @@ package final class CoreNode: Sendable {
     }
     let leader = RequiredLeader(
       publication: core.publication, electionMilliseconds: core.configuration.electionMilliseconds)
-    return all.mapValues(leader.guarding)
+    let catchingUp = CatchingUp(core: core)
+    return core.statistics.counting(all.mapValues { leader.guarding(catchingUp.guarding($0)) })
   }
 
   /// Returns when the node has applied all that was acknowledged before it started, and its public key is in the state,
@@ -236,11 +239,13 @@ package final class CoreNode: Sendable {
 
   /// Stops in order: no new calls, answers to those in flight, then peers, log and threads.
   package func stop() async {
-    async let drained: Void = server.shutdown(grace: .milliseconds(500))
-    await drained
+    await withDiscardingTaskGroup { group in
+      for server in servers { group.addTask { await server.shutdown(grace: .milliseconds(500)) } }
+    }
     await peers.stop()
     await withCheckedContinuation { continuation in
-      let thread = Thread { [loop, storage] in
+      let thread = Thread { [loop, storage, access] in
+        access.passwords.stop()
         loop.stop()
         storage.close()
         continuation.resume()

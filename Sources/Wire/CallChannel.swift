@@ -11,11 +11,16 @@ protocol CallChannel: AnyObject {
   var limits: WireLimits { get }
   /// Whether what is sent now would leave rather than pile up.
   var isWritable: Bool { get }
+  /// Of the peer's verified certificate; nil on a plaintext connection, and for a call in another form than gRPC's: its
+  /// connection may be that of somebody who passes on the calls of others.
+  var peerCommonName: String? { get }
 
   /// Each ends the call or sends one message of it; `framed` begins with gRPC's prefix.
   func sendReply(_ framed: ByteBuffer, on call: UnaryCall)
   func sendMessage(_ framed: ByteBuffer, on call: StreamCall, withHeaders: Bool, promise: EventLoopPromise<Void>)
   func sendStatus(_ status: RPCStatus, on call: ServerCall, hasSentHeaders: Bool)
+  /// Drops a call, which is over, with all that waits for its peer.
+  func giveUp(_ call: StreamCall)
 }
 
 /// Where the answers of a translated call go. Called on the call's event loop.
@@ -36,6 +41,7 @@ package final class TranslatedCall: CallChannel {
   private var call: ServerCall?
 
   var isWritable: Bool { self.sink.isWritable }
+  var peerCommonName: String? { nil }
 
   /// - Parameters:
   ///   - path: as on the wire of gRPC, such as `/etcdserverpb.KV/Put`.
@@ -54,11 +60,13 @@ package final class TranslatedCall: CallChannel {
   private let path: String
   private let metadata: [(String, String)]
 
-  /// Makes the call with all of its request. A streaming call is left open for answers.
+  /// Makes the call with all of its request, and tells it that there is no more: a stream of leases' renewals is over with
+  /// the last answer, and one of watches goes on.
   package func start(_ method: RPCMethod, messages: [ByteBuffer]) {
     var head = RequestHead(path: self.path, headers: HPACKHeaders(self.metadata))
     head.hasOwnMetadata = self.metadata.contains { $0.0.hasPrefix("portcullis-") }
     head.requiresLeader = self.metadata.contains { $0.0 == "hasleader" && $0.1 == "true" }
+    head.hasCredentials = self.metadata.contains { $0.0 == "token" || $0.0 == "authorization" }
     // A stream of its own, so the number tells nobody apart.
     let streamID = HTTP2StreamID(1)
     switch method {
@@ -72,6 +80,7 @@ package final class TranslatedCall: CallChannel {
       self.call = call
       call.open(with: make)
       for message in messages where !call.isOver { call.accept(message) }
+      if !call.isOver { call.acceptEnd() }
     }
   }
 
@@ -98,6 +107,10 @@ package final class TranslatedCall: CallChannel {
   }
 
   func sendStatus(_ status: RPCStatus, on call: ServerCall, hasSentHeaders: Bool) { self.end(status) }
+
+  func giveUp(_ call: StreamCall) {
+    self.end(RPCStatus(.resourceExhausted, "the caller does not read its answers"))
+  }
 
   private func end(_ status: RPCStatus) {
     self.call = nil

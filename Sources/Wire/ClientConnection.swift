@@ -17,6 +17,7 @@ final class ClientConnection: ChannelInboundHandler, Flushable {
   private let allocator: ByteBufferAllocator
   private let limits: WireLimits
   private let authority: String
+  private let scheme: String
   private let scheduler: FlushScheduler
   private let errors: ConnectionErrorDetector
 
@@ -33,12 +34,13 @@ final class ClientConnection: ChannelInboundHandler, Flushable {
   private var refusal: RPCStatus?
 
   init(
-    channel: any Channel, authority: String, limits: WireLimits, scheduler: FlushScheduler,
+    channel: any Channel, authority: String, scheme: String, limits: WireLimits, scheduler: FlushScheduler,
     errors: ConnectionErrorDetector
   ) {
     self.eventLoop = channel.eventLoop
     self.allocator = channel.allocator
     self.authority = authority
+    self.scheme = scheme
     self.limits = limits
     self.scheduler = scheduler
     self.errors = errors
@@ -103,7 +105,7 @@ final class ClientConnection: ChannelInboundHandler, Flushable {
       headers = known
     } else {
       headers = [
-        ":method": "POST", ":scheme": "http", ":path": path, ":authority": self.authority,
+        ":method": "POST", ":scheme": self.scheme, ":path": path, ":authority": self.authority,
         "content-type": "application/grpc", "te": "trailers", "user-agent": "portcullis",
       ]
       self.requestHeaders[path] = headers
@@ -184,10 +186,15 @@ final class ClientConnection: ChannelInboundHandler, Flushable {
       if let status = call.receive(payload.headers, isEnd: payload.endStream) {
         self.end(call, status: status, isEnd: payload.endStream)
       }
-    case .goAway(let lastStreamID, let code, _):
-      self.refuseCalls(
-        RPCStatus(.unavailable, "\(self.authority) takes no more calls on this connection (\(code)); connect anew"),
-        above: lastStreamID)
+    case .goAway(let lastStreamID, let code, let data):
+      var status = RPCStatus(
+        .unavailable, "\(self.authority) takes no more calls on this connection (\(code)); connect anew")
+      if code == .inadequateSecurity {
+        // A port that speaks TLS answers plain text so, and says in the data what to do.
+        let advice = data.map { String(buffer: $0) }
+        status = RPCStatus(unusable: TLSError(.notTLS, "\(self.authority) takes no plain text: \(advice ?? "use TLS")"))
+      }
+      self.refuseCalls(status, above: lastStreamID)
     default:
       break
     }
@@ -242,7 +249,12 @@ final class ClientConnection: ChannelInboundHandler, Flushable {
   }
 
   func errorCaught(context: ChannelHandlerContext, error: any Error) {
-    if !(error is NIOHTTP2Errors.StreamError), self.refusal == nil, self.errors.isConnectionBroken || error is IOError {
+    if let error = TLSError(error, .client), self.refusal == nil {
+      // With TLS 1.3 a server that refuses the client's certificate says so when the client has begun to talk.
+      self.refusal = .tls(error, to: self.authority)
+    } else if !(error is NIOHTTP2Errors.StreamError), self.refusal == nil,
+      self.errors.isConnectionBroken || error is IOError
+    {
       self.refusal = RPCStatus(.unavailable, "the connection to \(self.authority) failed: \(error)")
     }
     if self.errors.isConnectionBroken { context.close(promise: nil) }

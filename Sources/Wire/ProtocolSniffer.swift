@@ -1,4 +1,5 @@
-// Decides by a connection's first bytes what it speaks: HTTP/2's preface means gRPC, anything else HTTP/1.
+// Decides by a connection's first bytes what it speaks: HTTP/2's preface means gRPC, TLS's first record that somebody has
+// the wrong port or scheme, anything else HTTP/1.
 
 import NIOCore
 
@@ -13,12 +14,16 @@ final class ProtocolSniffer: ChannelInboundHandler, RemovableChannelHandler {
   enum Finding {
     case http2
     case http1
+    /// Where TLS is not spoken, or inside it. HTTP/1's answer to it, "bad request", is one that clients of TLS know.
+    case tls
   }
 
   private let timeout: TimeAmount
   private let configure: (Finding, any Channel) throws -> Void
   private var seen = ByteBuffer()
   private var timer: Scheduled<Void>?
+  /// Asked to make room, which a connection is given a second for to say what it wants.
+  private var isPressed = false
 
   init(timeout: TimeAmount, configure: @escaping (Finding, any Channel) throws -> Void) {
     self.timeout = timeout
@@ -53,12 +58,16 @@ final class ProtocolSniffer: ChannelInboundHandler, RemovableChannelHandler {
   }
 
   func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
-    if event is ChannelShouldQuiesceEvent { context.close(promise: nil) }
+    if event is ChannelShouldQuiesceEvent || (event is ConnectionsShortEvent && self.isPressed) {
+      context.close(promise: nil)
+    }
+    if event is ConnectionsShortEvent { self.isPressed = true }
     context.fireUserInboundEventTriggered(event)
   }
 
   /// Nil while the bytes still agree with the preface but are fewer. No HTTP/1 method begins as the preface does.
   static func finding(_ bytes: ByteBufferView) -> Finding? {
+    if bytes.first == 0x16 { return TLSRecord.begins(bytes).map { $0 ? .tls : .http1 } }
     guard zip(bytes, self.preface).allSatisfy({ $0 == $1 }) else { return .http1 }
     return bytes.count >= self.preface.count ? .http2 : nil
   }

@@ -10,13 +10,18 @@ package struct RequestHead {
   var hasOwnMetadata = false
   /// Whether the caller wants to be refused where there is no leader: etcd's metadata `hasleader: true`.
   var requiresLeader = false
+  /// Whether there is a header by which a caller may say who it is: most have none.
+  var hasCredentials = false
+  /// Of messages that are compressed.
+  var encoding = MessageEncoding.identity
   var headers: HPACKHeaders
 
-  /// Why the request is no gRPC call; an HTTP status, because such a caller may not read gRPC's.
-  enum Refusal: String {
-    case badRequest = "400"
-    case methodNotAllowed = "405"
-    case unsupportedMediaType = "415"
+  /// Why the request is no gRPC call.
+  enum Refusal {
+    /// It names no path.
+    case badRequest
+    /// Another method, or another content: a request of plain HTTP.
+    case noCall
   }
 
   /// The HTTP/2 library does not check header blocks here, to save the time; what matters of them is checked in this
@@ -33,13 +38,14 @@ package struct RequestHead {
       case "grpc-timeout":
         guard let timeout = Self.timeout(value) else { return .failure(.malformedTimeout(value)) }
         head.deadline = now() + timeout
+      case "grpc-encoding": head.encoding = MessageEncoding(value)
       case "hasleader": head.requiresLeader = value == "true"
+      case "token", "authorization": head.hasCredentials = true
       default: if name.utf8.count > 11, name.hasPrefix("portcullis-") { head.hasOwnMetadata = true }
       }
     }
     guard !head.path.isEmpty else { return .failure(.http(.badRequest)) }
-    guard isPost else { return .failure(.http(.methodNotAllowed)) }
-    guard isGRPC else { return .failure(.http(.unsupportedMediaType)) }
+    guard isPost, isGRPC else { return .failure(.http(.noCall)) }
     return .success(head)
   }
 

@@ -22,14 +22,23 @@ package class ServerCall: @unchecked Sendable {
   package let hasOwnMetadata: Bool
   /// Whether the caller wants to be refused where there is no leader.
   package let requiresLeader: Bool
+  /// Whether the caller sent metadata by which it may say who it is: `token` or `authorization`.
+  package let hasCredentials: Bool
+  /// The common name in the certificate of the connection's other end, if it showed one and that was verified.
+  package let peerCommonName: String?
 
   let streamID: HTTP2StreamID
   private let headers: HPACKHeaders
   /// Nil once the call is over.
   fileprivate(set) var connection: (any CallChannel)?
-  var assembler = MessageAssembler()
+  var assembler: MessageAssembler
   /// The peer has ended its side.
   var isHalfClosed = false
+  /// What the connection's account has for the bytes of this call's request, and the look at which it was opened.
+  var accountedBytes = 0
+  var openedAtLook = 0
+  /// Where the call is counted, until it is over.
+  private var tally: CallTally?
 
   init(streamID: HTTP2StreamID, request: RequestHead, connection: any CallChannel) {
     self.streamID = streamID
@@ -38,7 +47,10 @@ package class ServerCall: @unchecked Sendable {
     self.path = request.path
     self.hasOwnMetadata = request.hasOwnMetadata
     self.requiresLeader = request.requiresLeader
+    self.hasCredentials = request.hasCredentials
+    self.peerCommonName = connection.peerCommonName
     self.headers = request.headers
+    self.assembler = MessageAssembler(encoding: request.encoding)
     self.connection = connection
   }
 
@@ -48,6 +60,11 @@ package class ServerCall: @unchecked Sendable {
   }
 
   var isOver: Bool { self.connection == nil }
+
+  /// Bytes of a request that is not whole yet.
+  var heldRequestBytes: Int { self.assembler.pendingBytes }
+  /// Whether the request must end before the call does anything.
+  var endsItsRequest: Bool { false }
 
   /// A whole message has come.
   func accept(_ message: ByteBuffer) {
@@ -61,12 +78,24 @@ package class ServerCall: @unchecked Sendable {
 
   /// The peer has reset the stream, or the connection is gone.
   func acceptLoss() {
+    self.ended(.cancelled)
     self.connection = nil
+  }
+
+  func count(in tally: CallTally) {
+    tally.started()
+    self.tally = tally
+  }
+
+  fileprivate func ended(_ code: RPCCode) {
+    self.tally?.handled(code)
+    self.tally = nil
   }
 
   /// Ends the call from this side with an error that it made itself, such as a message that is too large.
   func refuse(_ status: RPCStatus) {
     let connection = self.connection
+    self.ended(status.code)
     self.acceptLoss()
     connection?.sendStatus(status, on: self, hasSentHeaders: false)
   }
@@ -108,10 +137,14 @@ package final class UnaryCall: ServerCall, @unchecked Sendable {
     return self.isOver
   }
 
+  override var heldRequestBytes: Int { super.heldRequestBytes + (self.request?.readableBytes ?? 0) }
+  override var endsItsRequest: Bool { true }
+
   /// Answers with a message. After the call is over, answers go nowhere.
   package func respond(_ message: some SwiftProtobuf.Message) {
     guard let connection = self.takeConnection() else { return }
     self.onCancel = nil
+    self.ended(.ok)
     do {
       connection.sendReply(try MessageFraming.framed(message), on: self)
     } catch {
@@ -123,6 +156,7 @@ package final class UnaryCall: ServerCall, @unchecked Sendable {
   package func respond(encoded message: ByteBuffer) {
     guard let connection = self.takeConnection() else { return }
     self.onCancel = nil
+    self.ended(.ok)
     connection.sendReply(MessageFraming.framed(message, allocator: connection.allocator), on: self)
   }
 
@@ -131,7 +165,9 @@ package final class UnaryCall: ServerCall, @unchecked Sendable {
     precondition(status.code != .ok, "a unary call that succeeds needs a message")
     guard let connection = self.takeConnection() else { return }
     self.onCancel = nil
-    connection.sendStatus(self.translateFailure?(status) ?? status, on: self, hasSentHeaders: false)
+    let told = self.translateFailure?(status) ?? status
+    self.ended(told.code)
+    connection.sendStatus(told, on: self, hasSentHeaders: false)
   }
 
   override func accept(_ message: ByteBuffer) {
@@ -201,6 +237,9 @@ package final class StreamCall: ServerCall, @unchecked Sendable {
     }
   }
 
+  /// Whether anything waits for the peer.
+  var isOwing: Bool { self.queuedBytes > 0 }
+
   /// Whether a message sent now would go out rather than pile up.
   package var isWritable: Bool {
     self.eventLoop.assertInEventLoop()
@@ -234,11 +273,18 @@ package final class StreamCall: ServerCall, @unchecked Sendable {
   package func finish(_ status: RPCStatus? = nil) {
     guard let connection = self.takeConnection() else { return }
     self.handler = nil
+    self.ended(status?.code ?? .ok)
     connection.sendStatus(status ?? .ok, on: self, hasSentHeaders: self.hasSentHeaders)
   }
 
   private func send(framed: ByteBuffer) -> Bool {
     guard let connection = self.connection else { return false }
+    guard self.queuedBytes < connection.limits.streamQueueHardBytes else {
+      // The peer goes on asking for answers and reads none.
+      self.acceptLoss()
+      connection.giveUp(self)
+      return false
+    }
     let size = framed.readableBytes
     self.queuedBytes += size
     let promise = self.eventLoop.makePromise(of: Void.self)
@@ -280,6 +326,7 @@ package final class StreamCall: ServerCall, @unchecked Sendable {
   override func refuse(_ status: RPCStatus) {
     let connection = self.connection
     let hasSentHeaders = self.hasSentHeaders
+    self.ended(status.code)
     self.acceptLoss()
     connection?.sendStatus(status, on: self, hasSentHeaders: hasSentHeaders)
   }

@@ -1,7 +1,9 @@
-// The server's end of one HTTP/2 connection: it turns frames into calls and answers into frames.
+// The server's end of one HTTP/2 connection: it turns frames into calls and answers into frames. What is no call, as
+// browsers and curl make when TLS lets them choose HTTP/2, is an exchange of plain HTTP.
 //
 // Invariants:
-// - `calls` holds exactly the calls that are not over.
+// - `account` has what the peer makes this node hold for it (ConnectionLimits.swift).
+// - `calls` and `exchanges` hold exactly the calls and exchanges that are not over.
 // - A WINDOW_UPDATE is sent when half of a window is used, never for a stream whose request has ended.
 // - Frames written while a read is being handled leave when that read is complete; all others with the loop's scheduler.
 
@@ -17,32 +19,48 @@ final class ServerConnection: ChannelInboundHandler, Flushable, CallChannel {
   let eventLoop: any EventLoop
   let allocator: ByteBufferAllocator
   let limits: WireLimits
+  /// Set before the first call where the peer showed a certificate that was verified.
+  var peerCommonName: String?
   private let router: any RPCRouter
+  private let http: HTTPResponder
   private let scheduler: FlushScheduler
-  private let logger: Logger
+  let logger: Logger
   private let errors: ConnectionErrorDetector
 
-  private var context: ChannelHandlerContext?
-  private var calls: [HTTP2StreamID: ServerCall] = [:]
+  private(set) var calls: [HTTP2StreamID: ServerCall] = [:]
+  private(set) var exchanges: [HTTP2StreamID: HTTPExchange] = [:]
   /// Streams that HTTP/2 still counts as open: a call can be over while its last bytes wait for the peer.
-  private var openStreams = 0
-  private var highestStreamID = HTTP2StreamID.rootStream
+  private(set) var openStreams = 0
+  private(set) var highestStreamID = HTTP2StreamID.rootStream
+  private(set) var context: ChannelHandlerContext?
+  var account: ConnectionAccount
   private var isReading = false
   private var isFlushScheduled = false
   private var isDraining = false
-  private var isClosing = false
+  var isClosing = false
+  private let traffic: WireTraffic
+  /// Bytes of messages that `traffic` was not told of yet.
+  private var received = 0
+  private var sent = 0
+  var keepalive: Keepalive
+  var keepaliveTimer: Scheduled<Void>?
 
   init(
-    channel: any Channel, limits: WireLimits, router: any RPCRouter, scheduler: FlushScheduler,
-    errors: ConnectionErrorDetector, logger: Logger
+    channel: any Channel, limits: WireLimits, router: any RPCRouter, http: @escaping HTTPResponder,
+    scheduler: FlushScheduler, errors: ConnectionErrorDetector, account: ConnectionAccount, traffic: WireTraffic,
+    logger: Logger
   ) {
+    self.account = account
     self.eventLoop = channel.eventLoop
     self.allocator = channel.allocator
     self.limits = limits
     self.router = router
+    self.http = http
     self.scheduler = scheduler
     self.errors = errors
+    self.traffic = traffic
     self.logger = logger
+    self.keepalive = Keepalive(limits.keepalive)
   }
 
   var isWritable: Bool { self.context?.channel.isWritable ?? false }
@@ -54,9 +72,14 @@ final class ServerConnection: ChannelInboundHandler, Flushable, CallChannel {
       self.write(.windowUpdate(windowSizeIncrement: increment), on: .rootStream)
       self.flushSoon()
     }
+    self.account.lookout.add(self)
+    self.lookAfterSilence()
   }
 
   func handlerRemoved(context: ChannelHandlerContext) {
+    self.account.lookout.remove(self)
+    self.keepaliveTimer?.cancel()
+    self.keepaliveTimer = nil
     self.context = nil
   }
 
@@ -67,17 +90,24 @@ final class ServerConnection: ChannelInboundHandler, Flushable, CallChannel {
     let frame = self.unwrapInboundIn(data)
     switch frame.payload {
     case .data(let payload):
-      guard let call = self.calls[frame.streamID] else { return }
-      if case .byteBuffer(let bytes) = payload.data {
-        self.receive(bytes, isEnd: payload.endStream, call: call)
+      guard case .byteBuffer(let bytes) = payload.data else { return }
+      guard let call = self.calls[frame.streamID] else {
+        self.exchanges[frame.streamID]?.receive(bytes, isEnd: payload.endStream)
+        return
       }
+      self.receive(bytes, isEnd: payload.endStream, call: call)
     case .headers(let payload):
       if frame.streamID > self.highestStreamID {
         self.highestStreamID = frame.streamID
         self.openStreams += 1
         self.open(frame.streamID, headers: payload.headers, isEnd: payload.endStream)
-      } else if payload.endStream, let call = self.calls[frame.streamID] {
-        self.receiveEnd(of: call)
+      } else if payload.endStream {
+        if let call = self.calls[frame.streamID] { return self.receiveEnd(of: call) }
+        self.exchanges[frame.streamID]?.receiveEnd()
+      }
+    case .ping(_, ack: false):
+      if self.keepalive.isTooMany(at: .now(), hasCalls: !self.calls.isEmpty || !self.exchanges.isEmpty) {
+        self.endOverPings()
       }
     default:
       // Resets and windows come as events; settings and pings are answered by the HTTP/2 library.
@@ -87,9 +117,12 @@ final class ServerConnection: ChannelInboundHandler, Flushable, CallChannel {
 
   func channelReadComplete(context: ChannelHandlerContext) {
     self.isReading = false
+    self.keepalive.hasRead = true
+    self.reportTraffic()
     // The HTTP/2 handler has flushed the replies of this read before it passed the event on. Only what that flush itself
     // set off is left, which is rare, and a flush of nothing is cheap.
     context.flush()
+    if !context.channel.isWritable { self.checkBacklog() }
   }
 
   private func open(_ streamID: HTTP2StreamID, headers: HPACKHeaders, isEnd: Bool) {
@@ -97,21 +130,35 @@ final class ServerConnection: ChannelInboundHandler, Flushable, CallChannel {
     switch RequestHead.read(headers, now: NIODeadline.now) {
     case .success(let read):
       head = read
-    case .failure(.http(let refusal)):
-      self.write(.headers(.init(headers: [":status": refusal.rawValue], endStream: true)), on: streamID)
+    case .failure(.http(.badRequest)):
+      self.write(.headers(.init(headers: [":status": "400"], endStream: true)), on: streamID)
       self.endPeerSide(of: streamID, isHalfClosed: isEnd)
+      return
+    case .failure(.http(.noCall)):
+      guard self.exchanges.count < self.limits.httpExchanges else {
+        self.write(.rstStream(.refusedStream), on: streamID)
+        return self.flushSoon()
+      }
+      let exchange = HTTPExchange(streamID: streamID, headers: headers, connection: self, responder: self.http)
+      self.exchanges[streamID] = exchange
+      if isEnd { exchange.receiveEnd() }
       return
     case .failure(.malformedTimeout(let value)):
       let status = RPCStatus(.internalError, "malformed grpc-timeout: \"\(value)\"")
       self.sendTrailersOnly(status, on: streamID, isHalfClosed: isEnd)
       return
     }
+    self.account.lastUsedAtLook = self.account.look
     switch self.router.method(for: head.path) {
     case .unary(let handler):
       let call = UnaryCall(streamID: streamID, request: head, connection: self, handler: handler)
+      call.openedAtLook = self.account.look
       self.calls[streamID] = call
       if isEnd { self.receiveEnd(of: call) }
     case .streaming(let make):
+      guard self.account.budget.openStreamingCall(limit: self.limits.streamingCallsInAll) else {
+        return self.sendTrailersOnly(.tooManyRequests, on: streamID, isHalfClosed: isEnd)
+      }
       let call = StreamCall(streamID: streamID, request: head, connection: self)
       self.calls[streamID] = call
       call.open(with: make)
@@ -125,6 +172,7 @@ final class ServerConnection: ChannelInboundHandler, Flushable, CallChannel {
 
   private func receive(_ bytes: ByteBuffer, isEnd: Bool, call: ServerCall) {
     call.isHalfClosed = isEnd
+    self.received += bytes.readableBytes
     call.assembler.append(bytes)
     do {
       while let message = try call.assembler.next(limitBytes: self.limits.messageBytes) {
@@ -135,12 +183,13 @@ final class ServerConnection: ChannelInboundHandler, Flushable, CallChannel {
       call.refuse(error)
       return
     }
-    if isEnd { self.receiveEnd(of: call) }
+    if isEnd { self.receiveEnd(of: call) } else { self.hold(call) }
   }
 
   private func receiveEnd(of call: ServerCall) {
     guard !call.isOver else { return }
     call.isHalfClosed = true
+    self.account.release(call)
     guard call.assembler.isEmpty else {
       call.refuse(RPCStatus(.internalError, "the request ended within a message"))
       return
@@ -153,12 +202,17 @@ final class ServerConnection: ChannelInboundHandler, Flushable, CallChannel {
       self.windowChanged(event)
     } else if let event = event as? StreamClosedEvent {
       self.openStreams -= 1
-      if let call = self.calls.removeValue(forKey: event.streamID) {
+      self.account.lastUsedAtLook = self.account.look
+      if let call = self.forget(event.streamID) {
         call.acceptLoss()
+      } else if let exchange = self.exchanges.removeValue(forKey: event.streamID) {
+        exchange.close()
       }
       self.closeIfDrained()
     } else if event is ChannelShouldQuiesceEvent {
       self.drain()
+    } else if event is ConnectionsShortEvent {
+      self.goIfIdle()
     }
   }
 
@@ -171,7 +225,7 @@ final class ServerConnection: ChannelInboundHandler, Flushable, CallChannel {
       self.write(.windowUpdate(windowSizeIncrement: increment), on: .rootStream)
     } else {
       guard let increment = HTTP2Windows.increment(from: window, target: self.limits.streamWindowBytes),
-        let call = self.calls[event.streamID], !call.isHalfClosed
+        self.calls[event.streamID].map({ !$0.isHalfClosed }) ?? (self.exchanges[event.streamID]?.isReceiving == true)
       else { return }
       self.write(.windowUpdate(windowSizeIncrement: increment), on: event.streamID)
     }
@@ -183,6 +237,7 @@ final class ServerConnection: ChannelInboundHandler, Flushable, CallChannel {
     for case let call as StreamCall in Array(self.calls.values) {
       call.unblockIfPossible()
     }
+    for exchange in Array(self.exchanges.values) { exchange.unblockIfPossible() }
   }
 
   func errorCaught(context: ChannelHandlerContext, error: any Error) {
@@ -195,7 +250,13 @@ final class ServerConnection: ChannelInboundHandler, Flushable, CallChannel {
   func channelInactive(context: ChannelHandlerContext) {
     let calls = self.calls.values
     self.calls = [:]
-    for call in calls { call.acceptLoss() }
+    for call in calls {
+      self.account.forget(call)
+      call.acceptLoss()
+    }
+    let exchanges = self.exchanges.values
+    self.exchanges = [:]
+    for exchange in exchanges { exchange.close() }
     context.fireChannelInactive()
   }
 
@@ -203,10 +264,18 @@ final class ServerConnection: ChannelInboundHandler, Flushable, CallChannel {
 
   private static let replyHeaders = HTTP2Frame.FramePayload.headers(
     .init(headers: [":status": "200", "content-type": "application/grpc"]))
-  private static let successTrailers = HTTP2Frame.FramePayload.headers(
+  static let successTrailers = HTTP2Frame.FramePayload.headers(
     .init(headers: ["grpc-status": "0"], endStream: true))
 
-  private func write(
+  /// A call is over, or nobody waits for it any more.
+  @discardableResult
+  func forget(_ streamID: HTTP2StreamID) -> ServerCall? {
+    guard let call = self.calls.removeValue(forKey: streamID) else { return nil }
+    self.account.forget(call)
+    return call
+  }
+
+  func write(
     _ payload: HTTP2Frame.FramePayload, on streamID: HTTP2StreamID, promise: EventLoopPromise<Void>? = nil
   ) {
     guard let context = self.context else {
@@ -217,76 +286,48 @@ final class ServerConnection: ChannelInboundHandler, Flushable, CallChannel {
   }
 
   func sendReply(_ framed: ByteBuffer, on call: UnaryCall) {
-    self.calls.removeValue(forKey: call.streamID)
+    var promise: EventLoopPromise<Void>?
+    if framed.readableBytes > ConnectionAccount.smallAnswerBytes {
+      promise = self.takeOn(framed.readableBytes)
+      if promise == nil { return self.sendStatus(.unreadAnswers, on: call, hasSentHeaders: false) }
+    }
+    self.forget(call.streamID)
+    self.keepalive.hasSent = true
+    self.sent += framed.readableBytes
     self.write(Self.replyHeaders, on: call.streamID)
-    self.write(.data(.init(data: .byteBuffer(framed))), on: call.streamID)
+    self.write(.data(.init(data: .byteBuffer(framed))), on: call.streamID, promise: promise)
     self.write(Self.successTrailers, on: call.streamID)
     self.endPeerSide(of: call.streamID, isHalfClosed: call.isHalfClosed)
   }
 
   func sendMessage(_ framed: ByteBuffer, on call: StreamCall, withHeaders: Bool, promise: EventLoopPromise<Void>) {
+    self.keepalive.hasSent = true
+    self.sent += framed.readableBytes
     if withHeaders { self.write(Self.replyHeaders, on: call.streamID) }
     self.write(.data(.init(data: .byteBuffer(framed))), on: call.streamID, promise: promise)
     self.flushSoon()
   }
 
-  func sendStatus(_ status: RPCStatus, on call: ServerCall, hasSentHeaders: Bool) {
-    self.calls.removeValue(forKey: call.streamID)
-    guard hasSentHeaders else {
-      self.sendTrailersOnly(status, on: call.streamID, isHalfClosed: call.isHalfClosed)
-      return
-    }
-    guard status.code != .ok else {
-      self.sendTrailers(Self.successTrailers, on: call.streamID, isHalfClosed: call.isHalfClosed)
-      return
-    }
-    var trailers = HPACKHeaders()
-    Self.append(status, to: &trailers)
-    self.sendTrailers(
-      .headers(.init(headers: trailers, endStream: true)), on: call.streamID, isHalfClosed: call.isHalfClosed)
-  }
-
-  private func sendTrailersOnly(_ status: RPCStatus, on streamID: HTTP2StreamID, isHalfClosed: Bool) {
-    var headers: HPACKHeaders = [":status": "200", "content-type": "application/grpc"]
-    Self.append(status, to: &headers)
-    self.sendTrailers(
-      .headers(.init(headers: headers, endStream: true)), on: streamID, isHalfClosed: isHalfClosed)
-  }
-
-  private func sendTrailers(_ payload: HTTP2Frame.FramePayload, on streamID: HTTP2StreamID, isHalfClosed: Bool) {
-    guard !isHalfClosed else {
-      self.write(payload, on: streamID)
-      self.flushSoon()
-      return
-    }
-    // The peer may still be sending. A reset with NO_ERROR tells it to stop (RFC 9113, section 8.1), but would throw
-    // away what waits before it, so it follows only when the trailers have left.
-    let promise = self.eventLoop.makePromise(of: Void.self)
-    promise.futureResult.assumeIsolated().whenSuccess { self.reset(streamID) }
-    self.write(payload, on: streamID, promise: promise)
+  func giveUp(_ call: StreamCall) {
+    self.forget(call.streamID)
+    self.write(.rstStream(.enhanceYourCalm), on: call.streamID)
     self.flushSoon()
   }
 
-  private static func append(_ status: RPCStatus, to headers: inout HPACKHeaders) {
-    headers.add(name: "grpc-status", value: String(status.code.rawValue))
-    if !status.message.isEmpty {
-      // Messages differ too much to be worth a place in the peer's header table.
-      headers.add(name: "grpc-message", value: RPCStatus.percentEncoded(status.message), indexing: .nonIndexable)
-    }
-    for trailer in status.trailers { headers.add(name: trailer.name, value: trailer.value) }
-  }
-
-  private func endPeerSide(of streamID: HTTP2StreamID, isHalfClosed: Bool) {
+  func endPeerSide(of streamID: HTTP2StreamID, isHalfClosed: Bool) {
     if !isHalfClosed { self.reset(streamID) }
     self.flushSoon()
   }
 
-  private func reset(_ streamID: HTTP2StreamID) {
+  func reset(_ streamID: HTTP2StreamID) {
     self.write(.rstStream(.noError), on: streamID)
     self.flushSoon()
   }
 
-  private func flushSoon() {
+  /// Forgets an exchange whose reply is on its way.
+  func finish(_ exchange: HTTPExchange) { self.exchanges.removeValue(forKey: exchange.streamID) }
+
+  func flushSoon() {
     guard !self.isReading, !self.isFlushScheduled else { return }
     self.isFlushScheduled = true
     self.scheduler.add(self)
@@ -294,7 +335,13 @@ final class ServerConnection: ChannelInboundHandler, Flushable, CallChannel {
 
   func flushNow() {
     self.isFlushScheduled = false
+    self.reportTraffic()
     self.context?.flush()
+  }
+
+  private func reportTraffic() {
+    self.traffic.add(received: self.received, sent: self.sent)
+    (self.received, self.sent) = (0, 0)
   }
 
   // MARK: Stopping
@@ -308,6 +355,7 @@ final class ServerConnection: ChannelInboundHandler, Flushable, CallChannel {
       .goAway(lastStreamID: self.highestStreamID, errorCode: .noError, opaqueData: nil), on: .rootStream)
     self.flushSoon()
     for call in Array(self.calls.values) { call.drain() }
+    for exchange in Array(self.exchanges.values) { exchange.drain() }
     self.closeIfDrained()
   }
 

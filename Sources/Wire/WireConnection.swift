@@ -27,10 +27,12 @@ package final class WireConnection: Sendable {
     self.connection = connection
   }
 
-  /// Connects. The future fails with an `RPCStatus` that says what was tried.
+  /// Connects. The future fails with an `RPCStatus` that says what was tried; `isTLSFailure` tells whether it was TLS.
+  /// - Parameter tls: nil for plain text.
   package static func connect(
-    host: String, port: Int, on eventLoop: any EventLoop, limits: WireLimits = .client
+    host: String, port: Int, on eventLoop: any EventLoop, limits: WireLimits = .client, tls: TLSSource? = nil
   ) -> EventLoopFuture<WireConnection> {
+    let connector = tls.map { TLSConnector($0, limits: limits) }
     let authority = host.utf8.contains(UInt8(ascii: ":")) ? "[\(host)]:\(port)" : "\(host):\(port)"
     return ClientBootstrap(group: eventLoop)
       .connectTimeout(limits.connectTimeout)
@@ -40,18 +42,21 @@ package final class WireConnection: Sendable {
         .writeBufferWaterMark, value: .init(low: limits.channelQueueLowBytes, high: limits.channelQueueHighBytes)
       )
       .channelInitializer { channel in
-        channel.eventLoop.makeCompletedFuture {
-          let errors = ConnectionErrorDetector()
-          let connection = ClientConnection(
-            channel: channel, authority: authority, limits: limits,
-            scheduler: FlushScheduler(eventLoop: channel.eventLoop), errors: errors)
-          try channel.pipeline.syncOperations.addHandlers([
-            WriteCoalescer(), NIOHTTP2Handler.make(mode: .client, limits: limits, errors: errors), connection,
-          ])
+        guard let connector else {
+          return channel.eventLoop.makeCompletedFuture {
+            try self.addHandlers(to: channel, authority: authority, scheme: "http", limits: limits)
+          }
+        }
+        return connector.prepare(channel, host: host).flatMapThrowing {
+          try self.addHandlers(to: channel, authority: authority, scheme: "https", limits: limits)
         }
       }
       .connect(host: host, port: port)
-      .flatMap { channel in
+      .flatMap { (channel: any Channel) -> EventLoopFuture<any Channel> in
+        guard let connector else { return channel.eventLoop.makeSucceededFuture(channel) }
+        return connector.secured(channel).map { channel }
+      }
+      .flatMap { (channel: any Channel) -> EventLoopFuture<WireConnection> in
         // The connect future completes before the channel is told that it is active, and so before HTTP/2 has begun: a
         // call made from its callback would be written to a connection without a preface. One turn later it has begun.
         channel.eventLoop.submit {
@@ -60,8 +65,21 @@ package final class WireConnection: Sendable {
         }
       }
       .flatMapErrorThrowing { error in
+        if let error = TLSError(error, .client) { throw RPCStatus.tls(error, to: authority) }
         throw RPCStatus(.unavailable, "cannot connect to \(authority): \(Self.cause(of: error))")
       }
+  }
+
+  private static func addHandlers(
+    to channel: any Channel, authority: String, scheme: String, limits: WireLimits
+  ) throws {
+    let errors = ConnectionErrorDetector()
+    let connection = ClientConnection(
+      channel: channel, authority: authority, scheme: scheme, limits: limits,
+      scheduler: FlushScheduler(eventLoop: channel.eventLoop), errors: errors)
+    try channel.pipeline.syncOperations.addHandlers([
+      WriteCoalescer(), NIOHTTP2Handler.make(mode: .client, limits: limits, errors: errors), connection,
+    ])
   }
 
   private static func cause(of error: any Error) -> String {

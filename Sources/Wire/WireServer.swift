@@ -20,8 +20,12 @@ package struct WireServerError: Error, Sendable, CustomStringConvertible {
   package var code: Code
   package var description: String
 
-  init(host: String, port: Int, cause: any Error) {
-    let address = "\(host):\(port)"
+  init(address: WireAddress, cause: any Error) {
+    if case .unix(let path) = address {
+      self.code = .other
+      self.description = "cannot listen on the socket \(path): \(cause)"
+      return
+    }
     switch (cause as? IOError)?.errnoCode {
     case EADDRINUSE:
       self.code = .addressInUse
@@ -44,9 +48,13 @@ package final class WireServer: Sendable {
   package let localAddress: SocketAddress
   private let channel: any Channel
   private let connections: OpenConnections
+  private let address: WireAddress
 
-  private init(channel: any Channel, localAddress: SocketAddress, connections: OpenConnections) {
+  private init(
+    channel: any Channel, localAddress: SocketAddress, address: WireAddress, connections: OpenConnections
+  ) {
     self.channel = channel
+    self.address = address
     self.localAddress = localAddress
     self.connections = connections
   }
@@ -54,44 +62,85 @@ package final class WireServer: Sendable {
   /// Listens. Port 0 takes any free port, which `localAddress` then names.
   package static func start(
     host: String, port: Int, group: any EventLoopGroup, router: any RPCRouter, http: @escaping HTTPResponder,
-    limits: WireLimits = WireLimits(), logger: Logger
+    limits: WireLimits = WireLimits(), tls: TLSSource? = nil, logger: Logger
+  ) async throws -> WireServer {
+    try await self.start(
+      at: .tcp(host: host, port: port), group: group, router: router, http: http, limits: limits, tls: tls,
+      logger: logger)
+  }
+
+  /// - Parameters:
+  ///   - sharesPort: lets other processes that ask for the same listen on the port too (SO_REUSEPORT).
+  ///   - tls: nil for plain text. Otherwise nothing but TLS is spoken.
+  package static func start(
+    at address: WireAddress, sharesPort: Bool = false, group: any EventLoopGroup, router: any RPCRouter,
+    http: @escaping HTTPResponder, limits: WireLimits = WireLimits(), tls: TLSSource? = nil,
+    traffic: WireTraffic = WireTraffic(), logger: Logger
   ) async throws -> WireServer {
     let connections = OpenConnections()
     var schedulers: [ObjectIdentifier: FlushScheduler] = [:]
+    var lookouts: [ObjectIdentifier: Lookout] = [:]
     for eventLoop in group.makeIterator() {
       schedulers[ObjectIdentifier(eventLoop)] = FlushScheduler(eventLoop: eventLoop)
+      lookouts[ObjectIdentifier(eventLoop)] = Lookout(eventLoop: eventLoop, interval: limits.lookInterval)
     }
     let setup = ConnectionSetup(
-      router: router, http: http, limits: limits, schedulers: schedulers, logger: logger)
-    let bootstrap = ServerBootstrap(group: group)
-      .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+      router: router, http: http, limits: limits, schedulers: schedulers, lookouts: lookouts,
+      acceptor: tls.map { TLSAcceptor($0, limits: limits, answersHTTP: true, logger: logger) }, traffic: traffic,
+      logger: logger, log: LimitedLog(logger))
+    let bootstrap = address.bootstrap(group: group, sharesPort: sharesPort)
       .serverChannelOption(.backlog, value: 1024)
-      .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
-      // A peer that vanished without a word is noticed in the end, even on a stream that never sends.
-      .childChannelOption(.socketOption(.so_keepalive), value: 1)
+      .serverChannelInitializer { channel in
+        channel.eventLoop.makeCompletedFuture {
+          let gate = ConnectionGate(limit: limits.connections, logger: logger) { connections.pressTheIdle() }
+          try channel.pipeline.syncOperations.addHandler(gate)
+        }
+      }
       .childChannelOption(
         .writeBufferWaterMark, value: .init(low: limits.channelQueueLowBytes, high: limits.channelQueueHighBytes)
       )
       .childChannelInitializer { channel in
         connections.add(channel)
-        return channel.eventLoop.makeCompletedFuture { try setup.accept(channel) }
+        return setup.accept(channel)
       }
     do {
-      let channel = try await bootstrap.bind(host: host, port: port).get()
-      guard let address = channel.localAddress else { throw ChannelError.unknownLocalAddress }
-      return WireServer(channel: channel, localAddress: address, connections: connections)
+      let channel = try await address.bind(bootstrap)
+      guard let local = channel.localAddress else { throw ChannelError.unknownLocalAddress }
+      return WireServer(channel: channel, localAddress: local, address: address, connections: connections)
     } catch {
-      throw WireServerError(host: host, port: port, cause: error)
+      throw WireServerError(address: address, cause: error)
     }
   }
 
   /// Stops listening, lets calls in flight finish, and closes whatever is still open when the grace is over.
   package func shutdown(grace: TimeAmount) async {
     try? await self.channel.close()
+    if case .unix(let path) = self.address { unlink(path) }
     self.connections.drain()
     let timer = self.channel.eventLoop.scheduleTask(in: grace) { self.connections.closeAll() }
     await self.connections.whenEmpty(on: self.channel.eventLoop)
     timer.cancel()
+  }
+}
+
+extension WireAddress {
+  fileprivate func bootstrap(group: any EventLoopGroup, sharesPort: Bool) -> ServerBootstrap {
+    guard case .tcp = self else { return ServerBootstrap(group: group) }
+    let bootstrap = ServerBootstrap(group: group)
+      .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+      .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
+      // A peer that vanished without a word is noticed in the end, even on a stream that never sends.
+      .childChannelOption(.socketOption(.so_keepalive), value: 1)
+    guard sharesPort else { return bootstrap }
+    return bootstrap.serverChannelOption(.socketOption(.init(rawValue: SO_REUSEPORT)), value: 1)
+  }
+
+  fileprivate func bind(_ bootstrap: ServerBootstrap) async throws -> any Channel {
+    switch self {
+    case .tcp(let host, let port): try await bootstrap.bind(host: host, port: port).get()
+    case .unix(let path):
+      try await bootstrap.bind(unixDomainSocketPath: path, cleanupExistingSocketFile: true).get()
+    }
   }
 }
 
@@ -101,37 +150,65 @@ private struct ConnectionSetup: Sendable {
   var http: HTTPResponder
   var limits: WireLimits
   var schedulers: [ObjectIdentifier: FlushScheduler]
+  var lookouts: [ObjectIdentifier: Lookout]
+  let budget = WireBudget()
+  /// Nil for plain text.
+  var acceptor: TLSAcceptor?
+  var traffic: WireTraffic
   var logger: Logger
+  let log: LimitedLog
 
-  func accept(_ channel: any Channel) throws {
+  func accept(_ channel: any Channel) -> EventLoopFuture<Void> {
+    if let acceptor = self.acceptor {
+      return acceptor.secure(channel) { try self.sniff($0, caller: $1?.commonName) }
+    }
+    return channel.eventLoop.makeCompletedFuture { try self.sniff(channel, caller: nil) }
+  }
+
+  /// The bytes decide what is spoken, and not what TLS's ALPN agreed on: clients that name nothing there are served too.
+  /// - Parameter caller: the common name of the caller's verified certificate.
+  private func sniff(_ channel: any Channel, caller: String?) throws {
     let sniffer = ProtocolSniffer(timeout: self.limits.firstBytesTimeout) { finding, channel in
       switch finding {
-      case .http2: try self.configureHTTP2(channel)
+      case .http2: try self.configureHTTP2(channel, caller)
       case .http1: try self.configureHTTP1(channel)
+      case .tls:
+        self.log.warning(
+          "a connection with TLS to a port that speaks plain text", metadata: ["from": "\(channel.origin)"])
+        try self.configureHTTP1(channel)
       }
     }
     try channel.pipeline.syncOperations.addHandler(sniffer)
   }
 
-  private func configureHTTP2(_ channel: any Channel) throws {
-    guard let scheduler = self.schedulers[ObjectIdentifier(channel.eventLoop)] else {
+  private func configureHTTP2(_ channel: any Channel, _ caller: String?) throws {
+    guard let scheduler = self.schedulers[ObjectIdentifier(channel.eventLoop)],
+      let lookout = self.lookouts[ObjectIdentifier(channel.eventLoop)]
+    else {
       preconditionFailure("a connection runs on an event loop that is not of the server's group")
     }
     let errors = ConnectionErrorDetector()
+    let coalescer = WriteCoalescer()
     let connection = ServerConnection(
-      channel: channel, limits: self.limits, router: self.router, scheduler: scheduler, errors: errors,
-      logger: self.logger)
+      channel: channel, limits: self.limits, router: self.router, http: self.http, scheduler: scheduler,
+      errors: errors, account: ConnectionAccount(budget: self.budget, coalescer: coalescer, lookout: lookout),
+      traffic: self.traffic, logger: self.logger)
+    connection.peerCommonName = caller
     try channel.pipeline.syncOperations.addHandlers([
-      WriteCoalescer(),
+      coalescer,
       NIOHTTP2Handler.make(mode: .server, limits: self.limits, errors: errors),
       connection,
     ])
   }
 
   private func configureHTTP1(_ channel: any Channel) throws {
-    try channel.pipeline.syncOperations.configureHTTPServerPipeline(withErrorHandling: true)
+    var decoder = NIOHTTPDecoderLimitConfiguration()
+    decoder.maxHeaderFieldSize = self.limits.httpHeadBytes
+    decoder.maxHeaderListSize = self.limits.httpHeadBytes
+    try channel.pipeline.syncOperations.configureHTTPServerPipeline(
+      withErrorHandling: true, withEncoderConfiguration: .init(), withDecoderLimitConfiguration: decoder)
     try channel.pipeline.syncOperations.addHandler(
-      HTTPServiceHandler(responder: self.http, bodyLimitBytes: self.limits.httpBodyBytes))
+      HTTPServiceHandler(responder: self.http, limits: self.limits, budget: self.budget))
   }
 }
 
@@ -174,6 +251,11 @@ private final class OpenConnections: Sendable {
     for channel in self.all() {
       channel.pipeline.fireUserInboundEventTriggered(ChannelShouldQuiesceEvent())
     }
+  }
+
+  /// Asks those that do nothing to make room.
+  func pressTheIdle() {
+    for channel in self.all() { channel.pipeline.fireUserInboundEventTriggered(ConnectionsShortEvent()) }
   }
 
   func closeAll() {

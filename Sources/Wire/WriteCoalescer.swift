@@ -12,6 +12,8 @@ final class WriteCoalescer: ChannelOutboundHandler {
   /// What is gathered before it is passed on without a flush.
   private static let gatherLimitBytes = 256 * 1024
 
+  /// Bytes that were passed on since the connection began.
+  private(set) var passedBytes = 0
   private var gathered = ByteBuffer()
   /// Completes with the write that carries the gathered bytes.
   private var promise: EventLoopPromise<Void>?
@@ -19,6 +21,7 @@ final class WriteCoalescer: ChannelOutboundHandler {
   func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
     guard case .byteBuffer(let bytes) = self.unwrapOutboundIn(data), bytes.readableBytes < Self.copyLimitBytes else {
       self.passGathered(context: context)
+      if case .byteBuffer(let bytes) = self.unwrapOutboundIn(data) { self.passedBytes += bytes.readableBytes }
       context.write(data, promise: promise)
       return
     }
@@ -39,6 +42,7 @@ final class WriteCoalescer: ChannelOutboundHandler {
     self.gathered = ByteBuffer()
     let promise = self.promise
     self.promise = nil
+    self.passedBytes += leaving.readableBytes
     context.write(self.wrapOutboundOut(.byteBuffer(leaving)), promise: promise)
     context.flush()
     if self.gathered.readableBytes == 0, leaving.capacity <= Self.gatherLimitBytes {
@@ -59,6 +63,7 @@ final class WriteCoalescer: ChannelOutboundHandler {
     self.gathered = ByteBuffer()
     let promise = self.promise
     self.promise = nil
+    self.passedBytes += leaving.readableBytes
     context.write(self.wrapOutboundOut(.byteBuffer(leaving)), promise: promise)
   }
 }

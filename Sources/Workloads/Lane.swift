@@ -23,6 +23,7 @@ final class Lane: @unchecked Sendable {
 
   let eventLoop: any EventLoop
   private let endpoints: [Endpoint]
+  private let tls: TLSSource?
   private var nextEndpoint: Int
   private var pauseMilliseconds = Lane.firstPauseMilliseconds
   private var calls = 0
@@ -32,10 +33,11 @@ final class Lane: @unchecked Sendable {
   /// Called on the event loop when the connection is back after a loss.
   var onReturn: () -> Void = {}
 
-  init(eventLoop: any EventLoop, endpoints: [Endpoint], number: Int) {
+  init(eventLoop: any EventLoop, endpoints: [Endpoint], tls: TLSSource?, number: Int) {
     precondition(!endpoints.isEmpty)
     self.eventLoop = eventLoop
     self.endpoints = endpoints
+    self.tls = tls
     nextEndpoint = number % endpoints.count
   }
 
@@ -63,11 +65,13 @@ final class Lane: @unchecked Sendable {
     eventLoop.assertInEventLoop()
     let endpoint = endpoints[nextEndpoint]
     nextEndpoint = (nextEndpoint + 1) % endpoints.count
-    return WireConnection.connect(host: endpoint.host, port: endpoint.port, on: eventLoop)
-      .map { connection in
-        self.connected(connection)
-        return connection
-      }
+    return WireConnection.connect(
+      host: endpoint.host, port: endpoint.port, on: eventLoop, tls: endpoint.usesTLS ? tls : nil
+    )
+    .map { connection in
+      self.connected(connection)
+      return connection
+    }
   }
 
   private func connected(_ connection: WireConnection) {

@@ -46,7 +46,7 @@ struct PutWorkload {
     loopOfLane = (0..<configuration.connections).map { $0 % eventLoops.count }
     let loopOfLane = loopOfLane
     lanes = loopOfLane.enumerated().map { number, loop in
-      Lane(eventLoop: eventLoops[loop], endpoints: plan.endpoints, number: number)
+      Lane(eventLoop: eventLoops[loop], endpoints: plan.endpoints, tls: plan.tls, number: number)
     }
     let template = PutTemplate(
       keyPrefix: configuration.keyPrefix, keySizeBytes: configuration.keySizeBytes,

@@ -2,7 +2,9 @@
 //
 // Invariant: once ``PutWorkloadOptions/validated()`` has returned, nothing in a run traps on an option.
 
+import Logging
 package import Measurement
+package import Wire
 
 package struct PutWorkloadOptions: Sendable, Equatable {
   /// How a warm-up ends.
@@ -17,6 +19,8 @@ package struct PutWorkloadOptions: Sendable, Equatable {
 
   /// One cluster's endpoints. Connections go round them in order.
   package var endpoints: [String] = ["127.0.0.1:2379"]
+  /// How TLS is spoken with endpoints whose scheme is `https`.
+  package var tls = TLSSettings(applicationProtocols: TLSSettings.clientProtocols)
   package var shape: LoadShape = .closed(clients: 1)
   package var connections = 1
   /// The length of the measured part. At least one of `duration` and `totalOperations` must be there; whichever is
@@ -44,6 +48,8 @@ package struct PutWorkloadOptions: Sendable, Equatable {
 /// Options that have been checked, in the units in which the run uses them.
 struct PutPlan: Sendable {
   var endpoints: [Endpoint]
+  /// Nil when no endpoint speaks TLS.
+  var tls: TLSSource?
   var configuration: LoadConfiguration
   var warmUp: PutWorkloadOptions.WarmUp
   var reconnectPatienceNanoseconds: UInt64
@@ -75,13 +81,22 @@ extension PutWorkloadOptions {
     let loops = Swift.min(eventLoops ?? Swift.max(1, ProcessFacts.processorCount / 2), connections)
     try check(loops, "event loops", 1...Limit.eventLoops)
     return PutPlan(
-      endpoints: parsed,
+      endpoints: parsed, tls: try source(for: parsed),
       configuration: LoadConfiguration(
         shape: shape, connections: connections, eventLoops: loops, durationNanoseconds: duration?.wholeNanoseconds,
         totalOperations: totalOperations, callTimeoutNanoseconds: callTimeout.wholeNanoseconds, keyPrefix: keyPrefix,
         keySizeBytes: keySizeBytes, keyCount: keyCount, keyOrder: keyOrder, valueSizeBytes: valueSizeBytes,
         seed: seed),
       warmUp: warmUp, reconnectPatienceNanoseconds: reconnectPatience.wholeNanoseconds, budget: budget)
+  }
+
+  private func source(for endpoints: [Endpoint]) throws(WorkloadError) -> TLSSource? {
+    guard endpoints.contains(where: \.usesTLS) else { return nil }
+    do {
+      return try TLSSource(tls, .client, logger: Logger(label: "portcullis.bench"))
+    } catch {
+      throw refusal("\(error)")
+    }
   }
 
   private func checkShape() throws(WorkloadError) {

@@ -24,5 +24,7 @@ struct GoDuration: ExpressibleByArgument {
     defaultValueDescription = argument
   }
 
-  private static let milliseconds: [String: Double] = ["ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000]
+  private static let milliseconds: [String: Double] = [
+    "ns": 1e-6, "us": 1e-3, "µs": 1e-3, "ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000,
+  ]
 }

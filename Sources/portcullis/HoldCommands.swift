@@ -45,10 +45,11 @@ struct Acquire: AsyncParsableCommand {
   }
 
   func run() async throws {
-    let holding = Holding(
+    var holding = Holding(
       endpoints: try connection.endpointList(), gateway: try connection.gatewayEndpoint(), scope: scope,
       holder: holder ?? "\(ProcessInfo.processInfo.hostName)/\(getpid())/\(NSUserName())", timeToLive: ttl.duration,
       wait: wait?.duration, grace: killAfter.duration)
+    holding.tls = try connection.tlsOptions()
     let code = try await holding.run(command)
     if code != 0 { Foundation.exit(code) }
   }
@@ -136,9 +137,10 @@ struct TourCommand: AsyncParsableCommand {
   @OptionGroup var connection: ConnectionOptions
 
   func run() async throws {
-    let tour = Tour(
+    var tour = Tour(
       endpoints: try connection.endpointList(), gateway: try connection.gatewayEndpoint(), scope: scope,
       timeToLive: ttl.duration, executable: try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe"))
+    tour.tls = try connection.tlsOptions()
     try await tour.run { print($0) }
   }
 }
@@ -153,9 +155,10 @@ struct TourWriterCommand: AsyncParsableCommand {
   @OptionGroup var connection: ConnectionOptions
 
   func run() async throws {
-    try await TourWriterProcess(
+    var writer = TourWriterProcess(
       endpoints: try connection.endpointList(), gateway: try connection.gatewayEndpoint(), scope: scope,
-      holder: holder, timeToLive: ttl.duration
-    ).run()
+      holder: holder, timeToLive: ttl.duration)
+    writer.tls = try connection.tlsOptions()
+    try await writer.run()
   }
 }

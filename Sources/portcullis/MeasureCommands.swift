@@ -34,6 +34,8 @@ struct BenchPut: AsyncParsableCommand {
   @Option(help: "Endpoints, with commas. Environment: PORTCULLIS_ENDPOINTS.")
   var endpoints: String?
 
+  @OptionGroup var tls: ClientTLSFlags
+
   @Option(help: "Puts offered a second, at random intervals (open loop).")
   var rate: Double?
 
@@ -116,6 +118,7 @@ struct BenchPut: AsyncParsableCommand {
     var options = PutWorkloadOptions()
     options.endpoints = (endpoints ?? ConnectionOptions.environment("PORTCULLIS_ENDPOINTS") ?? "127.0.0.1:2379")
       .split(separator: ",").map(String.init)
+    options.tls = try tls.options(for: options.endpoints.compactMap { try? Client.Endpoint(parsing: $0) }).settings
     if let rate {
       options.shape = .open(process: .poisson, ratePerSecond: rate, maxInFlight: maxInFlight)
     } else {

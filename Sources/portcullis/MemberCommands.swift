@@ -31,15 +31,19 @@ struct MemberOptions: ParsableArguments {
   @Option(help: "text or json, to stdout.")
   var output = OutputFormat.text
 
+  @OptionGroup var tls: ClientTLSFlags
+
   /// Runs `body` with the cluster, turning what goes wrong into one line and an exit code.
   func withMembers<T>(_ body: (ClusterMembers) async throws -> T) async throws -> T {
     let text = endpoints ?? ConnectionOptions.environment("PORTCULLIS_ENDPOINTS") ?? "127.0.0.1:2379"
     do {
-      let members = ClusterMembers(endpoints: try Endpoint.list(parsing: text))
+      let list = try Endpoint.list(parsing: text)
+      let members = ClusterMembers(endpoints: list, tls: try tls.options(for: list))
       defer { members.close() }
       return try await body(members)
     } catch let error as ClientError {
-      let code = error.code == .unavailable ? Commands.ExitCode.unavailable : Commands.ExitCode.failed
+      let code =
+        [.unavailable, .untrusted].contains(error.code) ? Commands.ExitCode.unavailable : Commands.ExitCode.failed
       throw CommandFailure(code, error.description)
     }
   }
@@ -100,7 +104,9 @@ struct MemberAdd: AsyncParsableCommand {
         portcullis member promote d
       """)
 
-  @Argument(help: .init("Where the new member will serve its peers: http://host:port.", valueName: "peer-url"))
+  @Argument(
+    help: .init(
+      "Where the new member will serve its peers: http://host:port or https://host:port.", valueName: "peer-url"))
   var peerURLs: [String]
 
   @Flag(help: "Add it as a voter at once, without waiting until it has caught up.")

@@ -30,7 +30,18 @@ struct Serve: AsyncParsableCommand {
   @Option(name: .customLong("database"), help: "A SQLite file to protect, as name=path. May be given several times.")
   var databases: [DatabaseArgument] = []
 
+  @Option(
+    name: .customLong("quota-backend-bytes"),
+    help: "How large the core's store may grow, with all versions kept. 0: 2 GiB. Below 0: as far as memory goes.")
+  var quotaBytes: Int64 = 0
+
+  @OptionGroup(title: "TLS for the core's clients") var tls: ClientPortTLSFlags
+  @OptionGroup(title: "TLS") var sharedTLS: SharedTLSFlags
   @OptionGroup var log: LogOptions
+
+  func validate() throws { _ = try security() }
+
+  private func security() throws -> PortSecurity { try tls.security(at: [listenClient.url], sharedTLS) }
 
   func run() async throws {
     var core = NodeConfiguration(
@@ -38,6 +49,9 @@ struct Serve: AsyncParsableCommand {
       clientPort: listenClient.port, peers: [Peer(name: "default", host: "127.0.0.1", port: 2380)])
     core.clusterToken = nil
     core.listensForPeers = false
+    core.clientListeners = [listenClient.url]
+    core.clientSecurity = try security()
+    core.quota = Quota(flag: quotaBytes)
     let declared =
       databases.isEmpty
       ? [DatabaseDeclaration(name: "demo", path: dataDirectory + "/demo.db")]
@@ -46,26 +60,32 @@ struct Serve: AsyncParsableCommand {
     serving.core = core
     serving.gateway = GatewayConfiguration(
       host: listenGateway.host, port: listenGateway.port, databases: declared)
-    let (client, gateway) = (listenClient.host, listenGateway.host)
+    let (client, gateway) = (listenClient, listenGateway.host)
+    let trusted = tls.isAutomatic ? "\(dataDirectory)/core/fixtures/client/cert.pem" : "CA.pem"
     try await serving.run { running in
-      announce(Self.greeting(running, client: client, gateway: gateway, declared))
+      announce(Self.greeting(running, client: client, trusted: trusted, gateway: gateway, declared))
     }
   }
 
   private static func greeting(
-    _ running: Serving.Running, client: String, gateway: String, _ databases: [DatabaseDeclaration]
+    _ running: Serving.Running, client: ListenAddress, trusted: String, gateway: String,
+    _ databases: [DatabaseDeclaration]
   ) -> String {
-    let core = "\(client):\(running.clientPort ?? 0)"
+    let core = "\(client.host):\(running.clientPort ?? 0)"
     let gateway = "\(gateway):\(running.gatewayPort ?? 0)"
     let program = CommandLine.arguments[0]
     let scope = databases[0].name
     var target = ""
-    if running.clientPort != Endpoint.defaultPort { target += " --endpoints \(core)" }
+    if client.usesTLS {
+      target += " --endpoints https://\(core) --cacert \(trusted)"
+    } else if running.clientPort != Endpoint.defaultPort {
+      target += " --endpoints \(core)"
+    }
     if running.gatewayPort != GatewayClient.defaultPort { target += " --gateway \(gateway)" }
     let list = databases.map { "            database \($0.name) (scope \($0.scope)) in \($0.path)" }
     return """
       portcullis is ready.
-        core      http://\(core)   etcd v3 and portcullis.v1, cluster \(String(running.clusterID ?? 0, radix: 16))
+        core      \(client.scheme)://\(core)   etcd v3 and portcullis.v1, cluster \(String(running.clusterID ?? 0, radix: 16))
         gateway   http://\(gateway)
       \(list.joined(separator: "\n"))
 
@@ -87,6 +107,10 @@ struct Core: AsyncParsableCommand {
           --listen-client-urls http://127.0.0.1:2379 --listen-peer-urls http://127.0.0.1:2380 \\
           --initial-cluster a=http://127.0.0.1:2380,b=http://127.0.0.1:2381,c=http://127.0.0.1:2382
 
+      With TLS on both ports, the URLs are https:// and these are added:
+          --cert-file a.pem --key-file a.key --client-cert-auth --trusted-ca-file clients-ca.pem \\
+          --peer-cert-file a.pem --peer-key-file a.key --peer-client-cert-auth --peer-trusted-ca-file peers-ca.pem
+
       Where there is a log already, who is a member is in the log, and the --initial-cluster flags are not looked at.
       """)
 
@@ -98,22 +122,26 @@ struct Core: AsyncParsableCommand {
     help: "The node's directory. It belongs to one node for ever. Default: NAME.portcullis")
   var dataDirectory: String?
 
-  @Option(name: .customLong("listen-client-urls"), help: "Where clients are served.")
-  var listenClient = ListenAddress(argument: "http://127.0.0.1:2379")!
+  @Option(
+    name: .customLong("listen-client-urls"),
+    help: "Where clients are served: URLs with commas; unix://path is a socket.")
+  var listenClient = "http://127.0.0.1:2379"
 
   @Option(
-    name: .customLong("advertise-client-urls"), help: "The URL that clients are told. Default: where they are served.")
+    name: .customLong("advertise-client-urls"), help: "The URLs that clients are told. Default: where they are served.")
   var advertiseClient: String?
 
   @Option(
     name: .customLong("listen-peer-urls"),
-    help: "Where peers are served. Must be this node's address in --initial-cluster.")
-  var listenPeer = ListenAddress(argument: "http://127.0.0.1:2380")!
+    help: "Where peers are served: URLs with commas. Must be reached by this node's in --initial-cluster.")
+  var listenPeer = "http://127.0.0.1:2380"
 
-  @Option(name: .customLong("initial-advertise-peer-urls"), help: "This node's URL in --initial-cluster.")
+  @Option(name: .customLong("initial-advertise-peer-urls"), help: "This node's URLs in --initial-cluster.")
   var advertisePeer: String?
 
-  @Option(name: .customLong("initial-cluster"), help: "Every member, as name=url with commas: the same on every node.")
+  @Option(
+    name: .customLong("initial-cluster"),
+    help: "Every member, as name=url with commas: the same on every node. A name may have several URLs.")
   var initialCluster: String?
 
   @Option(name: .customLong("initial-cluster-token"), help: "Tells clusters apart; give every cluster its own.")
@@ -172,10 +200,16 @@ struct Core: AsyncParsableCommand {
     help: "History to keep: hours, or a time such as 30m; or a number of revisions. 0 keeps all of it.")
   var compactionRetention = "0"
 
+  @OptionGroup var etcd: EtcdOptions
+  @OptionGroup(title: "Users") var authentication: AuthOptions
+  @OptionGroup(title: "TLS for clients") var clientTLS: ClientPortTLSFlags
+  @OptionGroup(title: "TLS between peers") var peerTLS: PeerPortTLSFlags
+  @OptionGroup(title: "TLS") var sharedTLS: SharedTLSFlags
   @OptionGroup var log: LogOptions
 
   func validate() throws {
     _ = try autoCompaction()
+    try checkPlaces()
     guard maxOperations > 0, (1024...1536 * 1024).contains(maxRequestBytes) else {
       throw ValidationError("--max-txn-ops must be above 0, and --max-request-bytes from 1024 to 1572864")
     }
@@ -194,28 +228,53 @@ struct Core: AsyncParsableCommand {
 
   func run() async throws {
     var core = NodeConfiguration(
-      name: name, dataDirectory: dataDirectory ?? "\(name).portcullis", clientHost: listenClient.host,
-      clientPort: listenClient.port, peers: try peers())
+      name: name, dataDirectory: dataDirectory ?? "\(name).portcullis", clientHost: "", clientPort: 0,
+      peers: try peers())
+    core.clientListeners = try listenURLs("listen-client-urls", listenClient)
+    core.peerListeners = try listenURLs("listen-peer-urls", listenPeer)
     core.clusterToken = clusterToken
-    core.advertisedClientURL = advertiseClient
+    core.advertisedClientURLs = try advertiseClient.map {
+      try listenURLs("advertise-client-urls", $0).map(\.description)
+    }
     core.isClusterNew = clusterState == "new"
     core.forcesNewCluster = forceNewCluster
     core.snapshotEntries = snapshotCount
     core.snapshotLogPercent = snapshotLogPercent
     core.trailingEntries = catchupEntries
-    core.peerListenHost = listenPeer.host
-    core.peerListenPort = listenPeer.port
     core.heartbeatMilliseconds = heartbeat
     core.electionMilliseconds = election
     core.autoCompaction = try autoCompaction()
+    core.clientSecurity = try clientTLS.security(at: core.clientListeners + etcd.metricsListeners(), sharedTLS)
+    core.peerSecurity = try peerTLS.security(at: core.peerListeners, sharedTLS)
     core.limits.maxRequestBytes = maxRequestBytes
     core.limits.maxOperationsPerTransaction = maxOperations
     core.limits.watchProgressMilliseconds = progressInterval.milliseconds
-    var serving = Serving(logger: log.logger("portcullis.core"))
+    core.auth = try authentication.configuration()
+    try etcd.apply(to: &core)
+    try etcd.logOutputs.open()
+    var serving = Serving(logger: log.logger("portcullis.core", to: etcd.logOutputs))
     serving.core = core
-    let (name, host) = (name, listenClient.host)
+    let (name, places) = (name, core.clientListeners)
     try await serving.run { running in
-      announce("portcullis core \(name) is ready on http://\(host):\(running.clientPort ?? 0)")
+      let urls = places.map { $0.description(port: running.clientPort) }
+      announce("portcullis core \(name) is ready on \(urls.joined(separator: " and "))")
+    }
+  }
+
+  /// Whoever asks for TLS must not be served without.
+  private func checkPlaces() throws {
+    let clients = try listenURLs("listen-client-urls", listenClient)
+    if clients.isEmpty { throw ValidationError("--listen-client-urls names no place to serve clients at") }
+    _ = try clientTLS.security(at: clients + etcd.metricsListeners(), sharedTLS)
+    let own = try listenURLs("listen-peer-urls", listenPeer)
+    let isSecure = own.contains(where: \.usesTLS)
+    guard own.allSatisfy({ $0.usesTLS == isSecure }) else {
+      throw ValidationError("--listen-peer-urls must be https:// all of them, or http:// all of them")
+    }
+    _ = try peerTLS.security(at: own, sharedTLS)
+    for endpoint in try peers().flatMap(\.endpoints) where endpoint.usesTLS != isSecure {
+      throw ValidationError(
+        "--initial-cluster: \(endpoint.url) and --listen-peer-urls must be https:// both, or http:// both")
     }
   }
 
@@ -236,13 +295,12 @@ struct Core: AsyncParsableCommand {
   }
 
   private func peers() throws -> [Peer] {
-    let own = advertisePeer ?? "http://\(listenPeer.host):\(listenPeer.port)"
-    return try (initialCluster ?? "\(name)=\(own)").split(separator: ",").map { member in
-      let parts = member.split(separator: "=", maxSplits: 1)
-      guard parts.count == 2, let address = try? Endpoint(parsing: String(parts[1]), defaultPort: 2380) else {
-        throw ValidationError("--initial-cluster: \"\(member)\" is not of the form name=http://host:port")
-      }
-      return Peer(name: String(parts[0]), host: address.host, port: address.port)
+    let own = advertisePeer ?? listenPeer
+    do {
+      let members = initialCluster ?? own.split(separator: ",").map { "\(name)=\($0)" }.joined(separator: ",")
+      return try Peer.list(parsing: members)
+    } catch {
+      throw ValidationError("--initial-cluster: \(error)")
     }
   }
 }
@@ -265,6 +323,7 @@ struct GatewayCommand: AsyncParsableCommand {
   @Option(name: .customLong("database"), help: "A SQLite file to protect, as name=path. May be given several times.")
   var databases: [DatabaseArgument] = []
 
+  @OptionGroup var tls: ClientTLSFlags
   @OptionGroup var log: LogOptions
 
   func validate() throws {
@@ -275,6 +334,7 @@ struct GatewayCommand: AsyncParsableCommand {
     var serving = Serving(logger: log.logger("portcullis.gateway"))
     serving.endpoints = try Endpoint.list(
       parsing: endpoints ?? ConnectionOptions.environment("PORTCULLIS_ENDPOINTS") ?? "127.0.0.1:2379")
+    serving.tls = try tls.options(for: serving.endpoints)
     serving.gateway = GatewayConfiguration(
       host: listenGateway.host, port: listenGateway.port, databases: databases.map(\.declaration))
     let host = listenGateway.host

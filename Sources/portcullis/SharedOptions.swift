@@ -3,6 +3,7 @@
 import ArgumentParser
 import Client
 import Commands
+import CoreNode
 import Foundation
 import Gateway
 import Logging
@@ -13,6 +14,8 @@ struct ConnectionOptions: ParsableArguments {
 
   @Option(help: "The gateway to write through. Environment: PORTCULLIS_GATEWAY.")
   var gateway: String?
+
+  @OptionGroup var tls: ClientTLSFlags
 
   func endpointList() throws -> [Endpoint] {
     let text = endpoints ?? Self.environment("PORTCULLIS_ENDPOINTS") ?? "127.0.0.1:2379"
@@ -31,6 +34,8 @@ struct ConnectionOptions: ParsableArguments {
       throw ValidationError(error.description)
     }
   }
+
+  func tlsOptions() throws -> TLSOptions { try tls.options(for: try endpointList()) }
 
   static func environment(_ name: String) -> String? {
     ProcessInfo.processInfo.environment[name].flatMap { $0.isEmpty ? nil : $0 }
@@ -57,17 +62,22 @@ struct DurationArgument: ExpressibleByArgument, Sendable {
   }
 }
 
-/// Where a server listens: `host:port`, with or without `http://`; an empty host means every address.
+/// Where a server listens: `host:port`, with or without `http://` or `https://`; an empty host means every address.
 struct ListenAddress: ExpressibleByArgument, Sendable {
   let host: String
   let port: Int
+  let usesTLS: Bool
   let defaultValueDescription: String
+
+  var scheme: String { usesTLS ? "https" : "http" }
+  var url: ListenURL { ListenURL(host: host, port: port, usesTLS: usesTLS) }
 
   init?(argument: String) {
     let text = argument.hasPrefix(":") ? "0.0.0.0" + argument : argument
     guard let endpoint = try? Endpoint(parsing: text) else { return nil }
     host = endpoint.host == "localhost" ? "127.0.0.1" : endpoint.host
     port = endpoint.port
+    usesTLS = endpoint.usesTLS
     defaultValueDescription = argument
   }
 }
@@ -90,6 +100,15 @@ struct DatabaseArgument: ExpressibleByArgument, Sendable {
 enum LogLevelArgument: String, ExpressibleByArgument, CaseIterable, Sendable {
   case debug, info, warning, error
 
+  /// etcd's other levels are taken for the nearest of these.
+  init?(argument: String) {
+    switch argument {
+    case "warn": self = .warning
+    case "dpanic", "panic", "fatal": self = .error
+    default: self.init(rawValue: argument)
+    }
+  }
+
   var level: Logger.Level {
     switch self {
     case .debug: .debug
@@ -104,8 +123,8 @@ struct LogOptions: ParsableArguments {
   @Option(name: .customLong("log-level"), help: "Log to stderr from this level on: debug, info, warning, error.")
   var logLevel: LogLevelArgument = .warning
 
-  func logger(_ label: String) -> Logger {
-    var logger = Logger(label: label) { StreamLogHandler.standardError(label: $0) }
+  func logger(_ label: String, to outputs: LogOutputs = LogOutputs(argument: "default")!) -> Logger {
+    var logger = Logger(label: label) { outputs.handler(label: $0) }
     logger.logLevel = logLevel.level
     return logger
   }

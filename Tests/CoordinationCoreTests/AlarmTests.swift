@@ -68,6 +68,33 @@ struct AlarmTests {
     #expect(machine.state.alarms.count == StateLimits.maxAlarms, "the state stays bounded")
   }
 
+  @Test("a member's quota refuses as NOSPACE does, and is disarmed under that name and without its number")
+  func quota() throws {
+    var machine = Machine()
+    machine.put("a", "1")
+    let (quota, other) = (Alarm(quotaBytes: 4096, member: 7), Alarm(quotaBytes: 8192, member: 7))
+    let put = Command.put(PutRequest(key: Key("b"), value: [1]))
+    machine.apply(.alarm(.raise(quota)))
+    machine.apply(.alarm(.raise(other)))
+    #expect(machine.state.alarms == [quota, other] && quota.kindOfEtcd == .noSpace)
+    #expect(machine.apply(put).error == .spaceExceeded)
+    #expect(machine.apply(.compact(2)).error == nil)
+    #expect(try read([CoordinationCoreTests.bytes(of: machine.state)]).alarms == [quota, other])
+    let envelope = Envelope(origin: 1, request: 2, command: .alarm(.disarm(other)))
+    guard case .alarm(.disarm(let decoded)) = try Envelope.decode(envelope.encoded()).command else {
+      Issue.record("another command came back")
+      return
+    }
+    #expect(decoded == other)
+    machine.apply(.alarm(.disarm(other)))
+    #expect(machine.state.alarms == [quota])
+    machine.apply(.alarm(.raise(other)))
+    machine.apply(.alarm(.disarm(Alarm(.noSpace, member: 8))))
+    #expect(machine.state.alarms == [quota, other], "that is another member's")
+    machine.apply(.alarm(.disarm(Alarm(.noSpace, member: 7))))
+    #expect(machine.state.alarms.isEmpty && machine.apply(put).error == nil)
+  }
+
   @Test("a state with alarms is read back, and one without has the bytes that it always had")
   func bytes() throws {
     var machine = machine(with: .noSpace)

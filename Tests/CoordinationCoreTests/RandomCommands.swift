@@ -117,7 +117,9 @@ struct RandomCommands {
     case 95..<97:
       let expired = state.clients.expired(at: clock, limit: 3)
       return .expireClient(expired.last ?? ClientExpiryCandidate(client: 1, generation: 0))
-    case 97..<98: return .alarm(.raise(Alarm(below(2) == 0 ? .noSpace : .corrupt, member: UInt64(below(2)))))
+    case 97..<98:
+      if below(3) == 0 { return .alarm(.raise(Alarm(quotaBytes: UInt64(below(1000)), member: UInt64(below(2))))) }
+      return .alarm(.raise(Alarm(below(2) == 0 ? .noSpace : .corrupt, member: UInt64(below(2)))))
     default: return .markClock
     }
   }

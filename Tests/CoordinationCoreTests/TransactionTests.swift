@@ -76,6 +76,38 @@ struct TransactionTests {
     #expect((previous != nil) == isWanted)
   }
 
+  @Test("a transaction that fails tells what each comparison met that did not hold, as it was before anything changed")
+  func failed() {
+    var machine = Machine()
+    machine.put("a", "1")
+    machine.put("r1", "x")
+    machine.put("r2", "y")
+    func compare(_ key: String, to end: String = "", _ target: Compare.Target) -> Compare {
+      Compare(range: KeyRange(key: Bytes(key.utf8), rangeEnd: Bytes(end.utf8)), target: target, relation: .equal)
+    }
+    var inner = TransactionRequest()
+    inner.compares = [compare("a", .version(9))]
+    var request = TransactionRequest()
+    request.compares = [
+      compare("a", .value(Bytes("1".utf8))), compare("a", .version(7)), compare("none", .modRevision(3)),
+      compare("r", to: "s", .value(Bytes("x".utf8))), compare("t", to: "u", .version(1)),
+    ]
+    request.failure = [put("a", "2"), .transaction(inner)]
+    guard case .transaction(let result) = machine.apply(.transaction(request)).outcome,
+      case .transaction(let nested)? = result.results.last?.result
+    else {
+      Issue.record("a transaction must end as one")
+      return
+    }
+    #expect(!result.succeeded && result.failed.map(\.index) == [1, 2, 3, 4])
+    #expect(result.failed.map { $0.version?.key } == [Key("a"), nil, Key("r2"), nil])
+    #expect(result.failed.first?.version?.value == Bytes("1".utf8) && machine.get("a") == "2")
+    #expect(nested.failed.map(\.index) == [0] && nested.failed.first?.version?.version == 1)
+    request.compares = [compare("a", .version(2))]
+    guard case .transaction(let succeeded) = machine.apply(.transaction(request)).outcome else { return }
+    #expect(succeeded.succeeded && succeeded.failed.isEmpty)
+  }
+
   @Test("of a put that lacks both, a lone one is told of its lease, and one in a transaction of its key")
   func lacksBoth() {
     var machine = Machine()

@@ -21,6 +21,17 @@ struct ClusterMapTests {
     #expect(a.clusterID == b.clusterID && a.members == b.members && a.localID != b.localID)
   }
 
+  @Test("a member with several URLs is the same in whatever order they come, and nobody else has one of them")
+  func severalURLs() throws {
+    func peers(_ text: String) throws -> [Peer] { try Peer.list(parsing: text) }
+    let one = try ClusterMap(configuration("a", peers("a=http://h:1,a=http://h:2,b=http://i:1")), token: "t")
+    let other = try ClusterMap(configuration("b", peers("b=http://i:1,a=http://h:2,a=http://h:1")), token: "t")
+    #expect(one.clusterID == other.clusterID && Set(one.members.map(\.id)) == Set(other.members.map(\.id)))
+    for text in ["a=http://h:1,a=http://h:2,b=http://h:2", "a=http://h:1,a=http://h:1"] {
+      #expect(throws: NodeError.self) { try ClusterMap(configuration("a", peers(text)), token: "t") }
+    }
+  }
+
   @Test("another token or another member is another cluster")
   func distinct() throws {
     let one = try ClusterMap(configuration("a", peers), token: "t").clusterID

@@ -92,12 +92,13 @@ struct HandshakeTests {
     #expect(registry.refusal(of: Self.hello(from: 8, birth: 1))?.reason == .removed)
   }
 
-  @Test("peer URLs need http, a host and a port, and nothing else")
+  @Test("peer URLs need http or https, a host and a port, and nothing else")
   func urls() {
     #expect(PeerEndpoint(url: "http://10.0.0.1:2380") == PeerEndpoint(host: "10.0.0.1", port: 2380))
     #expect(PeerEndpoint(url: "http://[::1]:2380/") == PeerEndpoint(host: "::1", port: 2380))
+    #expect(PeerEndpoint(url: "https://h:1") == PeerEndpoint(host: "h", port: 1, usesTLS: true))
     for url in [
-      "https://h:1", "h:1", "http://h", "http://:1", "http://h:0", "http://h:65536", "http://h:1/x", "http://a:b:1",
+      "httpss://h:1", "h:1", "http://h", "http://:1", "http://h:0", "http://h:65536", "http://h:1/x", "http://a:b:1",
     ] {
       #expect(PeerEndpoint(url: url) == nil, "\(url)")
     }

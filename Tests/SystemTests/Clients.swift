@@ -26,14 +26,20 @@ enum Clients {
 /// etcdctl 3.4 against given endpoints.
 struct Etcdctl {
   let endpoints: String
+  /// Such as ETCDCTL_CACERT.
+  var extraEnvironment: [String: String] = [:]
 
   private var executable: String {
     get throws { try #require(Clients.etcdctl) }
   }
 
-  private var environment: [String: String] { ["ETCDCTL_API": "3", "ETCDCTL_ENDPOINTS": endpoints] }
+  private var environment: [String: String] {
+    ["ETCDCTL_API": "3", "ETCDCTL_ENDPOINTS": endpoints].merging(extraEnvironment) { $1 }
+  }
 
-  func run(_ arguments: String...) async throws -> Program.Outcome {
+  func run(_ arguments: String...) async throws -> Program.Outcome { try await run(arguments) }
+
+  func run(_ arguments: [String]) async throws -> Program.Outcome {
     try await Program.run(arguments, executable: executable, environment: environment)
   }
 

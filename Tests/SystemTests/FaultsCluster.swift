@@ -15,6 +15,8 @@ final class FaultsCluster {
   private let directory: ScratchDirectory
   private let advertised: [Int]
   private let actual: [Int]
+  /// Flags that every node gets beside its own.
+  private let flags: [String]
   private var programs: [RunningProgram?] = [nil, nil, nil]
   /// The highest term that was seen.
   private(set) var term: UInt64 = 0
@@ -23,8 +25,9 @@ final class FaultsCluster {
     let description: String
   }
 
-  init() throws {
+  init(_ flags: [String] = []) throws {
     directory = try ScratchDirectory()
+    self.flags = flags
     let free = Ports.free(9)
     ports = Array(free[0..<3])
     advertised = Array(free[3..<6])
@@ -34,7 +37,7 @@ final class FaultsCluster {
   func start() async throws {
     try await proxy.start(advertised: advertised, actual: actual)
     for node in 0..<3 { try await launch(node) }
-    for node in 0..<3 { try await programs[node]?.waitForOutput("is ready") }
+    for node in 0..<3 { try await ServerProgram.ready(programs[node]) }
   }
 
   func stop() async {
@@ -63,15 +66,16 @@ final class FaultsCluster {
   func launch(_ node: Int) async throws {
     let cluster = zip(ThreeNodes.names, advertised).map { "\($0)=http://127.0.0.1:\($1)" }.joined(separator: ",")
     let name = ThreeNodes.names[node]
-    let program = try RunningProgram([
-      "core", "--name", name, "--data-dir", directory(name),
-      "--listen-client-urls", "http://127.0.0.1:\(ports[node])",
-      "--listen-peer-urls", "http://127.0.0.1:\(actual[node])",
-      "--initial-advertise-peer-urls", "http://127.0.0.1:\(advertised[node])",
-      "--initial-cluster", cluster, "--initial-cluster-token", "faults-test",
-      "--heartbeat-interval", "\(Self.heartbeatMilliseconds)", "--election-timeout", "\(Self.electionMilliseconds)",
-      "--log-level", "info",
-    ])
+    let program = try ServerProgram.start(
+      [
+        "core", "--name", name, "--data-dir", directory(name),
+        "--listen-client-urls", "http://127.0.0.1:\(ports[node])",
+        "--listen-peer-urls", "http://127.0.0.1:\(actual[node])",
+        "--initial-advertise-peer-urls", "http://127.0.0.1:\(advertised[node])",
+        "--initial-cluster", cluster, "--initial-cluster-token", "faults-test",
+        "--heartbeat-interval", "\(Self.heartbeatMilliseconds)", "--election-timeout", "\(Self.electionMilliseconds)",
+        "--log-level", "info",
+      ] + flags)
     programs[node] = program
     try await proxy.setProcess(program.processID, of: node)
   }

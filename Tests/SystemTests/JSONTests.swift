@@ -87,6 +87,7 @@ struct JSONTests {
       let alive = try await api.stream("/v3/lease/keepalive", #"{"ID":"4711"}"#)
       var answers = alive
       #expect(try await answers.next()?["ID"] as? String == "4711", "a lease that is not there has no time to live")
+      #expect(try await answers.next() == nil, "whoever has asked for all renewals is not kept waiting")
     }
   }
 
@@ -120,7 +121,7 @@ struct JSONTests {
   }
 }
 
-private struct JSONCalls {
+struct JSONCalls {
   struct Answer {
     let status: Int
     let object: [String: Any]
@@ -146,10 +147,14 @@ private struct JSONCalls {
 
   let endpoint: String
 
-  func post(_ path: String, _ body: String) async throws -> Answer { try await send("POST", path, body) }
+  func post(_ path: String, _ body: String, authorization: String? = nil) async throws -> Answer {
+    try await send("POST", path, body, authorization: authorization)
+  }
 
-  func send(_ method: String, _ path: String, _ body: String) async throws -> Answer {
-    let (data, response) = try await URLSession.shared.data(for: request(method, path, body))
+  func send(_ method: String, _ path: String, _ body: String, authorization: String? = nil) async throws -> Answer {
+    var request = request(method, path, body)
+    if let authorization { request.setValue(authorization, forHTTPHeaderField: "Authorization") }
+    let (data, response) = try await URLSession.shared.data(for: request)
     let object = try? JSONSerialization.jsonObject(with: data) as? [String: Any]
     return Answer(status: (response as? HTTPURLResponse)?.statusCode ?? 0, object: object ?? [:])
   }

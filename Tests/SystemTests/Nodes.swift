@@ -54,7 +54,7 @@ final class Nodes {
     nodes[name]?.program = program
   }
 
-  func ready(_ name: String) async throws { try await program(name).waitForOutput("is ready") }
+  func ready(_ name: String) async throws { try await ServerProgram.ready(program(name)) }
 
   func restart(_ name: String, _ extra: String...) throws {
     let program = try launch(name, extra)
@@ -90,7 +90,7 @@ final class Nodes {
 
   private func launch(_ name: String, _ extra: [String] = []) throws -> RunningProgram {
     let cluster = founders.map { "\($0)=\(peerURL($0))" }.joined(separator: ",")
-    return try RunningProgram(arguments(name, cluster: cluster) + extra)
+    return try ServerProgram.start(arguments(name, cluster: cluster) + extra)
   }
 
   private func arguments(_ name: String, cluster: String) -> [String] {

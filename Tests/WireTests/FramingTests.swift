@@ -41,18 +41,6 @@ struct FramingTests {
     }
   }
 
-  @Test("A compressed message is refused as not implemented")
-  func compressed() async throws {
-    try await withServer { server in
-      let client = try await RawHTTP2Client.connect(port: server.port)
-      defer { client.close() }
-      try await client.open(TestPath.echo, on: 1)
-      try await client.sendData(RawHTTP2Client.framed("zip", compressed: true), on: 1, isEnd: true)
-      let trailers = try await client.answer(on: 1).trailers
-      #expect(trailers.first { $0.name == "grpc-status" }?.value == "12")
-    }
-  }
-
   @Test("A request that ends within a message is an error, not a hang")
   func cutOff() async throws {
     try await withServer { server in

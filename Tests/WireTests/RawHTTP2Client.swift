@@ -8,6 +8,8 @@ import NIOPosix
 struct RawHTTP2Client: Sendable {
   private let channel: any Channel
   private let frames = Signal<HTTP2Frame>()
+  /// Frames of the connection itself.
+  private let others = Signal<HTTP2Frame>()
 
   private init(channel: any Channel) {
     self.channel = channel
@@ -23,23 +25,23 @@ struct RawHTTP2Client: Sendable {
       .connect(host: "127.0.0.1", port: port).get()
     let client = RawHTTP2Client(channel: channel)
     try await channel.eventLoop.submit {
-      try channel.pipeline.syncOperations.addHandler(Collector(frames: client.frames))
+      try channel.pipeline.syncOperations.addHandler(Collector(client))
     }.get()
     return client
   }
 
-  /// Forwards frames of streams; settings and the like are the connection's own business.
+  /// Forwards frames of streams, and those of the connection apart from them.
   private final class Collector: ChannelInboundHandler {
     typealias InboundIn = HTTP2Frame
-    private let frames: Signal<HTTP2Frame>
+    private let client: RawHTTP2Client
 
-    init(frames: Signal<HTTP2Frame>) {
-      self.frames = frames
+    init(_ client: RawHTTP2Client) {
+      self.client = client
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
       let frame = self.unwrapInboundIn(data)
-      if frame.streamID != .rootStream { self.frames.send(frame) }
+      (frame.streamID == .rootStream ? self.client.others : self.client.frames).send(frame)
     }
   }
 
@@ -56,8 +58,10 @@ struct RawHTTP2Client: Sendable {
     try await self.channel.writeAndFlush(HTTP2Frame(streamID: streamID, payload: payload)).get()
   }
 
-  func open(_ path: String, on streamID: HTTP2StreamID) async throws {
-    try await self.send(.headers(.init(headers: Self.requestHeaders(path))), on: streamID)
+  func open(_ path: String, on streamID: HTTP2StreamID, encoding: String? = nil) async throws {
+    var headers = Self.requestHeaders(path)
+    if let encoding { headers.add(name: "grpc-encoding", value: encoding) }
+    try await self.send(.headers(.init(headers: headers)), on: streamID)
   }
 
   func sendData(_ bytes: ByteBuffer, on streamID: HTTP2StreamID, isEnd: Bool = false) async throws {
@@ -85,16 +89,36 @@ struct RawHTTP2Client: Sendable {
     }
   }
 
+  /// Reads frames of the connection until it is given up: why.
+  func nextGoAway() async throws -> (code: HTTP2ErrorCode, text: String) {
+    while true {
+      if case .goAway(_, let code, let data) = try await self.others.next().payload {
+        return (code, data.map { String(buffer: $0) } ?? "")
+      }
+    }
+  }
+
+  /// Reads frames of the connection until the server pings. The answer has been sent by then.
+  func nextPing() async throws {
+    while true {
+      if case .ping(_, ack: false) = try await self.others.next().payload { return }
+    }
+  }
+
+  var closeFuture: EventLoopFuture<Void> { self.channel.closeFuture }
+
   func close() {
     self.channel.close(promise: nil)
   }
 
   /// A message with gRPC's prefix.
-  static func framed(_ text: String, compressed: Bool = false) -> ByteBuffer {
+  static func framed(_ text: String) -> ByteBuffer { framed(Array(text.utf8), isCompressed: false) }
+
+  static func framed(_ bytes: [UInt8], isCompressed: Bool) -> ByteBuffer {
     var buffer = ByteBuffer()
-    buffer.writeInteger(UInt8(compressed ? 1 : 0))
-    buffer.writeInteger(UInt32(text.utf8.count))
-    buffer.writeString(text)
+    buffer.writeInteger(UInt8(isCompressed ? 1 : 0))
+    buffer.writeInteger(UInt32(bytes.count))
+    buffer.writeBytes(bytes)
     return buffer
   }
 }

@@ -1,3 +1,4 @@
+import Foundation
 import Logging
 import NIOCore
 import NIOPosix
@@ -29,6 +30,27 @@ struct ServerLifecycleTests {
     let error = await #expect(throws: WireServerError.self) { try await self.start(host: host, port: 0) }
     #expect(error?.code == .addressNotAvailable)
     #expect(error?.description.contains(host) == true)
+  }
+
+  @Test("A socket in the file system serves, takes the place of a stale one, and is gone after the shutdown")
+  func unixSocket() async throws {
+    let path = NSTemporaryDirectory() + "/portcullis-\(UUID().uuidString.prefix(8)).sock"
+    func start() async throws -> WireServer {
+      try await WireServer.start(
+        at: .unix(path: path), group: testGroup, router: RPCRoutes([:]),
+        http: { _, eventLoop in eventLoop.makeSucceededFuture(HTTPReply(status: 404, text: "")) },
+        logger: Logger(label: "test"))
+    }
+    let first = try await start()
+    let client = try await ClientBootstrap(group: testGroup).connect(unixDomainSocketPath: path).get()
+    let second = try await start()
+    try await client.close()
+    await second.shutdown(grace: .zero)
+    #expect(!FileManager.default.fileExists(atPath: path))
+    await first.shutdown(grace: .zero)
+    try Data().write(to: URL(fileURLWithPath: path))
+    await #expect { _ = try await start() } throws: { "\($0)".contains(path) }
+    try FileManager.default.removeItem(atPath: path)
   }
 
   @Test("A call in flight is finished by a shutdown, and the connection then closes")

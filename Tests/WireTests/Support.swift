@@ -19,6 +19,7 @@ enum TestPath {
   static let silent = "/test.Test/Silent"
   static let echoStream = "/test.Test/EchoStream"
   static let flood = "/test.Test/Flood"
+  static let caller = "/test.Test/Caller"
 }
 
 /// A stream of things that happened, for a test to wait on.
@@ -64,6 +65,9 @@ struct ServerEvents: Sendable {
       },
       TestPath.metadata: .unary { call, _ in
         call.respond(encoded: ByteBuffer(string: "\(call.metadata("token") ?? "-") \(call.deadline != nil)"))
+      },
+      TestPath.caller: .unary { call, _ in
+        call.respond(encoded: ByteBuffer(string: call.peerCommonName ?? "nobody"))
       },
       TestPath.silent: .unary { call, _ in
         call.onCancel = { self.events.send(.cancelled) }
@@ -125,8 +129,10 @@ struct TestServer: Sendable {
 
   var port: Int { self.server.localAddress.port ?? 0 }
 
-  func connect(limits: WireLimits = .client) async throws -> WireConnection {
-    try await WireConnection.connect(host: "127.0.0.1", port: self.port, on: testGroup.next(), limits: limits).get()
+  func connect(
+    to host: String = "127.0.0.1", limits: WireLimits = .client, tls: TLSSource? = nil
+  ) async throws -> WireConnection {
+    try await WireConnection.connect(host: host, port: self.port, on: testGroup.next(), limits: limits, tls: tls).get()
   }
 }
 
@@ -141,7 +147,7 @@ extension WireLimits {
 
 /// Runs a test against a server of its own and stops the server afterwards.
 func withServer(
-  limits: WireLimits = .patient, _ body: (TestServer) async throws -> Void
+  limits: WireLimits = .patient, tls: TLSSource? = nil, _ body: (TestServer) async throws -> Void
 ) async throws {
   let seen = ServerEvents()
   let server = try await WireServer.start(
@@ -150,7 +156,7 @@ func withServer(
       let text = "\(request.method) \(request.path) \(request.header("X-Test") ?? "-") \(String(buffer: request.body))"
       return eventLoop.makeSucceededFuture(HTTPReply(status: 200, text: text))
     },
-    limits: limits, logger: Logger(label: "test"))
+    limits: limits, tls: tls, logger: Logger(label: "test"))
   let result: Result<Void, any Error>
   do {
     result = .success(try await body(TestServer(server: server, seen: seen)))

@@ -24,7 +24,8 @@ import Workloads
   @Test(
     "what is no endpoint is refused with what was seen",
     arguments: [
-      "", ":2379", "host:", "host:0", "host:65536", "host:port", "https://host:2379", "http://host/path:1", "a b:1",
+      "", ":2379", "host:", "host:0", "host:65536", "host:port", "https://", "https:host", "http://host/path:1",
+      "a b:1",
       "[::1]x",
     ])
   func refused(text: String) {
@@ -36,6 +37,7 @@ import Workloads
   @Test("an endpoint prints as it is written")
   func description() throws {
     #expect(try Endpoint(parsing: "http://a:1").description == "a:1")
+    #expect(try Endpoint(parsing: "https://a:1").description == "https://a:1")
     #expect(try Endpoint(parsing: "[::1]:2").description == "[::1]:2")
   }
 }

@@ -129,7 +129,7 @@ import Workloads
     var options = PutWorkloadOptions()
     switch what {
     case "endpoints": options.endpoints = []
-    case "endpoint": options.endpoints = ["https://a:1"]
+    case "endpoint": options.endpoints = ["a:1/x"]
     case "connections": options.connections = 0
     case "clients": options.shape = .closed(clients: 0)
     case "idle": (options.connections, options.shape) = (8, .closed(clients: 4))

@@ -1,5 +1,6 @@
 // etcd's Snapshot call: the store as a file of etcd's, in pieces, and its SHA-256 behind it.
 
+import CoordinationCore
 import Crypto
 import Foundation
 import NIOCore
@@ -29,6 +30,12 @@ final class BackupStream: @unchecked Sendable, StreamHandler {
     guard !hasBegun, call.decode(Etcdserverpb_SnapshotRequest.self, from: message) != nil else { return }
     hasBegun = true
     let snapshot = core.publication.snapshot
+    do throws(RequestError) {
+      try core.checkRoot(call, in: snapshot)
+    } catch {
+      closed()
+      return call.finish(RPCStatus(error))
+    }
     let laidOut = NIOThreadPool.singleton.runIfActive(eventLoop: call.eventLoop) {
       EtcdBackup.file(of: snapshot.state, index: snapshot.applied.rawValue, term: snapshot.term.rawValue)
     }

@@ -8,8 +8,13 @@ enum EtcdBackup {
   /// - Parameter index: of the last entry that the state shows.
   static func file(of state: Coordination, index: UInt64, term: UInt64) -> BoltFile {
     BoltFile([
-      BoltBucket("alarm", state.alarms.map { (bytes(of: $0), []) }.sorted { Key($0.key) < Key($1.key) }),
-      BoltBucket("auth"), BoltBucket("authRoles"), BoltBucket("authUsers"),
+      // A member's own alarm follows from its store's size, and so it will where the file is restored.
+      BoltBucket(
+        "alarm",
+        state.alarms.filter { $0.kind != .quota }.map { (bytes(of: $0), []) }.sorted { Key($0.key) < Key($1.key) }),
+      BoltBucket("auth", EtcdAuthBackup.settings(of: state.auth)),
+      BoltBucket("authRoles", EtcdAuthBackup.roles(of: state.auth)),
+      BoltBucket("authUsers", EtcdAuthBackup.users(of: state.auth)),
       BoltBucket("cluster", [(Array("clusterVersion".utf8), Array(ProductVersion.etcdCluster.utf8))]),
       BoltBucket("key") { keys(of: state.store) },
       BoltBucket("lease", leases(of: state)),
@@ -65,7 +70,7 @@ enum EtcdBackup {
     return items
   }
 
-  private static func bigEndian(_ number: UInt64) -> [UInt8] {
+  static func bigEndian(_ number: UInt64) -> [UInt8] {
     stride(from: UInt64(56), through: 0, by: -8).map { UInt8(truncatingIfNeeded: number >> $0) }
   }
 

@@ -14,9 +14,11 @@ struct JSONGateway: Sendable {
 
   /// Nil for a path that is none of ours.
   func respond(to request: HTTPRequest, on eventLoop: any EventLoop) -> EventLoopFuture<HTTPReply>? {
-    let path = request.path.prefix { $0 != "?" }
+    var path = String(request.path.prefix { $0 != "?" })
+    // Where etcd 3.3 had it, and later versions still answer.
+    if path.hasPrefix("/v3beta/") { path = "/v3/" + path.dropFirst("/v3beta/".count) }
     guard path.hasPrefix("/v3/") else { return nil }
-    guard let method = JSONRoutes.methods[String(path)], let rpc = router.method(for: method.path) else {
+    guard let method = JSONRoutes.methods[path], let rpc = router.method(for: method.path) else {
       return eventLoop.makeSucceededFuture(Self.reply(RPCStatus(.notFound, "Not Found")))
     }
     guard request.method == "POST" else {
@@ -83,7 +85,7 @@ struct JSONGateway: Sendable {
     let text = JSONGateway.quoted(status.message)
     return HTTPReply(
       status: httpStatus(status.code), contentType: "application/json",
-      body: ByteBuffer(string: #"{"error":\#(text),"message":\#(text),"code":\#(status.code.rawValue)}"#))
+      body: ByteBuffer(string: #"{"error":\#(text),"code":\#(status.code.rawValue),"message":\#(text)}"#))
   }
 
   static func quoted(_ text: String) -> String {

@@ -4,7 +4,7 @@ import Protocol
 
 enum JSONRoutes {
   static let methods: [String: JSONMethod] = {
-    let all = [keys, watches, leases, members, maintenance, turns]
+    let all = [keys, watches, leases, members, maintenance, turns, auth, users, roles]
     return all.reduce(into: [:]) { methods, some in
       methods.merge(some) { _, _ in preconditionFailure("two methods answer the same path") }
     }
@@ -59,6 +59,10 @@ enum JSONRoutes {
       Etcdserverpb_MemberPromoteResponse.self),
   ]
 
+  /// etcd 3.5 answers a sum at the first of its paths, and this one at the second since 3.6.
+  private static let hashKV = JSONMethod(
+    RPCPath.Maintenance.hashKV, Etcdserverpb_HashKVRequest.self, Etcdserverpb_HashKVResponse.self)
+
   private static let maintenance = [
     "/v3/maintenance/alarm": JSONMethod(
       RPCPath.Maintenance.alarm, Etcdserverpb_AlarmRequest.self, Etcdserverpb_AlarmResponse.self),
@@ -68,9 +72,7 @@ enum JSONRoutes {
       RPCPath.Maintenance.defragment, Etcdserverpb_DefragmentRequest.self, Etcdserverpb_DefragmentResponse.self),
     "/v3/maintenance/snapshot": JSONMethod(
       RPCPath.Maintenance.snapshot, Etcdserverpb_SnapshotRequest.self, Etcdserverpb_SnapshotResponse.self),
-    // etcd answers HashKV here, and has no path for Hash.
-    "/v3/maintenance/hash": JSONMethod(
-      RPCPath.Maintenance.hashKV, Etcdserverpb_HashKVRequest.self, Etcdserverpb_HashKVResponse.self),
+    "/v3/maintenance/hash": hashKV, "/v3/maintenance/hashkv": hashKV,
     "/v3/maintenance/transfer-leadership": JSONMethod(
       RPCPath.Maintenance.moveLeader, Etcdserverpb_MoveLeaderRequest.self, Etcdserverpb_MoveLeaderResponse.self),
     "/v3/maintenance/downgrade": JSONMethod(

@@ -57,16 +57,21 @@ extension CoreLoop {
     default: break
     }
     for notice in result.notices { settle(notice) }
-    guard envelope.origin == localID.rawValue else { return }
+    if !result.ended.isEmpty { endedGrants += result.ended }
+    // Whichever node gave the place up: a caller who asked again may share it on another one.
     if case .cancelWait(_, let ticket) = envelope.command, case .waitEnded(let holder) = result.outcome {
       settleCancelled(ticket, holder: holder)
     }
+    guard envelope.origin == localID.rawValue else { return }
+    let end = pending.end(of: envelope.request)
     guard let completion = pending.remove(envelope.request) else { return }
     if case .queued(let ticket) = result.outcome, case .acquire(let request) = envelope.command {
       let wait = Wait(
         request: envelope.request, scope: request.scope, holder: request.holder, lease: request.lease,
         completion: completion)
       waits.add(ticket, wait)
+      // The caller's time was over, or it was gone, before it was known that it would have to wait.
+      if let end { cancelWait(envelope.request, end) }
     } else {
       answered.append((completion, result.outcome, state.revision))
     }
@@ -101,7 +106,13 @@ extension CoreLoop {
   }
 
   func cancelWait(_ request: UInt64, _ end: WaitEnd) {
-    guard let (ticket, scope) = waits.end(request, end) else { return }
-    propose(.cancelWait(scope: scope, ticket: ticket))
+    pending.noteEnd(of: request, end)
+    switch waits.end(request, end) {
+    case .place(let ticket, let scope): propose(.cancelWait(scope: scope, ticket: ticket))
+    case .caller(let wait) where end == .deadline:
+      answered.append((wait.completion, .waitEnded(holder: state.scopes[wait.scope]?.holder), state.revision))
+      changedSincePublication = true
+    case .caller, nil: break
+    }
   }
 }

@@ -24,6 +24,7 @@ final class CoreLoop: @unchecked Sendable {
     case persisted(sequence: UInt64)
     case cancelWait(request: UInt64, WaitEnd)
     case storage(isWritable: Bool)
+    indirect case own(Command)
     indirect case change(id: UInt64, payload: [UInt8], Completion)
     indirect case transfer(to: NodeID, Completion)
     indirect case snapshotTaken(TakenSnapshot?)
@@ -46,6 +47,7 @@ final class CoreLoop: @unchecked Sendable {
     let address: MemberAddress
     let nodeRecord: NodeRecord
     let watches: WatchHub
+    let holds: HoldHub
     let logger: Logger
     let peers: Peers
     /// The births of the peers' disks changed: to be kept. Called on the loop's thread, must not block.
@@ -66,6 +68,7 @@ final class CoreLoop: @unchecked Sendable {
   let parts: Parts
   let localID: NodeID
   let snapshots: SnapshotKeeper
+  let statistics = NodeStatistics()
 
   var raft: Raft
   var state: Coordination
@@ -101,6 +104,10 @@ final class CoreLoop: @unchecked Sendable {
   var answered: [(Completion, Outcome, Revision)] = []
   /// The same for changes of membership and leadership.
   var done: [Completion] = []
+  /// Grants that ended in this turn, told of once the snapshot without them is published.
+  var endedGrants: [GrantRecord] = []
+  /// The state became another one: nobody knows which grants ended on the way.
+  var hasNewState = false
   var housekeeping: Housekeeping
 
   var policy: SnapshotPolicy
@@ -115,6 +122,9 @@ final class CoreLoop: @unchecked Sendable {
   var inputs: [Input] = []
   /// Inputs that the loop made itself and that must not wait for the next tick.
   var hasUrgentInput = false
+  /// Since the start: leaders that this node has seen come, and its requests that got no outcome.
+  var leaderChanges: UInt64 = 0
+  var failedProposals: UInt64 = 0
   var outgoing: [(peer: NodeID, messages: [Message])] = []
   var lastTickNanoseconds: UInt64 = 0
   var isStopping = false
@@ -159,7 +169,10 @@ final class CoreLoop: @unchecked Sendable {
     let inbox = self.inbox
     writer = LogWriter(
       storage: parts.storage,
-      onPersisted: { sequence, _ in inbox.append(.persisted(sequence: sequence)) },
+      onPersisted: { [statistics] sequence, timing in
+        statistics.flushes.add(nanoseconds: timing.flushEndedNanoseconds - timing.flushBeganNanoseconds)
+        inbox.append(.persisted(sequence: sequence))
+      },
       onFailure: { [onEnd = parts.onEnd] error in
         onEnd(.storage("the log could not be written, so nothing more may be acknowledged: \(error)"))
       },

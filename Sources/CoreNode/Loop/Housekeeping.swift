@@ -25,6 +25,7 @@ struct Housekeeping {
   private var lastEntry = Index.beforeFirst
   private var lastEntryMilliseconds: UInt64 = 0
   private var compaction: AutoCompaction
+  private var quota = QuotaKeeping()
 
   init(compaction: AutoCompaction.Policy?) {
     self.compaction = AutoCompaction(compaction)
@@ -34,9 +35,9 @@ struct Housekeeping {
 
   /// The state became another one: nothing that was proposed for the old one is waited for.
   mutating func reset() {
-    let compaction = compaction
+    let (compaction, quota) = (compaction, quota)
     self = Housekeeping(compaction: nil)
-    self.compaction = compaction
+    (self.compaction, self.quota) = (compaction, quota)
   }
 
   mutating func run(on loop: CoreLoop, localMilliseconds now: UInt64) {
@@ -45,6 +46,7 @@ struct Housekeeping {
     showGauges(of: loop)
     registerNode(on: loop, now)
     publishName(on: loop, now)
+    quota.run(on: loop, localMilliseconds: now)
     let store = loop.state.store
     let compactTo = compaction.due(at: now, revision: store.revision, compacted: store.compactedRevision)
     guard loop.leadership.role == .leader, loop.lastAppliedTerm == loop.leadership.term else {
@@ -63,6 +65,9 @@ struct Housekeeping {
     var gauges = NodeGauges(raft: loop.raft.status)
     gauges.isImpaired = loop.isImpaired
     gauges.isWritable = loop.isWritable
+    gauges.leaderChanges = loop.leaderChanges
+    gauges.pendingProposals = loop.pending.count
+    gauges.failedProposals = loop.failedProposals
     if let taken = loop.newestSnapshot {
       gauges.snapshotIndex = taken.description.point.index
       gauges.snapshotBytes = taken.description.totalBytes
@@ -97,7 +102,7 @@ struct Housekeeping {
     if loop.applied != lastEntry {
       lastEntry = loop.applied
       lastEntryMilliseconds = now
-    } else if loop.state.leases.count + loop.state.clients.count > 0,
+    } else if loop.state.leases.count + loop.state.clients.count + loop.state.auth.tokens.count > 0,
       now >= lastEntryMilliseconds + Self.idleMarkMilliseconds
     {
       lastEntryMilliseconds = now

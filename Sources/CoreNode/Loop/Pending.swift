@@ -5,16 +5,31 @@ import CoordinationCore
 /// Requests of this node that are in the log or on their way to it.
 struct PendingRequests {
   private var completions: [UInt64: Completion] = [:]
+  /// Callers who stopped waiting before their request was applied: most of the time there are none.
+  private var ends: [UInt64: WaitEnd] = [:]
   /// In the order in which they came, which is the order of their deadlines, since all have the same time.
   private var deadlines: [(id: UInt64, nanoseconds: UInt64)] = []
   private var firstDeadline = 0
+
+  var count: Int { completions.count }
 
   mutating func add(_ id: UInt64, _ completion: Completion, deadlineNanoseconds: UInt64) {
     completions[id] = completion
     deadlines.append((id, deadlineNanoseconds))
   }
 
-  mutating func remove(_ id: UInt64) -> Completion? { completions.removeValue(forKey: id) }
+  mutating func remove(_ id: UInt64) -> Completion? {
+    if !ends.isEmpty { ends[id] = nil }
+    return completions.removeValue(forKey: id)
+  }
+
+  /// Notes that the caller stops waiting, for when the request is applied and turns out to have to wait.
+  mutating func noteEnd(of id: UInt64, _ end: WaitEnd) {
+    // Whoever went away for good does not come back to wait out a deadline.
+    if completions[id] != nil, ends[id] != .abandoned { ends[id] = end }
+  }
+
+  func end(of id: UInt64) -> WaitEnd? { ends.isEmpty ? nil : ends[id] }
 
   /// Takes out one request whose time is over.
   mutating func removeOverdue(nowNanoseconds: UInt64) -> Completion? {
@@ -27,13 +42,13 @@ struct PendingRequests {
         deadlines.removeFirst(firstDeadline)
         firstDeadline = 0
       }
-      if let overdue = completions.removeValue(forKey: next.id) { return overdue }
+      if let overdue = remove(next.id) { return overdue }
     }
     return nil
   }
 
   mutating func removeAll() -> [UInt64: Completion] {
-    defer { completions = [:] }
+    defer { completions = [:]; ends = [:] }
     return completions
   }
 }
@@ -72,15 +87,26 @@ struct WaitTable {
     return waits
   }
 
-  /// Notes that a caller stops waiting, and names the place if it is to be given up.
-  mutating func end(_ request: UInt64, _ end: WaitEnd) -> (Ticket, Key)? {
-    guard let ticket = ticketOfRequest[request], var waits = byTicket[ticket] else { return nil }
-    for index in waits.indices where waits[index].request == request {
-      if end == .abandoned { waits[index].isAbandoned = true }
+  enum Ended {
+    /// Nobody else waits at the place: it is to be given up.
+    case place(Ticket, scope: Key)
+    /// Others go on waiting at it: only this caller has left.
+    case caller(Wait)
+  }
+
+  /// Notes that a caller stops waiting; nil if it does not wait.
+  mutating func end(_ request: UInt64, _ end: WaitEnd) -> Ended? {
+    guard let ticket = ticketOfRequest[request], var waits = byTicket[ticket],
+      let place = waits.firstIndex(where: { $0.request == request })
+    else { return nil }
+    if waits.contains(where: { $0.request != request && !$0.isAbandoned }) {
+      ticketOfRequest[request] = nil
+      defer { byTicket[ticket] = waits }
+      return .caller(waits.remove(at: place))
     }
+    if end == .abandoned { waits[place].isAbandoned = true }
     byTicket[ticket] = waits
-    let others = waits.contains { $0.request != request && !$0.isAbandoned }
-    return others ? nil : waits.first.map { (ticket, $0.scope) }
+    return .place(ticket, scope: waits[place].scope)
   }
 
   /// Every place that is waited for, with its scope.

@@ -3,6 +3,7 @@
 import CoordinationCore
 import NIOConcurrencyHelpers
 import RaftCore
+import Synchronization
 
 /// Immutable, so that any thread may keep one for as long as it likes.
 final class Snapshot: Sendable {
@@ -46,6 +47,9 @@ struct NodeGauges: Sendable {
   var raft: Status?
   var isImpaired = false
   var isWritable = true
+  var leaderChanges: UInt64 = 0
+  var pendingProposals = 0
+  var failedProposals: UInt64 = 0
   var snapshotIndex = Index.beforeFirst
   var snapshotBytes: UInt64 = 0
   /// How long the newest snapshot took that this node took itself; 0 before the first.
@@ -56,10 +60,30 @@ struct NodeGauges: Sendable {
 final class Publication: Sendable {
   private let current: NIOLockedValueBox<Snapshot>
   private let currentGauges = NIOLockedValueBox(NodeGauges())
+  private let authFlag: Synchronization.Atomic<Bool>
+
+  /// Beside the snapshot, for the look that every put costs.
+  private let newestStoreBytes: Synchronization.Atomic<Int>
+  private let hasQuotaRefusal = Synchronization.Atomic(false)
 
   init(_ first: Snapshot) {
     current = NIOLockedValueBox(first)
+    authFlag = Synchronization.Atomic(first.state.auth.isEnabled)
+    newestStoreBytes = Synchronization.Atomic(first.state.store.sizeBytes)
   }
+
+  /// Whether callers are asked who they are: looked at by every call, and so without taking hold of a snapshot. What is
+  /// applied is judged by the state alone, so that it may be a moment late.
+  var isAuthEnabled: Bool { authFlag.load(ordering: .acquiring) }
+
+  /// The size of the newest snapshot's store.
+  var storeBytes: Int { newestStoreBytes.load(ordering: .relaxed) }
+
+  /// A request was turned away because of the quota.
+  func noteQuotaRefusal() { hasQuotaRefusal.store(true, ordering: .relaxed) }
+
+  /// Whether one was since the last call.
+  func takeQuotaRefusal() -> Bool { hasQuotaRefusal.exchange(false, ordering: .relaxed) }
 
   var gauges: NodeGauges {
     get { currentGauges.withLockedValue { $0 } }
@@ -69,6 +93,8 @@ final class Publication: Sendable {
   var snapshot: Snapshot { current.withLockedValue { $0 } }
 
   func publish(_ snapshot: Snapshot) {
+    authFlag.store(snapshot.state.auth.isEnabled, ordering: .releasing)
+    newestStoreBytes.store(snapshot.state.store.sizeBytes, ordering: .relaxed)
     // The old snapshot is let go of outside the lock: freeing a large superseded tree takes time.
     let old = current.withLockedValue { held -> Snapshot in
       defer { held = snapshot }

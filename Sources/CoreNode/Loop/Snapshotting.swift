@@ -42,6 +42,7 @@ extension CoreLoop {
     case .snapshotRead(let request, let chunk): inputs.append(.snapshotRead(request, chunk))
     case .staged(let description, let result): staged(description, result)
     case .refused(let refusal): refused(refusal)
+    case .own(let command): propose(command)
     default: preconditionFailure("the other kinds of work are gathered where they are frequent")
     }
   }
@@ -96,6 +97,7 @@ extension CoreLoop {
     inputs.append(.applied(through: applied))
     hasUrgentInput = true
     changedSincePublication = true
+    hasNewState = true
   }
 
   /// Places in queues that are still there are kept. Of the others nothing is known but what the state says now.

@@ -43,8 +43,11 @@ extension CoreLoop {
     var persisted: UInt64?
     let deadline =
       MachineClock.monotonicNanoseconds + UInt64(parts.configuration.requestTimeoutMilliseconds) * 1_000_000
+    let isSwamped = committed > applied.advanced(by: parts.configuration.limits.maxUnappliedEntries)
     for item in work {
       switch item {
+      case .command(_, _, let completion) where isSwamped:
+        replies.add(completion, .refused(.tooManyUncommittedBytes))
       case .command(let id, let payload, let completion):
         pending.add(id, completion, deadlineNanoseconds: deadline)
         proposals.append(Proposal(id: id, payload: payload))
@@ -57,7 +60,7 @@ extension CoreLoop {
         pending.add(id, completion, deadlineNanoseconds: deadline)
         proposals.append(Proposal(id: id, kind: .membership, payload: payload))
       case .transfer(let target, let completion): transfer(to: target, completion)
-      case .storage, .snapshotTaken, .snapshotRead, .staged, .refused: gatherRare(item)
+      case .storage, .snapshotTaken, .snapshotRead, .staged, .refused, .own: gatherRare(item)
       case .stop: isStopping = true
       }
     }
@@ -100,7 +103,11 @@ extension CoreLoop {
     case .send(let message, let peer): queue(message, for: peer)
     case .commit(let index): committed = max(committed, index)
     case .refuse(let ids, let refusal):
-      for id in ids { if let completion = pending.remove(id) { replies.add(completion, .refused(refusal)) } }
+      for id in ids {
+        guard let completion = pending.remove(id) else { continue }
+        failedProposals += 1
+        replies.add(completion, .refused(refusal))
+      }
     case .readReady(let ids, let index): confirmedReads.append((ids, index))
     case .refuseRead(let ids, let refusal):
       for id in ids {
@@ -137,6 +144,7 @@ extension CoreLoop {
       metadata: [
         "role": "\(new.role)", "term": "\(new.term.rawValue)", "leader": "\(new.leader?.description ?? "none")",
       ])
+    if let leader = new.leader, leader != leadership.leader { leaderChanges += 1 }
     leadership = new
     changedSincePublication = true
     done += transfers.led(by: new.leader)
@@ -179,6 +187,11 @@ extension CoreLoop {
     let snapshot = makeSnapshot()
     publication.publish(snapshot)
     parts.watches.advance(to: snapshot)
+    if hasNewState || !endedGrants.isEmpty {
+      parts.holds.ended(hasNewState ? nil : endedGrants)
+      endedGrants.removeAll()
+      hasNewState = false
+    }
     for (completion, outcome, revision) in answered {
       replies.add(completion, .applied(outcome, snapshot, revision: revision))
     }
@@ -212,7 +225,10 @@ extension CoreLoop {
 
   private func timeOut() {
     let now = MachineClock.monotonicNanoseconds
-    while let completion = pending.removeOverdue(nowNanoseconds: now) { replies.add(completion, .timedOut) }
+    while let completion = pending.removeOverdue(nowNanoseconds: now) {
+      failedProposals += 1
+      replies.add(completion, .timedOut)
+    }
     for completion in transfers.removeOverdue(nowNanoseconds: now) { replies.add(completion, .timedOut) }
     if let end = endsAtNanoseconds, now >= end {
       endsAtNanoseconds = nil

@@ -16,8 +16,11 @@ package struct ClusterMap: Sendable {
   package init(_ configuration: NodeConfiguration, token: String) throws(NodeError) {
     var members: [Member] = []
     for peer in configuration.peers {
-      let id = NodeID(Digest.of([peer.url, token]))
-      if members.contains(where: { $0.id == id || $0.peer.name == peer.name }) {
+      let id = NodeID(Digest.of(peer.urls.sorted() + [token]))
+      let isListed = { (other: Member) in
+        other.peer.name == peer.name || other.peer.endpoints.contains(where: peer.endpoints.contains)
+      }
+      if members.contains(where: isListed) || Set(peer.urls).count < peer.urls.count {
         throw .configuration("member \(peer.name) (\(peer.url)) is listed twice in the initial cluster")
       }
       members.append(Member(id: id, peer: peer))
@@ -33,7 +36,7 @@ package struct ClusterMap: Sendable {
 
   var founders: [RaftCore.Member] {
     members.map { member in
-      let address = MemberAddress(name: member.peer.name, peerURLs: [member.peer.url])
+      let address = MemberAddress(name: member.peer.name, peerURLs: member.peer.urls)
       return RaftCore.Member(id: member.id, address: address.encoded())
     }
   }

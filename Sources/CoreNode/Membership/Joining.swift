@@ -5,6 +5,7 @@ import Logging
 import NIOCore
 import NIOPosix
 import RaftCore
+import Wire
 
 enum Joining {
   /// How long to go on asking. A peer that was asked may lack the entry by which this node was added.
@@ -18,7 +19,7 @@ enum Joining {
 
   /// - Throws: `NodeError.configuration` that says whether nobody answered or nobody knows this node.
   static func inquire(
-    _ configuration: NodeConfiguration, group: any EventLoopGroup, logger: Logger
+    _ configuration: NodeConfiguration, group: any EventLoopGroup, connector: TLSConnector?, logger: Logger
   ) async throws -> Found {
     guard let own = configuration.peers.first(where: { $0.name == configuration.name }) else {
       throw NodeError.configuration("this node is \(configuration.name), which the initial cluster does not name")
@@ -33,13 +34,16 @@ enum Joining {
     repeat {
       answers = []
       for peer in others {
-        do {
-          let answer = try await ask(PeerEndpoint(host: peer.host, port: peer.port), on: group.next())
-          if let found = found(own, in: answer) { return found }
-          answers.append("\(peer.url) does not know \(own.url)")
-        } catch {
-          logger.info("a peer did not answer an inquiry", metadata: ["peer": "\(peer.url)", "cause": "\(error)"])
-          answers.append("\(peer.url) did not answer")
+        for endpoint in peer.endpoints {
+          do {
+            let answer = try await ask(endpoint, on: group.next(), connector)
+            if let found = found(own, in: answer) { return found }
+            answers.append("\(endpoint.url) does not know \(own.url)")
+          } catch {
+            logger.info(
+              "a peer did not answer an inquiry", metadata: ["peer": "\(endpoint.url)", "cause": "\(error)"])
+            answers.append("\(endpoint.url) did not answer\((error as? TLSError).map { " (\($0))" } ?? "")")
+          }
         }
       }
       try await Task.sleep(for: .milliseconds(200))
@@ -50,30 +54,33 @@ enum Joining {
   }
 
   private static func found(_ own: Peer, in answer: InquiryAnswer) -> Found? {
-    let endpoint = PeerEndpoint(host: own.host, port: own.port)
     let member = answer.membership.members.first { member in
-      (member.peerAddress?.peerURLs ?? []).contains { PeerEndpoint(url: $0) == endpoint }
+      (member.peerAddress?.peerURLs ?? []).contains { url in own.endpoints.contains { $0 == PeerEndpoint(url: url) } }
     }
     return member.map {
       Found(clusterID: answer.clusterID, incarnation: answer.incarnation, localID: $0.id)
     }
   }
 
-  private static func ask(_ endpoint: PeerEndpoint, on eventLoop: any EventLoop) async throws -> InquiryAnswer {
+  private static func ask(
+    _ endpoint: PeerEndpoint, on eventLoop: any EventLoop, _ connector: TLSConnector?
+  ) async throws -> InquiryAnswer {
     let promise = eventLoop.makePromise(of: InquiryAnswer.self)
     let channel: any Channel
     do {
       channel = try await ClientBootstrap(group: eventLoop)
         .connectTimeout(.seconds(1))
         .channelInitializer { channel in
-          channel.eventLoop.makeCompletedFuture {
-            let reader = OpeningReader { opening in
+          PeerSecurity.prepare(channel, for: endpoint, connector) {
+            let reader = OpeningReader(failed: { promise.fail($0) }) { opening in
               if case .answer(let answer) = opening { promise.succeed(answer) }
             }
-            try channel.pipeline.syncOperations.addHandler(reader)
+            try $0.pipeline.syncOperations.addHandler(reader)
           }
         }
-        .connect(host: endpoint.host, port: endpoint.port).get()
+        .connect(host: endpoint.host, port: endpoint.port)
+        .flatMap { PeerSecurity.secured($0, connector) }
+        .get()
     } catch {
       promise.fail(error)
       throw error

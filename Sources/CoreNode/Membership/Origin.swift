@@ -6,6 +6,7 @@ import LogStorage
 import Logging
 import NIOCore
 import RaftCore
+import Wire
 
 struct Origin: Sendable {
   var identity: Identity
@@ -13,10 +14,10 @@ struct Origin: Sendable {
   var founders: Membership
   var file: MemberFile
 
-  static func logDirectory(_ configuration: NodeConfiguration) -> String { configuration.dataDirectory + "/log" }
+  static func logDirectory(_ configuration: NodeConfiguration) -> String { configuration.logDirectory }
 
   static func determine(
-    _ configuration: NodeConfiguration, group: any EventLoopGroup, logger: Logger
+    _ configuration: NodeConfiguration, group: any EventLoopGroup, connector: TLSConnector?, logger: Logger
   ) async throws -> Origin {
     let existing: Identity?
     do {
@@ -27,7 +28,8 @@ struct Origin: Sendable {
     if let existing { return try returning(configuration, existing) }
     let origin =
       configuration.isClusterNew
-      ? try founding(configuration) : try await joining(configuration, group: group, logger: logger)
+      ? try founding(configuration)
+      : try await joining(configuration, group: group, connector: connector, logger: logger)
     try origin.file.write(in: configuration.dataDirectory)
     return origin
   }
@@ -70,9 +72,9 @@ struct Origin: Sendable {
   }
 
   private static func joining(
-    _ configuration: NodeConfiguration, group: any EventLoopGroup, logger: Logger
+    _ configuration: NodeConfiguration, group: any EventLoopGroup, connector: TLSConnector?, logger: Logger
   ) async throws -> Origin {
-    let found = try await Joining.inquire(configuration, group: group, logger: logger)
+    let found = try await Joining.inquire(configuration, group: group, connector: connector, logger: logger)
     let identity = Identity(clusterID: found.clusterID, nodeID: found.localID, incarnation: found.incarnation)
     let file = MemberFile(
       name: configuration.name, token: configuration.clusterToken ?? "", identity: identity, founders: [])

@@ -29,8 +29,9 @@ package enum PeerCodec {
   /// A frame that claims to be longer is damaged. What goes into one message is bounded by `Limits`, to 1 MiB of entries,
   /// of proposals or of a snapshot, save for one larger entry, which is no larger than what a client may send.
   package static let maxFrameBytes = 16 << 20
-  /// The same for the first frame of a connection, which comes from anybody.
+  /// The same for the first frame that an answering side sends, and for the first that it reads, which comes from anybody.
   package static let maxOpeningBytes = 1 << 20
+  package static let maxGreetingBytes = Hello.maxAddressBytes + 1024
 
   package static func write(_ message: Message, into buffer: inout ByteBuffer) {
     writeFrame(into: &buffer) { buffer in write(body: message, into: &buffer) }

@@ -5,6 +5,7 @@ import Logging
 import NIOCore
 import NIOPosix
 import RaftCore
+import Wire
 
 /// `@unchecked Sendable`: everything but `send`, `start` and `stop`, which only hand over, runs on `eventLoop`.
 final class PeerLink: @unchecked Sendable {
@@ -21,9 +22,14 @@ final class PeerLink: @unchecked Sendable {
 
   /// The peer's URLs, tried in turn.
   let endpoints: [PeerEndpoint]
+  /// The link to the address that the peer had before, which carries on until this one is connected: an operator first tells
+  /// the cluster of a new address and then restarts the node. Set before the start.
+  var predecessor: PeerLink?
   private let label: String
   private let hello: Hello
   private let eventLoop: any EventLoop
+  /// Nil where peers talk in plain text.
+  private let connector: TLSConnector?
   private let logger: Logger
   private let events: Events
 
@@ -32,15 +38,18 @@ final class PeerLink: @unchecked Sendable {
   private var queuedBytes = 0
   private var pauseMilliseconds = firstPauseMilliseconds
   private var isStopped = false
+  /// Why TLS could not be agreed on at the last attempt, so that it is said once.
+  private var complaint: String?
 
   init(
-    to peer: Member, at endpoints: [PeerEndpoint], hello: Hello, eventLoop: any EventLoop, logger: Logger,
-    events: Events
+    to peer: Member, at endpoints: [PeerEndpoint], hello: Hello, eventLoop: any EventLoop,
+    connector: TLSConnector?, logger: Logger, events: Events
   ) {
     self.endpoints = endpoints
     self.label = peer.label
     self.hello = hello
     self.eventLoop = eventLoop
+    self.connector = connector
     self.logger = logger
     self.events = events
   }
@@ -51,6 +60,7 @@ final class PeerLink: @unchecked Sendable {
     eventLoop.execute {
       self.isStopped = true
       self.channel?.close(promise: nil)
+      self.retirePredecessor()
     }
   }
 
@@ -58,8 +68,16 @@ final class PeerLink: @unchecked Sendable {
     eventLoop.execute { self.write(messages) }
   }
 
+  private func retirePredecessor() {
+    predecessor?.stop()
+    predecessor = nil
+  }
+
   private func write(_ messages: [Message]) {
-    guard let channel, channel.isActive else { return }
+    guard let channel, channel.isActive else {
+      predecessor?.send(messages)
+      return
+    }
     guard queuedBytes < Self.maxQueuedBytes else { return events.lost() }
     var buffer = channel.allocator.buffer(capacity: 256)
     for message in messages { PeerCodec.write(message, into: &buffer) }
@@ -76,23 +94,37 @@ final class PeerLink: @unchecked Sendable {
       .channelOption(.tcpOption(.tcp_nodelay), value: 1)
       .connectTimeout(.seconds(1))
       .channelInitializer { channel in
-        channel.eventLoop.makeCompletedFuture {
-          try channel.pipeline.syncOperations.addHandler(OpeningReader { self.received($0) })
+        PeerSecurity.prepare(channel, for: endpoint, self.connector) {
+          let reader = OpeningReader(failed: { self.complain(of: $0, at: endpoint) }) { self.received($0) }
+          try $0.pipeline.syncOperations.addHandler(reader)
         }
       }
       .connect(host: endpoint.host, port: endpoint.port)
+      .flatMap { [connector] in PeerSecurity.secured($0, connector) }
       .assumeIsolated()
       .whenComplete { result in
         switch result {
         case .success(let channel): self.connected(channel)
-        case .failure: self.retry()
+        case .failure(let error):
+          self.complain(of: error, at: endpoint)
+          self.retry()
         }
       }
+  }
+
+  /// A peer that does not run is no news; one with which TLS cannot be spoken is what an operator must hear of.
+  private func complain(of error: any Error, at endpoint: PeerEndpoint) {
+    guard let error = error as? TLSError, complaint != error.description else { return }
+    complaint = error.description
+    logger.error(
+      "a peer is not talked to",
+      metadata: ["peer": "\(label)", "address": "\(endpoint.host):\(endpoint.port)", "cause": "\(error)"])
   }
 
   private func connected(_ channel: any Channel) {
     guard !isStopped else { return channel.close(promise: nil) }
     self.channel = channel
+    retirePredecessor()
     queuedBytes = 0
     logger.info("connected to peer", metadata: ["peer": "\(label)"])
     var buffer = channel.allocator.buffer(capacity: 64)
@@ -102,7 +134,10 @@ final class PeerLink: @unchecked Sendable {
     channel.closeFuture.assumeIsolated().whenComplete { _ in
       self.channel = nil
       // A peer that hangs up at once refused the greeting: asking it again every 20 ms would only fill its log.
-      if NIODeadline.now() - began > .seconds(1) { self.pauseMilliseconds = Self.firstPauseMilliseconds }
+      if NIODeadline.now() - began > .seconds(1) {
+        self.pauseMilliseconds = Self.firstPauseMilliseconds
+        self.complaint = nil
+      }
       self.events.lost()
       self.retry()
     }
@@ -129,11 +164,14 @@ final class PeerLink: @unchecked Sendable {
 final class OpeningReader: ChannelInboundHandler, @unchecked Sendable {
   typealias InboundIn = ByteBuffer
 
+  private let failed: (any Error) -> Void
   private let received: (Opening) -> Void
   private var gathered = ByteBuffer()
   private var isDone = false
 
-  init(_ received: @escaping (Opening) -> Void) {
+  /// - Parameter failed: called with each error of the connection.
+  init(failed: @escaping (any Error) -> Void = { _ in }, _ received: @escaping (Opening) -> Void) {
+    self.failed = failed
     self.received = received
   }
 
@@ -150,5 +188,8 @@ final class OpeningReader: ChannelInboundHandler, @unchecked Sendable {
     context.close(promise: nil)
   }
 
-  func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
+  func errorCaught(context: ChannelHandlerContext, error: any Error) {
+    failed(error)
+    context.close(promise: nil)
+  }
 }

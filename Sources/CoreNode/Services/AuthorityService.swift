@@ -17,6 +17,7 @@ struct AuthorityService: Sendable {
       RPCPath.Authority.release: .unary(release),
       RPCPath.Authority.describe: .unary(describe),
       RPCPath.Authority.keys: .unary(keys),
+      RPCPath.Authority.hold: .streaming { [core] call in HoldStream(call, core: core) },
     ]
   }
 
@@ -28,16 +29,22 @@ struct AuthorityService: Sendable {
       return call.fail(RPCStatus(code: .invalidArgument, message: problem))
     }
     let name: ClientSequence?
-    do throws(RPCStatus) { name = try call.requestName() } catch { return call.fail(error) }
+    let caller: Caller?
+    do throws(RPCStatus) {
+      name = try call.requestName()
+      caller = try core.caller(of: call)
+    } catch {
+      return call.fail(error)
+    }
     let request = AcquireRequest(
       scope: Key(Bytes(message.scope.utf8)), holder: message.holder,
       lease: message.lease == 0 ? Self.leaseID(for: message, name) : message.lease, ttlMilliseconds: message.ttlMs,
       waits: message.waitMs > 0)
     let waiting = WaitingCall()
-    waiting.request = core.submit(.acquire(request), named: name, on: call.eventLoop) { [core] answer in
+    waiting.request = core.submit(.acquire(request), named: name, by: caller, on: call.eventLoop) { [core] answer in
       waiting.timer?.cancel()
       call.answer(answer) { outcome, snapshot in
-        Self.respond(call, outcome, snapshot, core)
+        Self.respond(call, outcome, snapshot, core, lease: request.lease)
       }
     }
     guard message.waitMs > 0 else { return }
@@ -57,7 +64,7 @@ struct AuthorityService: Sendable {
   }
 
   private func problem(with message: Portcullis_V1_AcquireRequest) -> String? {
-    let least = core.configuration.limits.minGrantMilliseconds
+    let least = core.configuration.minimumLeaseMilliseconds
     if message.scope.isEmpty { return "acquire needs a scope: the name of what is to be held" }
     if message.holder.isEmpty { return "acquire needs a holder: a name by which others can tell who holds the scope" }
     if message.scope.utf8.count + message.holder.utf8.count > 1024 {
@@ -81,7 +88,10 @@ struct AuthorityService: Sendable {
     return max(1, LeaseID(Digest.of([message.scope, message.holder, message.requestID]) >> 1))
   }
 
-  private static func respond(_ call: UnaryCall, _ outcome: Outcome, _ snapshot: Snapshot, _ core: CoreAccess) {
+  /// - Parameter lease: the one that the caller came with.
+  private static func respond(
+    _ call: UnaryCall, _ outcome: Outcome, _ snapshot: Snapshot, _ core: CoreAccess, lease: LeaseID
+  ) {
     var response = Portcullis_V1_AcquireResponse()
     response.evidence = core.evidence(snapshot)
     switch outcome {
@@ -99,10 +109,14 @@ struct AuthorityService: Sendable {
         "held by \(current.holder) under number \(current.number)",
         "wait for it (wait_ms), or try again when its lease has ended", current, snapshot)
     case .waitEnded(let current):
+      let reason =
+        if let current, snapshot.state.leases[lease] != nil {
+          "still held by \(current.holder) under number \(current.number) when the wait ended"
+        } else {
+          "the lease that waited has ended"
+        }
       response.refused = core.refusal(
-        current.map { "still held by \($0.holder) under number \($0.number) when the wait ended" }
-          ?? "the lease that waited has ended",
-        "acquire again with a live lease and more time", current, snapshot)
+        reason, "acquire again with a live lease and more time", current, snapshot)
     default: preconditionFailure("an acquire ends granted, refused or out of time")
     }
     call.respond(response)
@@ -113,6 +127,8 @@ struct AuthorityService: Sendable {
   @Sendable private func release(_ call: UnaryCall, _ body: ByteBuffer) {
     guard let message = call.decode(Portcullis_V1_ReleaseRequest.self, from: body) else { return }
     let scope = Key(Bytes(message.scope.utf8))
+    let caller: Caller?
+    do throws(RPCStatus) { caller = try core.caller(of: call) } catch { return call.fail(error) }
     call.submit(.release(scope: scope, number: message.number), to: core) { [core] outcome, snapshot, _ in
       var response = Portcullis_V1_ReleaseResponse()
       response.evidence = core.evidence(snapshot)
@@ -126,43 +142,41 @@ struct AuthorityService: Sendable {
       }
       guard message.lease != 0 else { return call.respond(response) }
       let answer = response
-      core.submit(.leaseRevoke(message.lease), on: call.eventLoop) { _ in call.respond(answer) }
+      core.submit(.leaseRevoke(message.lease), by: caller, on: call.eventLoop) { _ in call.respond(answer) }
     }
   }
 
   @Sendable private func describe(_ call: UnaryCall, _ body: ByteBuffer) {
     guard let message = call.decode(Portcullis_V1_DescribeRequest.self, from: body) else { return }
-    core.readLinearizably(on: call.eventLoop) { [core] result in
-      switch result {
-      case .failure(let failure): call.fail(RPCStatus(failure))
-      case .success(let snapshot):
-        var response = Portcullis_V1_DescribeResponse()
-        response.evidence = core.evidence(snapshot)
-        if let state = snapshot.state.scopes[Key(Bytes(message.scope.utf8))] {
-          if let holder = state.holder { response.holder = core.grant(holder, snapshot) }
-          response.lastNumber = state.lastNumber
-          response.waiting = state.waiting.map { waiter in
-            var entry = Portcullis_V1_Waiter()
-            entry.holder = waiter.holder
-            entry.lease = waiter.lease
-            return entry
-          }
-        }
-        call.respond(response)
+    call.read(core) { [core] snapshot in
+      let scope = Key(Bytes(message.scope.utf8))
+      do throws(RequestError) {
+        try core.checkRead(KeyRange(start: scope, end: .single), by: call, in: snapshot)
+      } catch {
+        return call.fail(RPCStatus(error))
       }
+      var response = Portcullis_V1_DescribeResponse()
+      response.evidence = core.evidence(snapshot)
+      if let state = snapshot.state.scopes[scope] {
+        if let holder = state.holder { response.holder = core.grant(holder, snapshot) }
+        response.lastNumber = state.lastNumber
+        response.waiting = state.waiting.map { waiter in
+          var entry = Portcullis_V1_Waiter()
+          entry.holder = waiter.holder
+          entry.lease = waiter.lease
+          return entry
+        }
+      }
+      call.respond(response)
     }
   }
 
   @Sendable private func keys(_ call: UnaryCall, _ body: ByteBuffer) {
-    core.readLinearizably(on: call.eventLoop) { [core] result in
-      switch result {
-      case .failure(let failure): call.fail(RPCStatus(failure))
-      case .success(let snapshot):
-        var response = Portcullis_V1_KeysResponse()
-        response.evidence = core.evidence(snapshot)
-        response.jwks = snapshot.jwks
-        call.respond(response)
-      }
+    call.read(core) { [core] snapshot in
+      var response = Portcullis_V1_KeysResponse()
+      response.evidence = core.evidence(snapshot)
+      response.jwks = snapshot.jwks
+      call.respond(response)
     }
   }
 }
@@ -193,7 +207,7 @@ extension CoreAccess {
     grant.lease = record.lease
     if let lease = snapshot.state.leases[record.lease] {
       grant.ttlMs = lease.ttlMilliseconds
-      grant.timeLeftMs = max(0, lease.remainingMilliseconds(at: snapshot.clusterMilliseconds))
+      grant.timeLeftMs = snapshot.timeLeftMilliseconds(of: record.lease)
     }
     return grant
   }

@@ -16,12 +16,12 @@ struct ClusterService: Sendable {
 
   var routes: [String: RPCMethod] {
     [
-      RPCPath.Cluster.memberList: .unary(list),
-      RPCPath.Cluster.memberAdd: .unary(add),
-      RPCPath.Cluster.memberRemove: .unary(remove),
-      RPCPath.Cluster.memberUpdate: .unary(update),
-      RPCPath.Cluster.memberPromote: .unary(promote),
-      RPCPath.Members.replace: .unary(replace),
+      RPCPath.Cluster.memberList: core.forUsers(list),
+      RPCPath.Cluster.memberAdd: core.forRoot(add),
+      RPCPath.Cluster.memberRemove: core.forRoot(remove),
+      RPCPath.Cluster.memberUpdate: core.forRoot(update),
+      RPCPath.Cluster.memberPromote: core.forRoot(promote),
+      RPCPath.Members.replace: core.forRoot(replace),
     ]
   }
 
@@ -36,12 +36,7 @@ struct ClusterService: Sendable {
       call.respond(response)
     }
     guard message.linearizable else { return answer(core.publication.snapshot) }
-    core.readLinearizably(on: call.eventLoop) { result in
-      switch result {
-      case .failure(let failure): call.fail(RPCStatus(failure))
-      case .success(let snapshot): answer(snapshot)
-      }
-    }
+    call.read(core, answer)
   }
 
   /// As with etcd, what is said of members has no revision: they are none of the store's.
@@ -50,7 +45,15 @@ struct ClusterService: Sendable {
   }
 
   private func members(in snapshot: Snapshot) -> [Etcdserverpb_Member] {
-    snapshot.membership.members.map { Etcdserverpb_Member($0, in: snapshot) }
+    snapshot.membership.members.map { member in
+      var answer = Etcdserverpb_Member(member, in: snapshot)
+      // A node that has just started may not be in the state with its address yet. Clients that go by the list, such as
+      // etcd's that syncs its endpoints, must not be left with none: it tells them its own.
+      if member.id == core.identity.nodeID, answer.clientUrls.isEmpty {
+        answer.clientUrls = [core.configuration.clientURL]
+      }
+      return answer
+    }
   }
 
   // MARK: Changing
@@ -61,7 +64,7 @@ struct ClusterService: Sendable {
     else { return }
     look(call) { [core] snapshot throws(RPCStatus) in
       try Self.checkFree(urls, for: nil, in: snapshot)
-      if !message.isLearner { try Self.checkStarted(in: snapshot, adding: true, removing: nil) }
+      if !message.isLearner { try checkStarted(in: snapshot, adding: true, removing: nil) }
       let address = MemberAddress(name: "", peerURLs: urls)
       let member = Member(
         id: Digest.newMember(peerURLs: urls, clusterID: core.identity.clusterID), address: address.encoded())
@@ -80,7 +83,7 @@ struct ClusterService: Sendable {
     let id = NodeID(message.id)
     look(call) { snapshot throws(RPCStatus) in
       guard snapshot.membership.contains(id) else { throw .memberNotFound }
-      if snapshot.membership.isVoter(id) { try Self.checkStarted(in: snapshot, adding: false, removing: id) }
+      if snapshot.membership.isVoter(id) { try checkStarted(in: snapshot, adding: false, removing: id) }
       return (.remove(id), id)
     } answer: { snapshot, _ in
       var response = Etcdserverpb_MemberRemoveResponse()
@@ -150,14 +153,10 @@ struct ClusterService: Sendable {
     _ make: @escaping @Sendable (Snapshot) throws(RPCStatus) -> (MembershipChange, NodeID),
     answer: @escaping @Sendable (Snapshot, NodeID) -> Void
   ) {
-    core.readLinearizably(on: call.eventLoop) { result in
+    call.read(core) { snapshot in
       do throws(RPCStatus) {
-        switch result {
-        case .failure(let failure): throw RPCStatus(failure)
-        case .success(let snapshot):
-          let (change, id) = try make(snapshot)
-          propose(change, call, attempt: 1) { answer($0, id) }
-        }
+        let (change, id) = try make(snapshot)
+        propose(change, call, attempt: 1) { answer($0, id) }
       } catch {
         call.fail(error)
       }
@@ -215,9 +214,10 @@ struct ClusterService: Sendable {
 
   /// etcd's `--strict-reconfig-check`: a change must leave a quorum of voters that have ever started. A cluster of one may
   /// grow to two, or it could never grow.
-  private static func checkStarted(
+  private func checkStarted(
     in snapshot: Snapshot, adding: Bool, removing: NodeID?
   ) throws(RPCStatus) {
+    guard core.configuration.checksReconfiguration else { return }
     let remaining = snapshot.membership.voters.filter { $0 != removing }
     let started = remaining.filter { snapshot.state.node($0.rawValue) != nil }.count
     let count = remaining.count + (adding ? 1 : 0)
@@ -233,6 +233,8 @@ extension Etcdserverpb_Member {
     name = member.name
     peerUrls = member.peerAddress?.peerURLs ?? []
     isLearner = snapshot.membership.isLearner(member.id)
-    if let record = snapshot.state.node(member.id.rawValue) { clientUrls = [record.clientURL] }
+    if let record = snapshot.state.node(member.id.rawValue) {
+      clientUrls = record.clientURL.split(separator: ",").map(String.init)
+    }
   }
 }

@@ -28,7 +28,9 @@ struct ElectionService: Sendable {
   // MARK: Becoming the leader
 
   @Sendable private func campaign(_ call: UnaryCall, _ body: ByteBuffer) {
-    guard let message = call.decode(V3electionpb_CampaignRequest.self, from: body) else { return }
+    guard let message = call.decode(V3electionpb_CampaignRequest.self, from: body),
+      call.maySee(Line(name: message.name), in: core)
+    else { return }
     call.withLease(message.lease, of: core) { lease in enter(call, message, lease: lease) }
   }
 
@@ -36,21 +38,29 @@ struct ElectionService: Sendable {
     let line = Line(name: message.name)
     let key = line.key(of: lease)
     call.submit(.transaction(Self.entry(key, value: Bytes(message.value), lease: lease)), to: core) {
-      [core] _, snapshot, _ in
+      outcome, snapshot, _ in
       guard let mine = snapshot.state.store.current(key) else { return call.fail(Self.sessionExpired) }
-      let wait = TurnWait(call, core: core, line: line, mine: mine, lost: Self.sessionExpired) { mine, snapshot in
-        var response = V3electionpb_CampaignResponse()
-        response.header = core.header(snapshot)
-        response.leader.name = message.name
-        response.leader.key = Data(mine.key.bytes)
-        response.leader.rev = mine.createRevision
-        response.leader.lease = mine.lease
-        response.number = mine.createRevision
-        response.token = core.token(kind: "election", name: message.name, mine: mine)
-        call.respond(response)
+      let wait = TurnWait(
+        call, core: core, line: line, mine: mine, madePlace: outcome.succeeded, lost: Self.sessionExpired
+      ) { mine, snapshot in
+        answer(call, name: message.name, mine: mine, snapshot)
       }
       wait.start()
     }
+  }
+
+  private func answer(_ call: UnaryCall, name: Data, mine: KeyVersion, _ snapshot: Snapshot) {
+    var response = V3electionpb_CampaignResponse()
+    response.header = core.header(snapshot)
+    response.leader.name = name
+    response.leader.key = Data(mine.key.bytes)
+    response.leader.rev = mine.createRevision
+    response.leader.lease = mine.lease
+    response.number = mine.createRevision
+    response.token = core.token(kind: "election", name: name, mine: mine)
+    response.timeLeftMs = snapshot.timeLeftMilliseconds(of: mine.lease)
+    response.incarnation = core.identity.incarnation
+    call.respond(response)
   }
 
   /// Puts the candidate's key; one that is in the line already keeps its place and gets the new value.
@@ -107,16 +117,18 @@ struct ElectionService: Sendable {
 
   @Sendable private func leader(_ call: UnaryCall, _ body: ByteBuffer) {
     guard let message = call.decode(V3electionpb_LeaderRequest.self, from: body) else { return }
-    core.readLinearizably(on: call.eventLoop) { [core] result in
-      switch result {
-      case .failure(let failure): call.fail(RPCStatus(failure))
-      case .success(let snapshot):
-        guard let first = Line(name: message.name).first(in: snapshot) else { return call.fail(Self.noLeader) }
-        var response = V3electionpb_LeaderResponse()
-        response.header = core.header(snapshot)
-        response.kv = Mvccpb_KeyValue(first)
-        call.respond(response)
+    call.read(core) { [core] snapshot in
+      let line = Line(name: message.name)
+      do throws(RequestError) {
+        try core.checkRead(line.range, by: call, in: snapshot)
+      } catch {
+        return call.fail(RPCStatus(error))
       }
+      guard let first = line.first(in: snapshot) else { return call.fail(Self.noLeader) }
+      var response = V3electionpb_LeaderResponse()
+      response.header = core.header(snapshot)
+      response.kv = Mvccpb_KeyValue(first)
+      call.respond(response)
     }
   }
 }

@@ -18,7 +18,9 @@ struct ExactlyOnceService: Sendable {
     guard message.ttlMs > 0 else {
       return call.fail(RPCStatus(code: .invalidArgument, message: "a client needs a time to live (ttl_ms) above 0"))
     }
-    core.submit(.openClient(ttlMilliseconds: message.ttlMs), on: call.eventLoop) { [core] answer in
+    let caller: Caller?
+    do throws(RPCStatus) { caller = try core.caller(of: call) } catch { return call.fail(error) }
+    core.submit(.openClient(ttlMilliseconds: message.ttlMs), by: caller, on: call.eventLoop) { [core] answer in
       call.answer(answer) { outcome, snapshot in
         guard case .clientOpened(let id, let ttlMilliseconds) = outcome else {
           preconditionFailure("opening a client ends with a client")
@@ -60,11 +62,27 @@ extension UnaryCall {
     _ command: Command, to core: CoreAccess, _ body: @escaping @Sendable (Outcome, Snapshot, Revision) -> Void
   ) {
     do throws(RPCStatus) {
-      core.submit(command, named: try requestName(), on: eventLoop) { answer in
-        self.answer(answer) { outcome, snapshot in body(outcome, snapshot, answer.revision ?? snapshot.state.revision) }
-      }
+      let name = try requestName()
+      if let caller = try core.caller(of: self) { return submit(command, to: core, named: name, by: caller, body) }
+      core.submit(command, named: name, on: eventLoop) { self.finish($0, body) }
     } catch {
       fail(error)
     }
+  }
+
+  private func submit(
+    _ command: Command, to core: CoreAccess, named name: ClientSequence?, by caller: Caller,
+    _ body: @escaping @Sendable (Outcome, Snapshot, Revision) -> Void
+  ) {
+    core.submit(command, named: name, by: caller, on: eventLoop) { answer in
+      if !self.isCancelled, let again = core.caller(of: self, after: answer, by: caller) {
+        return self.submit(command, to: core, named: name, by: again, body)
+      }
+      self.finish(answer, body)
+    }
+  }
+
+  private func finish(_ answer: Answer, _ body: (Outcome, Snapshot, Revision) -> Void) {
+    self.answer(answer) { outcome, snapshot in body(outcome, snapshot, answer.revision ?? snapshot.state.revision) }
   }
 }

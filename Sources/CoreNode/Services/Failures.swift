@@ -27,6 +27,7 @@ extension RPCStatus {
       case .futureRevision: .etcd(.outOfRange, "mvcc: required revision is a future revision")
       case .spaceExceeded: .etcd(.resourceExhausted, "mvcc: database space exceeded")
       case .corruptCluster: .etcd(.dataLoss, "corrupt cluster")
+      case .auth(let reason): RPCStatus(reason)
       case .malformedCommand(let text): RPCStatus(code: .internalError, message: text)
       case .clientExpired(let id):
         RPCStatus(
@@ -123,6 +124,16 @@ extension UnaryCall {
       return nil
     }
     return request
+  }
+
+  /// Calls `body` with a snapshot that shows everything acknowledged before the call, or fails the call.
+  func read(_ core: CoreAccess, _ body: @escaping @Sendable (Snapshot) -> Void) {
+    core.readLinearizably(on: eventLoop) { [self] result in
+      switch result {
+      case .failure(let failure): fail(RPCStatus(failure))
+      case .success(let snapshot): body(snapshot)
+      }
+    }
   }
 
   /// Calls `body` with the outcome and its snapshot, or fails the call.

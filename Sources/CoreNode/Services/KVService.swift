@@ -54,6 +54,7 @@ struct KVService: Sendable {
       let query = call.checked({ () throws(RequestError) in try RangeQuery(message) })
     else { return }
     read(call, isSerializable: message.serializable) { [core] snapshot throws(RequestError) in
+      try core.checkRead(query.range, by: call, in: snapshot)
       let result = try snapshot.state.store.range(query)
       guard fits(call, result.answerBytes(keysOnly: query.keysOnly)) else { return }
       call.respond(core.rangeResponse(result, keysOnly: query.keysOnly, header: core.header(snapshot)))
@@ -70,7 +71,8 @@ struct KVService: Sendable {
     }
     guard let request = checked else { return }
     if request.isReadOnly {
-      return read(call, isSerializable: false) { [core] snapshot throws(RequestError) in
+      return read(call, isSerializable: message.isSerializable) { [core] snapshot throws(RequestError) in
+        try core.checkTransaction(request, by: call, in: snapshot)
         let result = try snapshot.state.answer(readOnly: request)
         guard fits(call, result.answerBytes) else { return }
         call.respond(core.transactionResponse(result, header: core.header(snapshot)))
@@ -120,5 +122,14 @@ extension UnaryCall {
       fail(RPCStatus(error))
       return nil
     }
+  }
+}
+
+extension Etcdserverpb_TxnRequest {
+  /// Whether it does nothing but read, and every read of it is content with what this member has. In etcd one without
+  /// any operation counts too, so that its compares are made against an old state: here it is answered linearizably.
+  var isSerializable: Bool {
+    let operations = success + failure
+    return !operations.isEmpty && operations.allSatisfy { $0.requestRange.serializable }
   }
 }

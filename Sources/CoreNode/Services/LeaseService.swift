@@ -16,7 +16,9 @@ struct LeaseService: Sendable {
       RPCPath.Lease.leaseRevoke: .unary(revoke),
       RPCPath.Lease.leaseTimeToLive: .unary(timeToLive),
       RPCPath.Lease.leaseLeases: .unary(list),
-      RPCPath.Lease.leaseKeepAlive: .streaming { [core] call in KeepAliveStream(call, core: core) },
+      RPCPath.Lease.leaseKeepAlive: .streaming { [core] call in
+        KeepAliveStream(call, core: core, lease: Self.leaseToRenew) { Self.answer($0, call, core, $1) }
+      },
     ]
   }
 
@@ -29,14 +31,16 @@ struct LeaseService: Sendable {
 
   @Sendable private func grant(_ call: UnaryCall, _ body: ByteBuffer) {
     guard let message = call.decode(Etcdserverpb_LeaseGrantRequest.self, from: body) else { return }
-    if message.ttl > core.configuration.limits.maxLeaseSeconds {
-      return call.fail(.etcd(.outOfRange, "too large lease TTL"))
-    }
-    let seconds = max(message.ttl, core.configuration.minimumLeaseSeconds)
+    let ttlMilliseconds: Int64
     let name: ClientSequence?
-    do throws(RPCStatus) { name = try call.requestName() } catch { return call.fail(error) }
+    do throws(RPCStatus) {
+      ttlMilliseconds = try timeToLive(of: message)
+      name = try call.requestName()
+    } catch {
+      return call.fail(error)
+    }
     let id = message.id == 0 ? Self.newID(for: name) : message.id
-    call.submit(.leaseGrant(id, ttlMilliseconds: seconds * 1000), to: core) { [core] outcome, snapshot, revision in
+    call.submit(.leaseGrant(id, ttlMilliseconds: ttlMilliseconds), to: core) { [core] outcome, snapshot, revision in
       // Under a name that was used before, the answer is that of the first time, and so is the id that was drawn then.
       guard case .leaseGranted(let granted, let ttlMilliseconds) = outcome else {
         preconditionFailure("a grant of a lease ends with a lease")
@@ -44,9 +48,31 @@ struct LeaseService: Sendable {
       var response = Etcdserverpb_LeaseGrantResponse()
       response.header = core.header(revision: revision, term: snapshot.term)
       response.id = granted
-      response.ttl = ttlMilliseconds / 1000
+      (response.ttl, response.ttlMs) = Self.told(ttlMilliseconds)
       call.respond(response)
     }
+  }
+
+  /// In milliseconds. etcd raises what is too short; a time in milliseconds is our own and refused instead, for whoever
+  /// counts on half a second must not get two.
+  private func timeToLive(of message: Etcdserverpb_LeaseGrantRequest) throws(RPCStatus) -> Int64 {
+    let limits = core.configuration.limits
+    if message.ttl > limits.maxLeaseSeconds || message.ttlMs > limits.maxLeaseSeconds * 1000 {
+      throw .etcd(.outOfRange, "too large lease TTL")
+    }
+    if message.ttlMs == 0 { return max(message.ttl, core.configuration.minimumLeaseSeconds) * 1000 }
+    guard message.ttlMs >= limits.minGrantMilliseconds else {
+      throw RPCStatus(
+        code: .invalidArgument,
+        message: "ttl_ms is at least \(limits.minGrantMilliseconds), this one is \(message.ttlMs)")
+    }
+    return message.ttlMs
+  }
+
+  /// In seconds, and in milliseconds where those do not say all of it. A lease that lives has a second at least: clients
+  /// take 0 for its end.
+  fileprivate static func told(_ ttlMilliseconds: Int64) -> (seconds: Int64, milliseconds: Int64) {
+    (max(1, ttlMilliseconds / 1000), ttlMilliseconds % 1000 == 0 ? 0 : ttlMilliseconds)
   }
 
   @Sendable private func revoke(_ call: UnaryCall, _ body: ByteBuffer) {
@@ -60,10 +86,13 @@ struct LeaseService: Sendable {
 
   @Sendable private func timeToLive(_ call: UnaryCall, _ body: ByteBuffer) {
     guard let message = call.decode(Etcdserverpb_LeaseTimeToLiveRequest.self, from: body) else { return }
-    core.readLinearizably(on: call.eventLoop) { [core] result in
-      switch result {
-      case .failure(let failure): call.fail(RPCStatus(failure))
-      case .success(let snapshot): call.respond(Self.timeToLive(message, snapshot, core))
+    call.read(core) { [core] snapshot in
+      do throws(RequestError) {
+        try core.checkUser(call, in: snapshot)
+        if message.keys { try core.checkListing(of: message.id, by: call, in: snapshot) }
+        call.respond(Self.timeToLive(message, snapshot, core))
+      } catch {
+        call.fail(RPCStatus(error))
       }
     }
   }
@@ -79,69 +108,110 @@ struct LeaseService: Sendable {
       response.ttl = -1
       return response
     }
-    response.ttl = max(0, lease.remainingMilliseconds(at: snapshot.clusterMilliseconds) / 1000)
-    response.grantedTtl = lease.ttlMilliseconds / 1000
+    response.timeLeftMs = snapshot.timeLeftMilliseconds(of: lease.id)
+    response.ttl = response.timeLeftMs / 1000
+    response.grantedTtl = Self.told(lease.ttlMilliseconds).seconds
+    response.grantedTtlMs = lease.ttlMilliseconds
     if message.keys { response.keys = lease.attachedKeys.map { Data($0.bytes) } }
     return response
   }
 
   @Sendable private func list(_ call: UnaryCall, _ body: ByteBuffer) {
-    core.readLinearizably(on: call.eventLoop) { [core] result in
-      switch result {
-      case .failure(let failure): call.fail(RPCStatus(failure))
-      case .success(let snapshot):
-        var response = Etcdserverpb_LeaseLeasesResponse()
-        response.header = core.header(snapshot)
-        response.leases = snapshot.state.leases.ids.map { id in
-          var status = Etcdserverpb_LeaseStatus()
-          status.id = id
-          return status
-        }
-        call.respond(response)
+    call.read(core) { [core] snapshot in
+      do throws(RequestError) {
+        try core.checkListing(of: nil, by: call, in: snapshot)
+      } catch {
+        return call.fail(RPCStatus(error))
       }
+      var response = Etcdserverpb_LeaseLeasesResponse()
+      response.header = core.header(snapshot)
+      response.leases = snapshot.state.leases.idsByDeadline.map { id in
+        var status = Etcdserverpb_LeaseStatus()
+        status.id = id
+        return status
+      }
+      call.respond(response)
     }
   }
 }
 
-/// One KeepAlive stream: each request is answered when its renewal was applied; an unknown lease is answered with a time
-/// to live of 0. `@unchecked Sendable`: used on the connection's event loop alone.
-private final class KeepAliveStream: @unchecked Sendable, StreamHandler {
+extension LeaseService {
+  private static func leaseToRenew(_ call: StreamCall, _ message: ByteBuffer) -> LeaseID? {
+    call.decode(Etcdserverpb_LeaseKeepAliveRequest.self, from: message)?.id
+  }
+
+  private static func answer(
+    _ renewal: KeepAliveStream.Renewal, _ call: StreamCall, _ core: CoreAccess, _ snapshot: Snapshot
+  ) {
+    var response = Etcdserverpb_LeaseKeepAliveResponse()
+    response.header = core.header(snapshot)
+    response.id = renewal.lease
+    (response.ttl, response.ttlMs) = told(renewal.ttlMilliseconds)
+    _ = call.send(response)
+  }
+}
+
+/// One KeepAlive stream, in whichever message's form: each request is answered when its renewal was applied; an unknown
+/// lease is answered with a time to live of 0. `@unchecked Sendable`: used on the connection's event loop alone.
+final class KeepAliveStream: @unchecked Sendable, StreamHandler {
+  struct Renewal {
+    let lease: LeaseID
+    /// 0 when there is no such lease.
+    let ttlMilliseconds: Int64
+  }
+
   private let call: StreamCall
   private let core: CoreAccess
+  private let lease: (StreamCall, ByteBuffer) -> LeaseID?
+  private let answer: (Renewal, Snapshot) -> Void
   private var inFlight = 0
   private var isHalfClosed = false
   private var isClosed = false
 
-  init(_ call: StreamCall, core: CoreAccess) {
+  /// - Parameters:
+  ///   - lease: reads a request, or fails the call and answers nil.
+  ///   - answer: sends an answer.
+  init(
+    _ call: StreamCall, core: CoreAccess, lease: @escaping (StreamCall, ByteBuffer) -> LeaseID?,
+    answer: @escaping (Renewal, Snapshot) -> Void
+  ) {
     self.call = call
     self.core = core
+    self.lease = lease
+    self.answer = answer
   }
 
   func received(_ message: ByteBuffer) {
-    guard let request = call.decode(Etcdserverpb_LeaseKeepAliveRequest.self, from: message) else { return closed() }
+    guard let id = lease(call, message) else { return closed() }
+    let caller: Caller?
+    do throws(RPCStatus) { caller = try core.caller(of: call) } catch { return fail(error) }
     inFlight += 1
-    core.submit(.leaseRenew(request.id), on: call.eventLoop) { [self] answer in
+    renew(id, by: caller)
+  }
+
+  private func renew(_ id: LeaseID, by caller: Caller?) {
+    core.submit(.leaseRenew(id), by: caller, on: call.eventLoop) { [self] answer in
+      if !isClosed, let caller, let again = core.caller(of: call, after: answer, by: caller) {
+        return renew(id, by: again)
+      }
       inFlight -= 1
-      if !isClosed { self.answer(request.id, answer) }
+      if !isClosed { settle(id, answer) }
       finishWhenDone()
     }
   }
 
-  private func answer(_ id: LeaseID, _ answer: Answer) {
-    var response = Etcdserverpb_LeaseKeepAliveResponse()
-    response.id = id
-    switch answer {
+  private func settle(_ id: LeaseID, _ outcome: Answer) {
+    switch outcome {
     case .applied(.leaseRenewed(_, let ttlMilliseconds), let snapshot, _):
-      response.header = core.header(snapshot)
-      response.ttl = ttlMilliseconds / 1000
-    case .applied(_, let snapshot, _): response.header = core.header(snapshot)
-    case .refused(let refusal): return fail(RPCStatus(refusal))
-    case .tooLarge: return fail(.tooLarge)
-    case .timedOut: return fail(.timedOut)
-    case .stopping: return fail(.stopping)
+      answer(Renewal(lease: id, ttlMilliseconds: ttlMilliseconds), snapshot)
+    case .applied(.failed(.auth(let reason)), _, _): fail(RPCStatus(reason))
+    case .applied(_, let snapshot, _): answer(Renewal(lease: id, ttlMilliseconds: 0), snapshot)
+    case .refused(let refusal): fail(RPCStatus(refusal))
+    case .tooLarge: fail(.tooLarge)
+    case .timedOut: fail(.timedOut)
+    case .stopping: fail(.stopping)
     case .done: preconditionFailure("only changes of the cluster end so")
     }
-    _ = call.send(response)
   }
 
   private func fail(_ status: RPCStatus) {

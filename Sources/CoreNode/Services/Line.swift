@@ -22,6 +22,15 @@ struct Line: Sendable {
 
   func key(of lease: LeaseID) -> Key { Key(prefix + Bytes(String(lease, radix: 16).utf8)) }
 
+  /// The lease that a key of some line carries in its name; nil for a key that no line has.
+  static func lease(in key: Key) -> LeaseID? {
+    guard let slash = key.bytes.lastIndex(of: UInt8(ascii: "/")) else { return nil }
+    let text = String(decoding: key.bytes[(slash + 1)...], as: UTF8.self)
+    // Other spellings of the number are not what a line makes.
+    guard let lease = LeaseID(text, radix: 16), lease != 0, String(lease, radix: 16) == text else { return nil }
+    return lease
+  }
+
   /// Whose turn it is.
   func first(in snapshot: Snapshot) -> KeyVersion? {
     var query = RangeQuery(range: range)
@@ -60,13 +69,32 @@ extension RPCMethod {
 }
 
 extension UnaryCall {
+  /// Whether the caller may stand in a line, which it needs to see for that; fails the call otherwise. Its own place in it
+  /// is judged when it is taken.
+  func maySee(_ line: Line, in core: CoreAccess) -> Bool {
+    guard core.publication.isAuthEnabled else { return true }
+    do throws(RequestError) {
+      try core.checkRead(line.range, by: self, in: core.publication.snapshot)
+      return true
+    } catch {
+      fail(RPCStatus(error))
+      return false
+    }
+  }
+
   /// Calls `body` with the lease that the caller named, or with a new one of 60 s, as etcd makes where none is named.
   func withLease(_ lease: LeaseID, of core: CoreAccess, _ body: @escaping @Sendable (LeaseID) -> Void) {
     guard lease == 0 else { return body(lease) }
     let name: ClientSequence?
-    do throws(RPCStatus) { name = try requestName() } catch { return fail(error) }
+    let caller: Caller?
+    do throws(RPCStatus) {
+      name = try requestName()
+      caller = try core.caller(of: self)
+    } catch {
+      return fail(error)
+    }
     let id = LeaseService.newID(for: name)
-    core.submit(.leaseGrant(id, ttlMilliseconds: 60_000), on: eventLoop) { [self] answer in
+    core.submit(.leaseGrant(id, ttlMilliseconds: 60_000), by: caller, on: eventLoop) { [self] answer in
       // A request that is sent again finds the lease of its first time.
       if name != nil, case .applied(.failed(.leaseExists), _, _) = answer { return body(id) }
       self.answer(answer) { _, _ in body(id) }
@@ -81,26 +109,31 @@ final class TurnWait: @unchecked Sendable, WatchObserver {
   private let core: CoreAccess
   private let line: Line
   private let mine: KeyVersion
+  private let madePlace: Bool
   private let lost: RPCStatus
   private let granted: (KeyVersion, Snapshot) -> Void
   private var watcher: WatcherID?
 
   /// - Parameters:
+  ///   - madePlace: whether the place in the line came with this call, and not with an earlier one of the same lease.
   ///   - lost: what the caller is told when its key went before its turn came.
   ///   - granted: called once, on the call's event loop, with the caller's key as it is then.
   init(
-    _ call: UnaryCall, core: CoreAccess, line: Line, mine: KeyVersion, lost: RPCStatus,
+    _ call: UnaryCall, core: CoreAccess, line: Line, mine: KeyVersion, madePlace: Bool, lost: RPCStatus,
     granted: @escaping (KeyVersion, Snapshot) -> Void
   ) {
     self.call = call
     self.core = core
     self.line = line
     self.mine = mine
+    self.madePlace = madePlace
     self.lost = lost
     self.granted = granted
   }
 
   func start() {
+    // A caller that went away while its place was made does not go away a second time.
+    if call.isCancelled { return giveUp() }
     call.onCancel = { [self] in giveUp() }
     watcher = core.watches.add(0, of: self, range: line.range).id
     look()
@@ -122,10 +155,12 @@ final class TurnWait: @unchecked Sendable, WatchObserver {
     granted(current, snapshot)
   }
 
-  /// The caller went away: its place in the line goes with it.
+  /// The caller went away: its place in the line goes with it, which is the node's to see to, whatever the caller may do. But
+  /// a turn that an earlier call of the same lease may have been told of is not this call's to end.
   private func giveUp() {
     stop()
-    core.submit(.transaction(.deleting(mine.key, createdAt: mine.createRevision)), on: call.eventLoop) { _ in }
+    guard madePlace || line.hasAny(before: mine.createRevision, in: core.publication.snapshot) else { return }
+    core.propose(.transaction(.deleting(mine.key, createdAt: mine.createRevision)))
   }
 
   private func stop() {

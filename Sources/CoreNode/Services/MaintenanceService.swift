@@ -13,13 +13,13 @@ struct MaintenanceService: Sendable {
 
   var routes: [String: RPCMethod] {
     [
-      RPCPath.Maintenance.status: .unary(status),
-      RPCPath.Maintenance.alarm: .unary(alarm),
-      RPCPath.Maintenance.moveLeader: .unary(moveLeader),
-      RPCPath.Maintenance.hash: .unary(hash),
-      RPCPath.Maintenance.hashKV: .unary(hashKV),
-      RPCPath.Maintenance.defragment: .unary(defragment),
-      RPCPath.Maintenance.downgrade: .unary(downgrade),
+      RPCPath.Maintenance.status: core.forUsers(status),
+      RPCPath.Maintenance.alarm: core.forUsers(alarm),
+      RPCPath.Maintenance.moveLeader: core.forRoot(moveLeader),
+      RPCPath.Maintenance.hash: core.forRoot(hash),
+      RPCPath.Maintenance.hashKV: core.forRoot(hashKV),
+      RPCPath.Maintenance.defragment: core.forRoot(defragment),
+      RPCPath.Maintenance.downgrade: core.forRoot(downgrade),
       RPCPath.Maintenance.snapshot: .streaming { [core] call in BackupStream(call, core: core) },
     ]
   }
@@ -40,8 +40,9 @@ struct MaintenanceService: Sendable {
     response.isLearner = snapshot.membership.isLearner(core.identity.nodeID)
     if snapshot.leader == nil { response.errors.append("etcdserver: no leader") }
     for alarm in snapshot.state.alarms {
-      let kind = alarm.kind == .noSpace ? "NOSPACE" : "CORRUPT"
-      response.errors.append("\(kind): raised by hand\(alarm.member == 0 ? "" : " for \(alarm.member)")")
+      let kind = alarm.kindOfEtcd == .noSpace ? "NOSPACE" : "CORRUPT"
+      let cause = alarm.kind == .quota ? "the store is at the quota of \(alarm.quotaBytes) bytes" : "raised by hand"
+      response.errors.append("\(kind): \(cause)\(alarm.member == 0 ? "" : ", member \(alarm.member)")")
     }
     if !gauges.isWritable { response.errors.append("NOSPACE: the disk is full but for the reserve") }
     if gauges.isImpaired {
@@ -52,8 +53,9 @@ struct MaintenanceService: Sendable {
 
   // MARK: Alarms
 
-  /// Alarms that operators raised, which are in force until they are disarmed, and those that follow from this node's disk:
-  /// these are not stored, and end by themselves when their cause does (etcd#9992).
+  /// Alarms that operators raised, which are in force until they are disarmed; those of members whose store is at its quota;
+  /// and those that follow from this node's disk, which are not stored. The last two end by themselves when their cause
+  /// does (etcd#9992).
   @Sendable private func alarm(_ call: UnaryCall, _ body: ByteBuffer) {
     guard let message = call.decode(Etcdserverpb_AlarmRequest.self, from: body) else { return }
     let kind: Alarm.Kind? =
@@ -78,27 +80,19 @@ struct MaintenanceService: Sendable {
   }
 
   private func list(_ call: UnaryCall, _ kind: Alarm.Kind?) {
-    core.readLinearizably(on: call.eventLoop) { [core] result in
-      switch result {
-      case .failure(let failure): call.fail(RPCStatus(failure))
-      case .success(let snapshot):
-        let gauges = core.publication.gauges
-        var alarms = Set(snapshot.state.alarms)
-        if !gauges.isWritable { alarms.insert(Alarm(.noSpace, member: core.identity.nodeID.rawValue)) }
-        if gauges.isImpaired { alarms.insert(Alarm(.corrupt, member: core.identity.nodeID.rawValue)) }
-        respond(call, alarms.filter { kind == nil || $0.kind == kind }.sorted(), snapshot)
-      }
+    call.read(core) { [core] snapshot in
+      respond(call, core.alarms(in: snapshot).filter { kind == nil || $0.kindOfEtcd == kind }, snapshot)
     }
   }
 
   private func respond(_ call: UnaryCall, _ alarms: [Alarm], _ snapshot: Snapshot) {
     var response = Etcdserverpb_AlarmResponse()
     response.header = core.header(snapshot)
-    response.alarms = alarms.map { alarm in
+    for alarm in alarms {
       var member = Etcdserverpb_AlarmMember()
       member.memberID = alarm.member
-      member.alarm = alarm.kind == .noSpace ? .nospace : .corrupt
-      return member
+      member.alarm = alarm.kindOfEtcd == .noSpace ? .nospace : .corrupt
+      if !response.alarms.contains(member) { response.alarms.append(member) }
     }
     call.respond(response)
   }

@@ -20,6 +20,10 @@ final class ObserveStream: @unchecked Sendable, StreamHandler, WatchObserver {
   private var line: Line?
   private var watcher: WatcherID?
   private var leader: Leader?
+  /// The first revision that may concern the line and was not looked at.
+  private var dirtySince: Revision?
+  /// The newest thing that was sent: where history was compacted, it may be met again.
+  private var sent: KeyVersion?
   private var isClosed = false
 
   init(_ call: StreamCall, core: CoreAccess) {
@@ -28,7 +32,11 @@ final class ObserveStream: @unchecked Sendable, StreamHandler, WatchObserver {
   }
 
   func mark(_ marks: [(watch: Int64, revision: Revision)]) {
-    call.eventLoop.execute { [self] in pump() }
+    guard let first = marks.map(\.revision).min() else { return }
+    call.eventLoop.execute { [self] in
+      dirtySince = min(first, dirtySince ?? first)
+      pump()
+    }
   }
 
   func received(_ message: ByteBuffer) {
@@ -41,12 +49,26 @@ final class ObserveStream: @unchecked Sendable, StreamHandler, WatchObserver {
     self.line = line
     core.readLinearizably(on: call.eventLoop) { [self] result in
       guard !isClosed else { return }
-      if case .failure(let failure) = result {
-        call.finish(RPCStatus(failure))
+      do throws(RPCStatus) {
+        try check(line, result)
+      } catch {
+        call.finish(error)
         return closed()
       }
       watcher = core.watches.add(0, of: self, range: line.range).id
       pump()
+    }
+  }
+
+  private func check(_ line: Line, _ result: Result<Snapshot, ReadFailure>) throws(RPCStatus) {
+    switch result {
+    case .failure(let failure): throw RPCStatus(failure)
+    case .success(let snapshot):
+      do throws(RequestError) {
+        try core.checkRead(line.range, by: call, in: snapshot)
+      } catch {
+        throw RPCStatus(error)
+      }
     }
   }
 
@@ -69,26 +91,29 @@ final class ObserveStream: @unchecked Sendable, StreamHandler, WatchObserver {
       } else {
         guard let first = line.first(in: snapshot) else { return }
         leader = Leader(key: first.key, sentThrough: snapshot.state.revision)
-        send(first, revision: snapshot.state.revision, snapshot)
+        let isRepeat = sent?.key == first.key && sent?.modRevision == first.modRevision
+        if !isRepeat { send(first, revision: snapshot.state.revision, snapshot) }
       }
     }
   }
 
   /// Sends the next thing that the leader proclaimed; false if there is none.
   private func follow(_ following: Leader, _ snapshot: Snapshot) -> Bool {
-    guard following.sentThrough < snapshot.state.revision else { return false }
-    guard following.sentThrough + 1 >= snapshot.state.store.compactedRevision else {
+    guard let dirtySince else { return false }
+    // What happened to others since then is not looked through, and may be compacted.
+    let first = max(dirtySince, following.sentThrough + 1)
+    guard first >= snapshot.state.store.compactedRevision else {
       leader = nil
       return true
     }
     var found: KeyVersion?
-    snapshot.state.store.forEachRevision(from: following.sentThrough + 1, through: snapshot.state.revision) {
-      _, events in
-      found = events.first { $0.version.key == following.key }?.version
+    snapshot.state.store.forEachRevision(from: first, through: snapshot.state.revision) { _, events in
+      found = events.last { $0.version.key == following.key }?.version
       return found == nil
     }
     guard let found else {
-      leader?.sentThrough = snapshot.state.revision
+      leader?.sentThrough = max(snapshot.state.revision, following.sentThrough)
+      self.dirtySince = nil
       return false
     }
     leader?.sentThrough = found.modRevision
@@ -101,6 +126,7 @@ final class ObserveStream: @unchecked Sendable, StreamHandler, WatchObserver {
   }
 
   private func send(_ version: KeyVersion, revision: Revision, _ snapshot: Snapshot) {
+    sent = version
     var response = V3electionpb_LeaderResponse()
     response.header = core.header(revision: revision, term: snapshot.term)
     response.kv = Mvccpb_KeyValue(version)

@@ -22,15 +22,26 @@ struct RequiredLeader: Sendable {
       }
     case .streaming(let make):
       .streaming { call in
-        let handler = make(call)
-        guard call.requiresLeader else { return handler }
+        guard call.requiresLeader else { return make(call) }
+        guard publication.snapshot.leader != nil else {
+          call.finish(Self.noLeader)
+          return RefusedStream()
+        }
         let patience = TimeAmount.milliseconds(Int64(Self.patienceInElections * electionMilliseconds))
-        return LeaderWatch(call, over: handler, publication: publication, patience: patience)
+        return LeaderWatch(call, over: make(call), publication: publication, patience: patience)
       }
     }
   }
 
   fileprivate static let noLeader = RPCStatus.etcd(.unavailable, "no leader")
+}
+
+/// Of a stream that was over before it began.
+private final class RefusedStream: StreamHandler {
+  func received(_ message: ByteBuffer) {}
+  func halfClosed() {}
+  func writable() {}
+  func closed() {}
 }
 
 /// Passes everything on to a stream's handler, and ends the stream when there has been no leader for too long.

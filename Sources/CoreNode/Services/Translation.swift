@@ -129,6 +129,20 @@ extension TransactionRequest {
   }
 }
 
+extension Etcdserverpb_FailedCompare {
+  /// The most of a value that is shown: evidence, not a read.
+  private static let maxValueBytes = 1024
+
+  init(_ failed: FailedCompare) {
+    self.init()
+    index = Int32(clamping: failed.index)
+    guard let version = failed.version else { return }
+    kv = Mvccpb_KeyValue(version, keysOnly: true)
+    kv.value = Data(version.value.prefix(Self.maxValueBytes))
+    valueBytes = Int64(version.value.count)
+  }
+}
+
 extension CoreAccess {
   func rangeResponse(
     _ result: RangeResult, keysOnly: Bool, header: Etcdserverpb_ResponseHeader
@@ -164,6 +178,7 @@ extension CoreAccess {
     var response = Etcdserverpb_TxnResponse()
     response.header = header
     response.succeeded = result.succeeded
+    if !result.failed.isEmpty { response.failed = result.failed.map { Etcdserverpb_FailedCompare($0) } }
     response.responses = result.results.map { item in
       // The headers inside a transaction carry the revision alone, as etcd's do.
       var inner = Etcdserverpb_ResponseHeader()

@@ -40,6 +40,9 @@ final class WatchHub: Sendable {
   /// handed to it before this call.
   var revision: Revision { registry.withLockedValue { $0.revision } }
 
+  /// How many watch, over all streams and calls.
+  var count: Int { registry.withLockedValue { $0.entries.count } }
+
   /// Adds a watcher and answers the revision up to which it will not be told of changes.
   func add(_ watch: Int64, of observer: any WatchObserver, range: KeyRange) -> (id: WatcherID, toldThrough: Revision) {
     registry.withLockedValue { registry in

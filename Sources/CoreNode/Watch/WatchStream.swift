@@ -2,6 +2,10 @@
 //
 // Invariants, for each watcher: events are sent in the order of revisions, a whole revision at a time, none twice and
 // none left out; `sentThrough` is the last revision of which the client has been sent everything that concerns it.
+//
+// What waits for a watcher is a revision in `near` or in `behind`, never an event, and a pass over the store's log serves
+// all that wait (WatchPass.swift). A client that takes nothing for too long while events wait loses the watchers
+// concerned, and is told from where to make them again.
 
 import CoordinationCore
 import NIOCore
@@ -11,7 +15,7 @@ import Wire
 /// `@unchecked Sendable`: everything but `mark`, which only hands over to the event loop, is called on the connection's
 /// event loop.
 final class WatchStream: @unchecked Sendable, StreamHandler, WatchObserver {
-  private struct Watcher {
+  struct Watcher {
     let id: Int64
     let hubID: WatcherID
     let range: KeyRange
@@ -22,21 +26,26 @@ final class WatchStream: @unchecked Sendable, StreamHandler, WatchObserver {
     let wantsFragments: Bool
     /// Whether an event went out since progress was last told of, so that the client knows anyway.
     var hasSent = false
+    /// The first revision that the client wants: it may be one that is yet to come.
+    let start: Revision
     var sentThrough: Revision
-    /// The first revision that may concern the watcher and was not sent yet.
-    var dirtySince: Revision?
   }
-
-  /// The most revisions in one answer, as in etcd, and the bytes after which an answer is sent off.
-  private static let maxRevisionsPerAnswer = 1000
-  private static let maxBytesPerAnswer = 512 * 1024
 
   private let call: StreamCall
   private let core: CoreAccess
   private let eventLoop: any EventLoop
   private var watchers: [Int64: Watcher] = [:]
-  /// Watchers with something to send, in turn.
-  private var queue: [Int64] = []
+  /// The same by what they watch, so that a pass looks at those alone whom an event concerns.
+  private var index = WatchIndex()
+  /// Watchers with something to send, and the first revision of it: those that were up to date when it happened, and those
+  /// that asked for history and are not through with it. Apart, so that history does not hold up what happens now.
+  private var near: [Int64: Revision] = [:]
+  private var behind: [Int64: Revision] = [:]
+  /// Sending can make room at once, and so ask for more while a pass is still being sent.
+  private var isPumping = false
+  private var isPumpScheduled = false
+  /// Runs out when the client has taken nothing for too long while something waited for it.
+  private var patience: Scheduled<Void>?
   private var nextWatch: Int64 = 0
   /// A progress answer that is owed, with the revision that it may speak of.
   private var progress: Revision?
@@ -60,10 +69,13 @@ final class WatchStream: @unchecked Sendable, StreamHandler, WatchObserver {
   }
 
   private func setDirty(_ watch: Int64, _ revision: Revision) {
-    guard var watcher = watchers[watch], revision > watcher.sentThrough else { return }
-    if watcher.dirtySince == nil { queue.append(watch) }
-    watcher.dirtySince = min(revision, watcher.dirtySince ?? revision)
-    watchers[watch] = watcher
+    // One that is behind comes by this revision on its way.
+    guard let watcher = watchers[watch], behind[watch] == nil else { return }
+    // A mark names the first of the revisions that concern the watcher. Where that is before its start, others of the same
+    // mark may not be.
+    guard revision > watcher.sentThrough || watcher.sentThrough < watcher.start else { return }
+    let first = max(revision, watcher.sentThrough + 1)
+    near[watch] = min(first, near[watch] ?? first)
   }
 
   // MARK: From the client
@@ -72,7 +84,7 @@ final class WatchStream: @unchecked Sendable, StreamHandler, WatchObserver {
     guard let request = call.decode(Etcdserverpb_WatchRequest.self, from: message) else { return close() }
     switch request.requestUnion {
     case .createRequest(let create): add(create)
-    case .cancelRequest(let cancel): self.cancel(cancel.watchID, compactRevision: 0, reason: "")
+    case .cancelRequest(let cancel): self.cancel(cancel.watchID)
     case .progressRequest:
       // Marks for changes up to this revision were handed to the event loop before now, so they run before the block
       // does: the answer cannot overtake an event (etcd#15220).
@@ -92,7 +104,12 @@ final class WatchStream: @unchecked Sendable, StreamHandler, WatchObserver {
     close()
   }
 
-  func writable() { pump() }
+  func writable() {
+    patience?.cancel()
+    patience = nil
+    pump()
+  }
+
   func closed() { close() }
 
   private func close() {
@@ -100,8 +117,10 @@ final class WatchStream: @unchecked Sendable, StreamHandler, WatchObserver {
     isClosed = true
     for watcher in watchers.values { core.watches.remove(watcher.hubID) }
     watchers = [:]
-    queue = []
+    index = WatchIndex()
+    (near, behind) = ([:], [:])
     progressTask?.cancel()
+    patience?.cancel()
   }
 
   private func add(_ request: Etcdserverpb_WatchCreateRequest) {
@@ -110,26 +129,40 @@ final class WatchStream: @unchecked Sendable, StreamHandler, WatchObserver {
     }
     let key = request.key.isEmpty ? [0] : Bytes(request.key)
     let range = KeyRange(key: key, rangeEnd: Bytes(request.rangeEnd))
+    if core.publication.isAuthEnabled {
+      do throws(RequestError) {
+        try core.checkRead(range, by: call, in: core.publication.snapshot)
+      } catch {
+        return refuse(id: -1, RPCStatus(error).goText)
+      }
+    }
     if range.isEmpty { return refuse(id: -1, "mvcc: watcher range is empty") }
+    if watchers[request.watchID] != nil, request.watchID != 0 {
+      return refuse(id: -1, "mvcc: duplicate watch ID provided on the WatchStream")
+    }
+    let most = core.configuration.limits.maxWatchers
+    guard core.watches.count < most else {
+      return refuse(id: -1, "etcdserver: too many watchers: this node has \(most); watch at another member")
+    }
     // A refused request takes no number.
     let id = request.watchID != 0 ? request.watchID : unusedWatch()
-    if watchers[id] != nil { return refuse(id: -1, "mvcc: duplicate watch ID provided on the WatchStream") }
     let (hubID, toldThrough) = core.watches.add(id, of: self, range: range)
     let start = request.startRevision > 0 ? request.startRevision : toldThrough + 1
-    var watcher = Watcher(
+    let watcher = Watcher(
       id: id, hubID: hubID, range: range, wantsPrevious: request.prevKv,
       wantsPuts: !request.filters.contains(.noput), wantsDeletes: !request.filters.contains(.nodelete),
-      wantsProgress: request.progressNotify, wantsFragments: request.fragment, sentThrough: start - 1)
+      wantsProgress: request.progressNotify, wantsFragments: request.fragment, start: start,
+      sentThrough: start - 1)
     if request.progressNotify { startTellingProgress() }
     var answer = response(id, revision: toldThrough)
     answer.created = true
     send(answer)
-    if start <= toldThrough {
-      watcher.dirtySince = start
-      queue.append(id)
-    }
     watchers[id] = watcher
-    pump()
+    index.insert(Self.indexID(id), range: range)
+    guard start <= toldThrough else { return }
+    behind[id] = start
+    // Others that are asked for in the same breath share the pass.
+    pumpLater()
   }
 
   private func unusedWatch() -> Int64 {
@@ -146,48 +179,107 @@ final class WatchStream: @unchecked Sendable, StreamHandler, WatchObserver {
     send(answer)
   }
 
-  private func cancel(_ id: Int64, compactRevision: Revision, reason: String) {
+  /// In this stream's own index watchers go by the number that they have with the client.
+  private static func indexID(_ watch: Int64) -> WatcherID { WatcherID(UInt64(bitPattern: watch)) }
+
+  private func cancel(_ id: Int64, compactRevision: Revision = 0, resumeRevision: Revision = 0, reason: String = "") {
     guard let watcher = watchers.removeValue(forKey: id) else { return }
     core.watches.remove(watcher.hubID)
-    queue.removeAll { $0 == id }
+    index.remove(Self.indexID(id), range: watcher.range)
+    near[id] = nil
+    behind[id] = nil
     // Where history was compacted, etcd says up to where and no other revision.
     var answer = response(id, revision: compactRevision > 0 ? 0 : core.watches.revision)
     answer.canceled = true
     answer.compactRevision = compactRevision
+    answer.resumeRevision = resumeRevision
     answer.cancelReason = reason
     send(answer)
   }
 
+  /// Whoever is not read from costs nothing, but a client that went to sleep with an open connection must learn of it: it
+  /// would otherwise hear of the compaction that overtakes it and never of why.
+  private func cancelTheSlow() {
+    patience = nil
+    guard !isClosed, !call.isWritable else { return pump() }
+    let seconds = Double(core.configuration.limits.slowWatcherMilliseconds) / 1000
+    for (id, since) in near.merging(behind, uniquingKeysWith: min).sorted(by: { $0.key < $1.key }) {
+      cancel(
+        id, resumeRevision: since,
+        reason: "etcdserver: watcher is too slow: its client took nothing for \(seconds) s while events waited; "
+          + "watch again from revision \(since)")
+    }
+  }
+
   // MARK: To the client
 
-  /// Sends what there is while the client has room, one answer for each watcher in turn.
+  /// Sends what there is while the client has room. Each pass is bounded, and the event loop's other connections have their
+  /// turn between two.
   private func pump() {
-    guard !isClosed else { return }
+    guard !isClosed, !isPumping else { return }
+    isPumping = true
     let snapshot = core.publication.snapshot
-    while call.isWritable, !queue.isEmpty {
-      let id = queue.removeFirst()
-      guard var watcher = watchers[id], let since = watcher.dirtySince else { continue }
-      if since < snapshot.state.store.compactedRevision {
-        cancel(id, compactRevision: snapshot.state.store.compactedRevision, reason: "")
-        continue
-      }
-      let batch = collect(for: watcher, from: since, snapshot)
-      watcher.sentThrough = batch.through
-      watcher.dirtySince = batch.isComplete ? nil : batch.through + 1
-      watchers[id] = watcher
-      if !batch.isComplete { queue.append(id) }
-      if !batch.events.isEmpty {
-        watchers[id]?.hasSent = true
-        var answer = response(id, revision: snapshot.state.revision)
-        answer.events = batch.events
-        let limit = watcher.wantsFragments ? core.configuration.limits.maxRequestBytes : .max
-        for fragment in answer.fragments(limitBytes: limit) { send(fragment) }
-      }
-    }
-    if let told = progress, queue.isEmpty, call.isWritable {
+    if !near.isEmpty, call.isWritable { near = serve(near, snapshot) }
+    if !behind.isEmpty, call.isWritable { behind = serve(behind, snapshot) }
+    isPumping = false
+    guard !isClosed else { return }
+    guard near.isEmpty, behind.isEmpty else { return pumpLater() }
+    if let told = progress, call.isWritable {
       progress = nil
       send(response(-1, revision: told))
     }
+  }
+
+  private func pumpLater() {
+    if call.isWritable {
+      guard !isPumpScheduled else { return }
+      isPumpScheduled = true
+      eventLoop.execute { [self] in
+        isPumpScheduled = false
+        pump()
+      }
+    } else if patience == nil {
+      let time = TimeAmount.milliseconds(core.configuration.limits.slowWatcherMilliseconds)
+      patience = eventLoop.assumeIsolated().scheduleTask(in: time) { [self] in cancelTheSlow() }
+    }
+  }
+
+  /// One pass for watchers that wait from some revision on: each is sent what the pass has for it, or stays where it was when
+  /// the client takes no more.
+  /// - Returns: who waits now.
+  private func serve(_ group: [Int64: Revision], _ snapshot: Snapshot) -> [Int64: Revision] {
+    var waiting = group
+    let compacted = snapshot.state.store.compactedRevision
+    for id in waiting.filter({ $0.value < compacted }).keys.sorted() {
+      waiting[id] = nil
+      cancel(id, compactRevision: compacted)
+    }
+    // Whoever watches from a revision to come is marked again when it is there.
+    waiting = waiting.filter { $0.value <= snapshot.state.revision }
+    guard let first = waiting.values.min() else { return waiting }
+    let pass = WatchPass(snapshot, from: first) { key, body in
+      index.forEachWatcher(of: key) { id in
+        let id = Int64(bitPattern: id.value)
+        if let watcher = watchers[id], let since = waiting[id] { body(watcher, since) }
+      }
+    }
+    var unsent = Set(pass.events.keys)
+    // Those that have waited longest first.
+    for id in pass.events.keys.sorted(by: { (waiting[$0] ?? 0, $0) < (waiting[$1] ?? 0, $1) }) {
+      guard call.isWritable, let watcher = watchers[id], let events = pass.events[id] else { break }
+      var answer = response(id, revision: snapshot.state.revision)
+      answer.events = events
+      let limit = watcher.wantsFragments ? core.configuration.limits.maxRequestBytes : .max
+      for fragment in answer.fragments(limitBytes: limit) { send(fragment) }
+      watchers[id]?.hasSent = true
+      unsent.remove(id)
+    }
+    guard !isClosed else { return [:] }
+    for (id, since) in waiting where since <= pass.through && !unsent.contains(id) {
+      watchers[id]?.sentThrough = pass.through
+      waiting[id] = pass.through < snapshot.state.revision ? pass.through + 1 : nil
+    }
+    return waiting
   }
 
   // MARK: Progress without being asked each time
@@ -206,41 +298,13 @@ final class WatchStream: @unchecked Sendable, StreamHandler, WatchObserver {
     eventLoop.execute { [self] in
       guard !isClosed else { return }
       for id in watchers.keys.sorted() {
-        guard let watcher = watchers[id], watcher.wantsProgress else { continue }
+        // Of a revision before its start a watcher is not told: it asked for nothing that old (etcd#20221).
+        guard let watcher = watchers[id], watcher.wantsProgress, told + 1 >= watcher.start else { continue }
         watchers[id]?.hasSent = false
-        if !watcher.hasSent, watcher.dirtySince == nil, call.isWritable { send(response(id, revision: told)) }
+        let isWaiting = near[id] != nil || behind[id] != nil
+        if !watcher.hasSent, !isWaiting, call.isWritable { send(response(id, revision: told)) }
       }
     }
-  }
-
-  private struct Batch {
-    var events: [Mvccpb_Event] = []
-    var through: Revision
-    var isComplete = true
-  }
-
-  private func collect(for watcher: Watcher, from first: Revision, _ snapshot: Snapshot) -> Batch {
-    let last = snapshot.state.revision
-    var batch = Batch(through: max(last, watcher.sentThrough))
-    var revisions = 0
-    var bytes = 0
-    snapshot.state.store.forEachRevision(from: first, through: last) { revision, events in
-      if revisions >= Self.maxRevisionsPerAnswer || bytes >= Self.maxBytesPerAnswer {
-        batch.through = revision - 1
-        batch.isComplete = false
-        return false
-      }
-      var isTouched = false
-      for event in events where watcher.range.contains(event.version.key) {
-        guard event.version.isTombstone ? watcher.wantsDeletes : watcher.wantsPuts else { continue }
-        isTouched = true
-        bytes += event.version.value.count + event.version.key.bytes.count
-        batch.events.append(Mvccpb_Event(event, withPrevious: watcher.wantsPrevious))
-      }
-      if isTouched { revisions += 1 }
-      return true
-    }
-    return batch
   }
 
   private func response(_ id: Int64, revision: Revision) -> Etcdserverpb_WatchResponse {

@@ -84,10 +84,18 @@ package enum RPCPath {
     package static let release = "/portcullis.v1.Authority/Release"
     package static let describe = "/portcullis.v1.Authority/Describe"
     package static let keys = "/portcullis.v1.Authority/Keys"
+    package static let hold = "/portcullis.v1.Authority/Hold"
   }
 
   package enum ExactlyOnce {
     package static let openClient = "/portcullis.v1.ExactlyOnce/OpenClient"
+  }
+
+  package enum Leases {
+    package static let grant = "/portcullis.v1.Leases/Grant"
+    package static let keepAlive = "/portcullis.v1.Leases/KeepAlive"
+    package static let timeToLive = "/portcullis.v1.Leases/TimeToLive"
+    package static let revoke = "/portcullis.v1.Leases/Revoke"
   }
 
   package enum Members {

@@ -9,7 +9,7 @@
 //   https://github.com/apple/swift-protobuf/
 
 /// The services of the etcd v3 API. Names and tag numbers are etcd's: clients depend on both, and the JSON form of the
-/// API on the names.
+/// API on the names. Tags from 1000 on are Portcullis' own, which other clients skip as unknown fields.
 
 #if canImport(FoundationEssentials)
 package import FoundationEssentials
@@ -630,11 +630,44 @@ package nonisolated struct Etcdserverpb_TxnResponse: Sendable {
 
   package var responses: [Etcdserverpb_ResponseOp] = []
 
+  /// What stood in the way, as of the instant at which the transaction was decided: one for each comparison that did not
+  /// hold. Empty when all held, and in the answer to a request that was carried out before.
+  package var failed: [Etcdserverpb_FailedCompare] = []
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
 
   fileprivate var _header: Etcdserverpb_ResponseHeader? = nil
+}
+
+package nonisolated struct Etcdserverpb_FailedCompare: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// The comparison's place in the request, from 0.
+  package var index: Int32 = 0
+
+  /// What the comparison met: of a range, the first key for which it did not hold. Unset where there was nothing. Of a
+  /// value of more than 1 KiB only the beginning is here.
+  package var kv: Mvccpb_KeyValue {
+    get {_kv ?? Mvccpb_KeyValue()}
+    set {_kv = newValue}
+  }
+  /// Returns true if `kv` has been explicitly set.
+  package var hasKv: Bool {self._kv != nil}
+  /// Clears the value of `kv`. Subsequent reads from it will return its default value.
+  package mutating func clearKv() {self._kv = nil}
+
+  /// How long the whole value is.
+  package var valueBytes: Int64 = 0
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+
+  fileprivate var _kv: Mvccpb_KeyValue? = nil
 }
 
 package nonisolated struct Etcdserverpb_CompactionRequest: Sendable {
@@ -831,6 +864,9 @@ package nonisolated struct Etcdserverpb_WatchResponse: Sendable {
 
   package var events: [Mvccpb_Event] = []
 
+  /// Ours: with `canceled`, the first revision that the watcher was not sent, from which it can be made again.
+  package var resumeRevision: Int64 = 0
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -848,6 +884,9 @@ package nonisolated struct Etcdserverpb_LeaseGrantRequest: Sendable {
 
   /// 0 lets the server choose.
   package var id: Int64 = 0
+
+  /// When above 0, counts in the place of TTL, in milliseconds and without etcd's minimum.
+  package var ttlMs: Int64 = 0
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -873,6 +912,9 @@ package nonisolated struct Etcdserverpb_LeaseGrantResponse: Sendable {
   package var ttl: Int64 = 0
 
   package var error: String = String()
+
+  /// Set where TTL, in seconds, does not say all of it.
+  package var ttlMs: Int64 = 0
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -992,6 +1034,9 @@ package nonisolated struct Etcdserverpb_LeaseKeepAliveResponse: Sendable {
   /// 0: there is no such lease.
   package var ttl: Int64 = 0
 
+  /// Set where TTL does not say all of it.
+  package var ttlMs: Int64 = 0
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -1035,6 +1080,10 @@ package nonisolated struct Etcdserverpb_LeaseTimeToLiveResponse: Sendable {
   package var grantedTtl: Int64 = 0
 
   package var keys: [Data] = []
+
+  package var timeLeftMs: Int64 = 0
+
+  package var grantedTtlMs: Int64 = 0
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -3110,7 +3159,7 @@ nonisolated extension Etcdserverpb_TxnRequest: SwiftProtobuf.Message, SwiftProto
 
 nonisolated extension Etcdserverpb_TxnResponse: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".TxnResponse"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}header\0\u{1}succeeded\0\u{1}responses\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}header\0\u{1}succeeded\0\u{1}responses\0\u{2}e\u{f}failed\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -3121,6 +3170,7 @@ nonisolated extension Etcdserverpb_TxnResponse: SwiftProtobuf.Message, SwiftProt
       case 1: try { try decoder.decodeSingularMessageField(value: &self._header) }()
       case 2: try { try decoder.decodeSingularBoolField(value: &self.succeeded) }()
       case 3: try { try decoder.decodeRepeatedMessageField(value: &self.responses) }()
+      case 1000: try { try decoder.decodeRepeatedMessageField(value: &self.failed) }()
       default: break
       }
     }
@@ -3140,6 +3190,9 @@ nonisolated extension Etcdserverpb_TxnResponse: SwiftProtobuf.Message, SwiftProt
     if !self.responses.isEmpty {
       try visitor.visitRepeatedMessageField(value: self.responses, fieldNumber: 3)
     }
+    if !self.failed.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.failed, fieldNumber: 1000)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -3147,6 +3200,51 @@ nonisolated extension Etcdserverpb_TxnResponse: SwiftProtobuf.Message, SwiftProt
     if lhs._header != rhs._header {return false}
     if lhs.succeeded != rhs.succeeded {return false}
     if lhs.responses != rhs.responses {return false}
+    if lhs.failed != rhs.failed {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Etcdserverpb_FailedCompare: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".FailedCompare"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}index\0\u{1}kv\0\u{3}value_bytes\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularInt32Field(value: &self.index) }()
+      case 2: try { try decoder.decodeSingularMessageField(value: &self._kv) }()
+      case 3: try { try decoder.decodeSingularInt64Field(value: &self.valueBytes) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    if self.index != 0 {
+      try visitor.visitSingularInt32Field(value: self.index, fieldNumber: 1)
+    }
+    try { if let v = self._kv {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+    } }()
+    if self.valueBytes != 0 {
+      try visitor.visitSingularInt64Field(value: self.valueBytes, fieldNumber: 3)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Etcdserverpb_FailedCompare, rhs: Etcdserverpb_FailedCompare) -> Bool {
+    if lhs.index != rhs.index {return false}
+    if lhs._kv != rhs._kv {return false}
+    if lhs.valueBytes != rhs.valueBytes {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -3425,7 +3523,7 @@ nonisolated extension Etcdserverpb_WatchProgressRequest: SwiftProtobuf.Message, 
 
 nonisolated extension Etcdserverpb_WatchResponse: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".WatchResponse"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}header\0\u{3}watch_id\0\u{1}created\0\u{1}canceled\0\u{3}compact_revision\0\u{3}cancel_reason\0\u{1}fragment\0\u{2}\u{4}events\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}header\0\u{3}watch_id\0\u{1}created\0\u{1}canceled\0\u{3}compact_revision\0\u{3}cancel_reason\0\u{1}fragment\0\u{2}\u{4}events\0\u{4}]\u{f}resume_revision\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -3441,6 +3539,7 @@ nonisolated extension Etcdserverpb_WatchResponse: SwiftProtobuf.Message, SwiftPr
       case 6: try { try decoder.decodeSingularStringField(value: &self.cancelReason) }()
       case 7: try { try decoder.decodeSingularBoolField(value: &self.fragment) }()
       case 11: try { try decoder.decodeRepeatedMessageField(value: &self.events) }()
+      case 1000: try { try decoder.decodeSingularInt64Field(value: &self.resumeRevision) }()
       default: break
       }
     }
@@ -3475,6 +3574,9 @@ nonisolated extension Etcdserverpb_WatchResponse: SwiftProtobuf.Message, SwiftPr
     if !self.events.isEmpty {
       try visitor.visitRepeatedMessageField(value: self.events, fieldNumber: 11)
     }
+    if self.resumeRevision != 0 {
+      try visitor.visitSingularInt64Field(value: self.resumeRevision, fieldNumber: 1000)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -3487,6 +3589,7 @@ nonisolated extension Etcdserverpb_WatchResponse: SwiftProtobuf.Message, SwiftPr
     if lhs.cancelReason != rhs.cancelReason {return false}
     if lhs.fragment != rhs.fragment {return false}
     if lhs.events != rhs.events {return false}
+    if lhs.resumeRevision != rhs.resumeRevision {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -3494,7 +3597,7 @@ nonisolated extension Etcdserverpb_WatchResponse: SwiftProtobuf.Message, SwiftPr
 
 nonisolated extension Etcdserverpb_LeaseGrantRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".LeaseGrantRequest"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}TTL\0\u{1}ID\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}TTL\0\u{1}ID\0\u{4}f\u{f}ttl_ms\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -3504,6 +3607,7 @@ nonisolated extension Etcdserverpb_LeaseGrantRequest: SwiftProtobuf.Message, Swi
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularInt64Field(value: &self.ttl) }()
       case 2: try { try decoder.decodeSingularInt64Field(value: &self.id) }()
+      case 1000: try { try decoder.decodeSingularInt64Field(value: &self.ttlMs) }()
       default: break
       }
     }
@@ -3516,12 +3620,16 @@ nonisolated extension Etcdserverpb_LeaseGrantRequest: SwiftProtobuf.Message, Swi
     if self.id != 0 {
       try visitor.visitSingularInt64Field(value: self.id, fieldNumber: 2)
     }
+    if self.ttlMs != 0 {
+      try visitor.visitSingularInt64Field(value: self.ttlMs, fieldNumber: 1000)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: Etcdserverpb_LeaseGrantRequest, rhs: Etcdserverpb_LeaseGrantRequest) -> Bool {
     if lhs.ttl != rhs.ttl {return false}
     if lhs.id != rhs.id {return false}
+    if lhs.ttlMs != rhs.ttlMs {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -3529,7 +3637,7 @@ nonisolated extension Etcdserverpb_LeaseGrantRequest: SwiftProtobuf.Message, Swi
 
 nonisolated extension Etcdserverpb_LeaseGrantResponse: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".LeaseGrantResponse"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}header\0\u{1}ID\0\u{1}TTL\0\u{1}error\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}header\0\u{1}ID\0\u{1}TTL\0\u{1}error\0\u{4}d\u{f}ttl_ms\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -3541,6 +3649,7 @@ nonisolated extension Etcdserverpb_LeaseGrantResponse: SwiftProtobuf.Message, Sw
       case 2: try { try decoder.decodeSingularInt64Field(value: &self.id) }()
       case 3: try { try decoder.decodeSingularInt64Field(value: &self.ttl) }()
       case 4: try { try decoder.decodeSingularStringField(value: &self.error) }()
+      case 1000: try { try decoder.decodeSingularInt64Field(value: &self.ttlMs) }()
       default: break
       }
     }
@@ -3563,6 +3672,9 @@ nonisolated extension Etcdserverpb_LeaseGrantResponse: SwiftProtobuf.Message, Sw
     if !self.error.isEmpty {
       try visitor.visitSingularStringField(value: self.error, fieldNumber: 4)
     }
+    if self.ttlMs != 0 {
+      try visitor.visitSingularInt64Field(value: self.ttlMs, fieldNumber: 1000)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -3571,6 +3683,7 @@ nonisolated extension Etcdserverpb_LeaseGrantResponse: SwiftProtobuf.Message, Sw
     if lhs.id != rhs.id {return false}
     if lhs.ttl != rhs.ttl {return false}
     if lhs.error != rhs.error {return false}
+    if lhs.ttlMs != rhs.ttlMs {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -3771,7 +3884,7 @@ nonisolated extension Etcdserverpb_LeaseKeepAliveRequest: SwiftProtobuf.Message,
 
 nonisolated extension Etcdserverpb_LeaseKeepAliveResponse: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".LeaseKeepAliveResponse"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}header\0\u{1}ID\0\u{1}TTL\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}header\0\u{1}ID\0\u{1}TTL\0\u{4}e\u{f}ttl_ms\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -3782,6 +3895,7 @@ nonisolated extension Etcdserverpb_LeaseKeepAliveResponse: SwiftProtobuf.Message
       case 1: try { try decoder.decodeSingularMessageField(value: &self._header) }()
       case 2: try { try decoder.decodeSingularInt64Field(value: &self.id) }()
       case 3: try { try decoder.decodeSingularInt64Field(value: &self.ttl) }()
+      case 1000: try { try decoder.decodeSingularInt64Field(value: &self.ttlMs) }()
       default: break
       }
     }
@@ -3801,6 +3915,9 @@ nonisolated extension Etcdserverpb_LeaseKeepAliveResponse: SwiftProtobuf.Message
     if self.ttl != 0 {
       try visitor.visitSingularInt64Field(value: self.ttl, fieldNumber: 3)
     }
+    if self.ttlMs != 0 {
+      try visitor.visitSingularInt64Field(value: self.ttlMs, fieldNumber: 1000)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -3808,6 +3925,7 @@ nonisolated extension Etcdserverpb_LeaseKeepAliveResponse: SwiftProtobuf.Message
     if lhs._header != rhs._header {return false}
     if lhs.id != rhs.id {return false}
     if lhs.ttl != rhs.ttl {return false}
+    if lhs.ttlMs != rhs.ttlMs {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -3850,7 +3968,7 @@ nonisolated extension Etcdserverpb_LeaseTimeToLiveRequest: SwiftProtobuf.Message
 
 nonisolated extension Etcdserverpb_LeaseTimeToLiveResponse: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".LeaseTimeToLiveResponse"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}header\0\u{1}ID\0\u{1}TTL\0\u{1}grantedTTL\0\u{1}keys\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}header\0\u{1}ID\0\u{1}TTL\0\u{1}grantedTTL\0\u{1}keys\0\u{4}c\u{f}time_left_ms\0\u{3}granted_ttl_ms\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -3863,6 +3981,8 @@ nonisolated extension Etcdserverpb_LeaseTimeToLiveResponse: SwiftProtobuf.Messag
       case 3: try { try decoder.decodeSingularInt64Field(value: &self.ttl) }()
       case 4: try { try decoder.decodeSingularInt64Field(value: &self.grantedTtl) }()
       case 5: try { try decoder.decodeRepeatedBytesField(value: &self.keys) }()
+      case 1000: try { try decoder.decodeSingularInt64Field(value: &self.timeLeftMs) }()
+      case 1001: try { try decoder.decodeSingularInt64Field(value: &self.grantedTtlMs) }()
       default: break
       }
     }
@@ -3888,6 +4008,12 @@ nonisolated extension Etcdserverpb_LeaseTimeToLiveResponse: SwiftProtobuf.Messag
     if !self.keys.isEmpty {
       try visitor.visitRepeatedBytesField(value: self.keys, fieldNumber: 5)
     }
+    if self.timeLeftMs != 0 {
+      try visitor.visitSingularInt64Field(value: self.timeLeftMs, fieldNumber: 1000)
+    }
+    if self.grantedTtlMs != 0 {
+      try visitor.visitSingularInt64Field(value: self.grantedTtlMs, fieldNumber: 1001)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -3897,6 +4023,8 @@ nonisolated extension Etcdserverpb_LeaseTimeToLiveResponse: SwiftProtobuf.Messag
     if lhs.ttl != rhs.ttl {return false}
     if lhs.grantedTtl != rhs.grantedTtl {return false}
     if lhs.keys != rhs.keys {return false}
+    if lhs.timeLeftMs != rhs.timeLeftMs {return false}
+    if lhs.grantedTtlMs != rhs.grantedTtlMs {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

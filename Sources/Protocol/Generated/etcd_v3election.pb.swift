@@ -73,6 +73,12 @@ package nonisolated struct V3electionpb_CampaignResponse: Sendable {
   /// The signed grant.
   package var token: String = String()
 
+  /// What the lease had left when the answer was made; see LockResponse.
+  package var timeLeftMs: Int64 = 0
+
+  /// The cluster's: numbers are ordered as (incarnation, number).
+  package var incarnation: UInt64 = 0
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -275,7 +281,7 @@ nonisolated extension V3electionpb_CampaignRequest: SwiftProtobuf.Message, Swift
 
 nonisolated extension V3electionpb_CampaignResponse: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".CampaignResponse"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}header\0\u{1}leader\0\u{2}f\u{f}number\0\u{1}token\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}header\0\u{1}leader\0\u{2}f\u{f}number\0\u{1}token\0\u{3}time_left_ms\0\u{1}incarnation\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -287,6 +293,8 @@ nonisolated extension V3electionpb_CampaignResponse: SwiftProtobuf.Message, Swif
       case 2: try { try decoder.decodeSingularMessageField(value: &self._leader) }()
       case 1000: try { try decoder.decodeSingularInt64Field(value: &self.number) }()
       case 1001: try { try decoder.decodeSingularStringField(value: &self.token) }()
+      case 1002: try { try decoder.decodeSingularInt64Field(value: &self.timeLeftMs) }()
+      case 1003: try { try decoder.decodeSingularUInt64Field(value: &self.incarnation) }()
       default: break
       }
     }
@@ -309,6 +317,12 @@ nonisolated extension V3electionpb_CampaignResponse: SwiftProtobuf.Message, Swif
     if !self.token.isEmpty {
       try visitor.visitSingularStringField(value: self.token, fieldNumber: 1001)
     }
+    if self.timeLeftMs != 0 {
+      try visitor.visitSingularInt64Field(value: self.timeLeftMs, fieldNumber: 1002)
+    }
+    if self.incarnation != 0 {
+      try visitor.visitSingularUInt64Field(value: self.incarnation, fieldNumber: 1003)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -317,6 +331,8 @@ nonisolated extension V3electionpb_CampaignResponse: SwiftProtobuf.Message, Swif
     if lhs._leader != rhs._leader {return false}
     if lhs.number != rhs.number {return false}
     if lhs.token != rhs.token {return false}
+    if lhs.timeLeftMs != rhs.timeLeftMs {return false}
+    if lhs.incarnation != rhs.incarnation {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -65,6 +65,13 @@ package nonisolated struct V3lockpb_LockResponse: Sendable {
   /// The signed grant.
   package var token: String = String()
 
+  /// What the lease had left when the answer was made. The answer travelled since then: a deadline that is never late is
+  /// counted from the sending of the newest renewal that was answered.
+  package var timeLeftMs: Int64 = 0
+
+  /// The cluster's: numbers are ordered as (incarnation, number).
+  package var incarnation: UInt64 = 0
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -78,6 +85,10 @@ package nonisolated struct V3lockpb_UnlockRequest: Sendable {
   // methods supported on all messages.
 
   package var key: Data = Data()
+
+  /// The number that Lock answered: this very lock is given up, and none that the same lease got later under the same key.
+  /// 0, as other clients have it: whichever lock is at the key.
+  package var number: Int64 = 0
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -97,6 +108,12 @@ package nonisolated struct V3lockpb_UnlockResponse: Sendable {
   package var hasHeader: Bool {self._header != nil}
   /// Clears the value of `header`. Subsequent reads from it will return its default value.
   package mutating func clearHeader() {self._header = nil}
+
+  /// Whether this call gave up a lock.
+  package var released: Bool = false
+
+  /// The number of what is at the key afterwards; 0 when there is nothing.
+  package var currentNumber: Int64 = 0
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -146,7 +163,7 @@ nonisolated extension V3lockpb_LockRequest: SwiftProtobuf.Message, SwiftProtobuf
 
 nonisolated extension V3lockpb_LockResponse: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".LockResponse"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}header\0\u{1}key\0\u{2}f\u{f}number\0\u{1}token\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}header\0\u{1}key\0\u{2}f\u{f}number\0\u{1}token\0\u{3}time_left_ms\0\u{1}incarnation\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -158,6 +175,8 @@ nonisolated extension V3lockpb_LockResponse: SwiftProtobuf.Message, SwiftProtobu
       case 2: try { try decoder.decodeSingularBytesField(value: &self.key) }()
       case 1000: try { try decoder.decodeSingularInt64Field(value: &self.number) }()
       case 1001: try { try decoder.decodeSingularStringField(value: &self.token) }()
+      case 1002: try { try decoder.decodeSingularInt64Field(value: &self.timeLeftMs) }()
+      case 1003: try { try decoder.decodeSingularUInt64Field(value: &self.incarnation) }()
       default: break
       }
     }
@@ -180,6 +199,12 @@ nonisolated extension V3lockpb_LockResponse: SwiftProtobuf.Message, SwiftProtobu
     if !self.token.isEmpty {
       try visitor.visitSingularStringField(value: self.token, fieldNumber: 1001)
     }
+    if self.timeLeftMs != 0 {
+      try visitor.visitSingularInt64Field(value: self.timeLeftMs, fieldNumber: 1002)
+    }
+    if self.incarnation != 0 {
+      try visitor.visitSingularUInt64Field(value: self.incarnation, fieldNumber: 1003)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -188,6 +213,8 @@ nonisolated extension V3lockpb_LockResponse: SwiftProtobuf.Message, SwiftProtobu
     if lhs.key != rhs.key {return false}
     if lhs.number != rhs.number {return false}
     if lhs.token != rhs.token {return false}
+    if lhs.timeLeftMs != rhs.timeLeftMs {return false}
+    if lhs.incarnation != rhs.incarnation {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -195,7 +222,7 @@ nonisolated extension V3lockpb_LockResponse: SwiftProtobuf.Message, SwiftProtobu
 
 nonisolated extension V3lockpb_UnlockRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".UnlockRequest"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}key\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}key\0\u{2}g\u{f}number\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -204,6 +231,7 @@ nonisolated extension V3lockpb_UnlockRequest: SwiftProtobuf.Message, SwiftProtob
       // enabled. https://github.com/apple/swift-protobuf/issues/1034
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularBytesField(value: &self.key) }()
+      case 1000: try { try decoder.decodeSingularInt64Field(value: &self.number) }()
       default: break
       }
     }
@@ -213,11 +241,15 @@ nonisolated extension V3lockpb_UnlockRequest: SwiftProtobuf.Message, SwiftProtob
     if !self.key.isEmpty {
       try visitor.visitSingularBytesField(value: self.key, fieldNumber: 1)
     }
+    if self.number != 0 {
+      try visitor.visitSingularInt64Field(value: self.number, fieldNumber: 1000)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: V3lockpb_UnlockRequest, rhs: V3lockpb_UnlockRequest) -> Bool {
     if lhs.key != rhs.key {return false}
+    if lhs.number != rhs.number {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -225,7 +257,7 @@ nonisolated extension V3lockpb_UnlockRequest: SwiftProtobuf.Message, SwiftProtob
 
 nonisolated extension V3lockpb_UnlockResponse: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".UnlockResponse"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}header\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}header\0\u{2}g\u{f}released\0\u{3}current_number\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -234,6 +266,8 @@ nonisolated extension V3lockpb_UnlockResponse: SwiftProtobuf.Message, SwiftProto
       // enabled. https://github.com/apple/swift-protobuf/issues/1034
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularMessageField(value: &self._header) }()
+      case 1000: try { try decoder.decodeSingularBoolField(value: &self.released) }()
+      case 1001: try { try decoder.decodeSingularInt64Field(value: &self.currentNumber) }()
       default: break
       }
     }
@@ -247,11 +281,19 @@ nonisolated extension V3lockpb_UnlockResponse: SwiftProtobuf.Message, SwiftProto
     try { if let v = self._header {
       try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
     } }()
+    if self.released != false {
+      try visitor.visitSingularBoolField(value: self.released, fieldNumber: 1000)
+    }
+    if self.currentNumber != 0 {
+      try visitor.visitSingularInt64Field(value: self.currentNumber, fieldNumber: 1001)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: V3lockpb_UnlockResponse, rhs: V3lockpb_UnlockResponse) -> Bool {
     if lhs._header != rhs._header {return false}
+    if lhs.released != rhs.released {return false}
+    if lhs.currentNumber != rhs.currentNumber {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -13,6 +13,11 @@
 /// Acquire is the one call that creates authority. Every answer carries evidence, and a refusal says what was seen and
 /// what to do next; a refusal is an outcome and not a gRPC error, because the cluster did decide it.
 
+#if canImport(FoundationEssentials)
+package import FoundationEssentials
+#else
+package import Foundation
+#endif
 package import SwiftProtobuf
 
 // If the compiler emits an error on this type, it is because this file
@@ -305,6 +310,96 @@ package nonisolated struct Portcullis_V1_DescribeResponse: Sendable {
 
   fileprivate var _evidence: Portcullis_V1_Evidence? = nil
   fileprivate var _holder: Portcullis_V1_Grant? = nil
+}
+
+/// The first message names what is held; the fields that name it are not looked at in later ones. Every message, the first
+/// too, renews the lease.
+package nonisolated struct Portcullis_V1_HoldRequest: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// A grant of Acquire's, by its scope, or
+  package var scope: String = String()
+
+  /// a lock or a leadership of etcd's services, by the key that Lock or Campaign answered.
+  package var key: Data = Data()
+
+  /// The number under which it is held.
+  package var number: Int64 = 0
+
+  /// Comes back in the answer to this message.
+  package var sequence: UInt64 = 0
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+package nonisolated struct Portcullis_V1_HoldResponse: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var evidence: Portcullis_V1_Evidence {
+    get {_evidence ?? Portcullis_V1_Evidence()}
+    set {_evidence = newValue}
+  }
+  /// Returns true if `evidence` has been explicitly set.
+  package var hasEvidence: Bool {self._evidence != nil}
+  /// Clears the value of `evidence`. Subsequent reads from it will return its default value.
+  package mutating func clearEvidence() {self._evidence = nil}
+
+  package var outcome: Portcullis_V1_HoldResponse.OneOf_Outcome? = nil
+
+  package var held: Portcullis_V1_Held {
+    get {
+      if case .held(let v)? = outcome {return v}
+      return Portcullis_V1_Held()
+    }
+    set {outcome = .held(newValue)}
+  }
+
+  /// It ended, and somebody else may have it: the last message of the stream.
+  package var lost: Portcullis_V1_Refusal {
+    get {
+      if case .lost(let v)? = outcome {return v}
+      return Portcullis_V1_Refusal()
+    }
+    set {outcome = .lost(newValue)}
+  }
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package nonisolated enum OneOf_Outcome: Equatable, Sendable {
+    case held(Portcullis_V1_Held)
+    /// It ended, and somebody else may have it: the last message of the stream.
+    case lost(Portcullis_V1_Refusal)
+
+  }
+
+  package init() {}
+
+  fileprivate var _evidence: Portcullis_V1_Evidence? = nil
+}
+
+/// The lease was renewed, and what is held is still held.
+package nonisolated struct Portcullis_V1_Held: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// Of the message that this answers.
+  package var sequence: UInt64 = 0
+
+  /// Counted from the *sending* of that message, the lease lasts at least so long. A caller that has not had the answer to
+  /// a later one by then must stop, whatever it was or was not told: the server may be out of reach, or the caller may have
+  /// been the one that slept.
+  package var timeLeftMs: Int64 = 0
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
 }
 
 package nonisolated struct Portcullis_V1_KeysRequest: Sendable {
@@ -866,6 +961,158 @@ nonisolated extension Portcullis_V1_DescribeResponse: SwiftProtobuf.Message, Swi
     if lhs._holder != rhs._holder {return false}
     if lhs.waiting != rhs.waiting {return false}
     if lhs.lastNumber != rhs.lastNumber {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Portcullis_V1_HoldRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".HoldRequest"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}scope\0\u{1}key\0\u{1}number\0\u{1}sequence\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.scope) }()
+      case 2: try { try decoder.decodeSingularBytesField(value: &self.key) }()
+      case 3: try { try decoder.decodeSingularInt64Field(value: &self.number) }()
+      case 4: try { try decoder.decodeSingularUInt64Field(value: &self.sequence) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.scope.isEmpty {
+      try visitor.visitSingularStringField(value: self.scope, fieldNumber: 1)
+    }
+    if !self.key.isEmpty {
+      try visitor.visitSingularBytesField(value: self.key, fieldNumber: 2)
+    }
+    if self.number != 0 {
+      try visitor.visitSingularInt64Field(value: self.number, fieldNumber: 3)
+    }
+    if self.sequence != 0 {
+      try visitor.visitSingularUInt64Field(value: self.sequence, fieldNumber: 4)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Portcullis_V1_HoldRequest, rhs: Portcullis_V1_HoldRequest) -> Bool {
+    if lhs.scope != rhs.scope {return false}
+    if lhs.key != rhs.key {return false}
+    if lhs.number != rhs.number {return false}
+    if lhs.sequence != rhs.sequence {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Portcullis_V1_HoldResponse: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".HoldResponse"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}evidence\0\u{1}held\0\u{1}lost\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularMessageField(value: &self._evidence) }()
+      case 2: try {
+        var v: Portcullis_V1_Held?
+        var hadOneofValue = false
+        if let current = self.outcome {
+          hadOneofValue = true
+          if case .held(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.outcome = .held(v)
+        }
+      }()
+      case 3: try {
+        var v: Portcullis_V1_Refusal?
+        var hadOneofValue = false
+        if let current = self.outcome {
+          hadOneofValue = true
+          if case .lost(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.outcome = .lost(v)
+        }
+      }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    try { if let v = self._evidence {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
+    } }()
+    switch self.outcome {
+    case .held?: try {
+      guard case .held(let v)? = self.outcome else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+    }()
+    case .lost?: try {
+      guard case .lost(let v)? = self.outcome else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
+    }()
+    case nil: break
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Portcullis_V1_HoldResponse, rhs: Portcullis_V1_HoldResponse) -> Bool {
+    if lhs._evidence != rhs._evidence {return false}
+    if lhs.outcome != rhs.outcome {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Portcullis_V1_Held: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".Held"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}sequence\0\u{3}time_left_ms\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt64Field(value: &self.sequence) }()
+      case 2: try { try decoder.decodeSingularInt64Field(value: &self.timeLeftMs) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.sequence != 0 {
+      try visitor.visitSingularUInt64Field(value: self.sequence, fieldNumber: 1)
+    }
+    if self.timeLeftMs != 0 {
+      try visitor.visitSingularInt64Field(value: self.timeLeftMs, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Portcullis_V1_Held, rhs: Portcullis_V1_Held) -> Bool {
+    if lhs.sequence != rhs.sequence {return false}
+    if lhs.timeLeftMs != rhs.timeLeftMs {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -63,6 +63,8 @@ private struct Fingerprint {
     case .nodeRegistered: add(18)
     case .nodeForgotten: add(19)
     case .alarms(let alarms): add(20); add(UInt64(alarms.count))
+    case .authChanged: add(21)
+    case .authenticated(let index): add(22); add(index)
     }
   }
 

@@ -27,11 +27,18 @@ func state(from choices: inout Choices) -> Coordination {
   var clock: UInt64 = 1_000
   while !choices.isAtEnd, index < 64 {
     let step = choices.byte()
-    // The address is not looked at: the bytes are better spent on commands. One in four has a name.
+    // The address is not looked at: the bytes are better spent on commands. One in four has a name, and one in four a
+    // caller, which is judged by what users and roles there are then.
     var payload: [UInt8] = [1] + [UInt8](repeating: 0, count: 16)
     if step & 3 == 3 {
       payload[0] = 2
       payload += [choices.byte() & 0x7F, choices.byte() & 0x7F]
+    }
+    if step & 0x0C == 0x0C {
+      payload[0] += 2
+      payload[9] = 1
+      let user = [Array("root".utf8), Array("u".utf8), [], Array("w".utf8)][Int(choices.byte() & 3)]
+      payload += [UInt8(user.count)] + user + [choices.byte() & 0x7F]
     }
     let length = Int(choices.byte() & 0x7F)
     guard let envelope = try? Envelope.decode(payload + choices.bytes(length)) else { continue }

@@ -46,7 +46,7 @@ extension Decoder {
   var rest = bytes[...]
   let pieceBytes = 1 + Int(rest.popFirst() ?? 0)
   _ = RequestHead.timeout(String(decoding: rest.prefix(16), as: UTF8.self))
-  var assembler = MessageAssembler()
+  var assembler = MessageAssembler(encoding: rest.count % 2 == 0 ? .gzip : .identity)
   while !rest.isEmpty {
     assembler.append(ByteBuffer(bytes: rest.prefix(pieceBytes)))
     rest = rest.dropFirst(pieceBytes)

@@ -1,0 +1,48 @@
+// Owns the news that a grant was lost: from the cluster the moment that it ends, and from this client's own clock where the
+// cluster cannot be reached.
+// Must never: take silence for good news. What the cluster does not say in time, the session's deadline does.
+
+import Protocol
+import Wire
+
+extension Session {
+  /// Returns when the grant may not be relied on any more: it was released or handed on, its lease has ended, or the
+  /// session could not be renewed before its deadline. A task that is cancelled waits no longer.
+  /// - Returns: what happened, as the end of a sentence.
+  public func waitUntilLost(_ grant: Grant) async -> String {
+    let (reasons, feed) = AsyncStream<String>.makeStream()
+    // No child tasks: one that is connecting ends when it has connected, and the deadline does not wait for that.
+    let tasks = [
+      Task {
+        await waitUntilOver()
+        feed.yield("number \(grant.number) could not be renewed in time")
+      },
+      Task { if let reason = await news(of: grant) { feed.yield(reason) } },
+    ]
+    defer { for task in tasks { task.cancel() } }
+    for await reason in reasons { return reason }
+    return "nobody waits for the news any more"
+  }
+
+  /// Nil where nothing can be heard: the server does not know the call, or the task was cancelled.
+  private func news(of grant: Grant) async -> String? {
+    var request = Portcullis_V1_HoldRequest()
+    request.scope = grant.scope
+    request.number = grant.number
+    while !Task.isCancelled {
+      do {
+        let answers = try await portcullis.answers(
+          RPCPath.Authority.hold, to: request, as: Portcullis_V1_HoldResponse.self)
+        for try await answer in answers {
+          if case .lost(let refusal) = answer.outcome { return refusal.reason }
+        }
+      } catch let status as RPCStatus where status.code == .unimplemented {
+        return nil
+      } catch {
+        // Another endpoint may know more. The session's own renewals go on meanwhile.
+      }
+      try? await Task.sleep(for: .milliseconds(100))
+    }
+    return nil
+  }
+}
