@@ -161,6 +161,22 @@ final class ComparedEtcdctl {
     /#
   }
 
+  /// Without fields of ours, which etcdctl hands on as it got them.
+  private static func withoutOwnFields(_ text: String) -> String {
+    var kept: [Substring] = []
+    var end: String?
+    for line in text.split(separator: "\n", omittingEmptySubsequences: false) {
+      if let closing = end {
+        if line == closing { end = nil }
+      } else if line.firstMatch(of: /^ *1[0-9]{3}( \{|:)/) == nil {
+        kept.append(line)
+      } else if line.hasSuffix("{") {
+        end = line.prefix { $0 == " " } + "}"
+      }
+    }
+    return kept.joined(separator: "\n")
+  }
+
   /// Any answer has its header in field 1, and the rest is shown by its field numbers.
   private static func message(inHexadecimal digits: String) -> String? {
     guard digits.utf8.count.isMultiple(of: 2), !digits.isEmpty else { return digits.isEmpty ? "" : nil }
@@ -171,6 +187,7 @@ final class ComparedEtcdctl {
       bytes.append(byte)
       rest = rest.dropFirst(2)
     }
-    return (try? Etcdserverpb_CompactionResponse(serializedBytes: bytes))?.masked().textFormatString()
+    let answer = try? Etcdserverpb_CompactionResponse(serializedBytes: bytes)
+    return answer.map { withoutOwnFields($0.masked().textFormatString()) }
   }
 }
