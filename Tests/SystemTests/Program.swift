@@ -74,7 +74,7 @@ final class RunningProgram: Sendable {
     for (name, pipe) in [("out", output), ("err", errors)] {
       Thread.detachNewThread {
         while true {
-          let data = pipe.fileHandleForReading.availableData
+          let data = Self.read(pipe.fileHandleForReading.fileDescriptor)
           if data.isEmpty { return state.change { $0.open -= 1 } }
           state.change { $0.lines[name, default: ""] += String(decoding: data, as: UTF8.self) }
         }
@@ -86,6 +86,16 @@ final class RunningProgram: Sendable {
     }
     try process.run()
     processID = process.processIdentifier
+  }
+
+  /// What there is next, or nothing at the end. Children that end interrupt calls, which is no reason to give up.
+  private static func read(_ descriptor: Int32) -> Data {
+    var bytes = [UInt8](repeating: 0, count: 65_536)
+    while true {
+      let count = Glibc.read(descriptor, &bytes, bytes.count)
+      if count >= 0 { return Data(bytes.prefix(count)) }
+      if errno != EINTR { return Data() }
+    }
   }
 
   deinit {

@@ -60,7 +60,7 @@ struct ClusterService: Sendable {
 
   @Sendable private func add(_ call: UnaryCall, _ body: ByteBuffer) {
     guard let message = call.decode(Etcdserverpb_MemberAddRequest.self, from: body), mayChange(call),
-      let urls = peerURLs(message.peerUrls, of: call)
+      let urls = checked(message.peerUrls, of: call)
     else { return }
     look(call) { [core] snapshot throws(RPCStatus) in
       try Self.checkFree(urls, for: nil, in: snapshot)
@@ -94,12 +94,11 @@ struct ClusterService: Sendable {
   }
 
   @Sendable private func update(_ call: UnaryCall, _ body: ByteBuffer) {
-    guard let message = call.decode(Etcdserverpb_MemberUpdateRequest.self, from: body), mayChange(call),
-      let urls = peerURLs(message.peerUrls, of: call)
-    else { return }
+    guard let message = call.decode(Etcdserverpb_MemberUpdateRequest.self, from: body), mayChange(call) else { return }
     let id = NodeID(message.id)
     look(call) { snapshot throws(RPCStatus) in
       guard let member = snapshot.membership[id] else { throw .memberNotFound }
+      guard let urls = Self.peerURLs(message.peerUrls) else { throw .invalidURLs }
       try Self.checkFree(urls, for: id, in: snapshot)
       let address = MemberAddress(name: member.name, peerURLs: urls)
       return (.update(Member(id: id, address: address.encoded())), id)
@@ -192,11 +191,16 @@ struct ClusterService: Sendable {
     return false
   }
 
-  private func peerURLs(_ urls: [String], of call: UnaryCall) -> [String]? {
+  private func checked(_ urls: [String], of call: UnaryCall) -> [String]? {
+    let checked = Self.peerURLs(urls)
+    if checked == nil { call.fail(.invalidURLs) }
+    return checked
+  }
+
+  /// In order, or nil if they are not what a member can have.
+  private static func peerURLs(_ urls: [String]) -> [String]? {
     let isValid = !urls.isEmpty && urls.count <= MemberAddress.maxURLs && Set(urls).count == urls.count
-    if isValid, urls.allSatisfy({ PeerEndpoint(url: $0) != nil }) { return urls.sorted() }
-    call.fail(.etcd(.invalidArgument, "given member URLs are invalid"))
-    return nil
+    return isValid && urls.allSatisfy { PeerEndpoint(url: $0) != nil } ? urls.sorted() : nil
   }
 
   private static func checkFree(

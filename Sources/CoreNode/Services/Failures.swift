@@ -70,6 +70,7 @@ extension RPCStatus {
   static let notApplied = Trailer(name: outcomeTrailer, value: "not-applied")
   static let unknown = Trailer(name: outcomeTrailer, value: "unknown")
 
+  static let invalidURLs = etcd(.invalidArgument, "given member URLs are invalid")
   static let memberNotFound = etcd(.notFound, "member not found")
   /// etcd itself hands this on without a code.
   static let notEnoughStarted = etcd(.unknown, "re-configuration failed due to not enough started members")

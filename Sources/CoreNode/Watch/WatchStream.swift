@@ -124,13 +124,11 @@ final class WatchStream: @unchecked Sendable, StreamHandler, WatchObserver {
   }
 
   private func add(_ request: Etcdserverpb_WatchCreateRequest) {
-    let id = request.watchID != 0 ? request.watchID : unusedWatch()
     if request.startRevision < 0 {
       return refuse(id: -1, "etcdserver: mvcc: required revision is negative; watch from 0 (now) or from a revision")
     }
     let key = request.key.isEmpty ? [0] : Bytes(request.key)
     let range = KeyRange(key: key, rangeEnd: Bytes(request.rangeEnd))
-    if range.isEmpty { return refuse(id: -1, "mvcc: watcher range is empty") }
     if core.publication.isAuthEnabled {
       do throws(RequestError) {
         try core.checkRead(range, by: call, in: core.publication.snapshot)
@@ -138,11 +136,16 @@ final class WatchStream: @unchecked Sendable, StreamHandler, WatchObserver {
         return refuse(id: -1, RPCStatus(error).goText)
       }
     }
-    if watchers[id] != nil { return refuse(id: -1, "mvcc: duplicate watch ID provided on the WatchStream") }
+    if range.isEmpty { return refuse(id: -1, "mvcc: watcher range is empty") }
+    if watchers[request.watchID] != nil, request.watchID != 0 {
+      return refuse(id: -1, "mvcc: duplicate watch ID provided on the WatchStream")
+    }
     let most = core.configuration.limits.maxWatchers
     guard core.watches.count < most else {
       return refuse(id: -1, "etcdserver: too many watchers: this node has \(most); watch at another member")
     }
+    // A refused request takes no number.
+    let id = request.watchID != 0 ? request.watchID : unusedWatch()
     let (hubID, toldThrough) = core.watches.add(id, of: self, range: range)
     let start = request.startRevision > 0 ? request.startRevision : toldThrough + 1
     let watcher = Watcher(
@@ -185,7 +188,8 @@ final class WatchStream: @unchecked Sendable, StreamHandler, WatchObserver {
     index.remove(Self.indexID(id), range: watcher.range)
     near[id] = nil
     behind[id] = nil
-    var answer = response(id, revision: core.watches.revision)
+    // Where history was compacted, etcd says up to where and no other revision.
+    var answer = response(id, revision: compactRevision > 0 ? 0 : core.watches.revision)
     answer.canceled = true
     answer.compactRevision = compactRevision
     answer.resumeRevision = resumeRevision

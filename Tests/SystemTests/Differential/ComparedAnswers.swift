@@ -1,5 +1,5 @@
-// What may differ between two servers that behave alike: ids that they draw, terms, sizes, sums, and the order of what has
-// none. All else is compared, and also whether these are there at all.
+// What may differ between two servers that behave alike: ids that they draw, terms, sizes, sums, the order of what has none,
+// and fields of ours (tags from 1000 on), which etcd's clients skip. All else is compared, and also whether these are there at all.
 
 import Foundation
 import Protocol
@@ -51,6 +51,7 @@ extension Etcdserverpb_CompactionResponse: ComparedAnswer {}
 
 extension Etcdserverpb_TxnResponse: ComparedAnswer {
   mutating func maskRest() {
+    failed = []
     responses = responses.map { item in
       var item = item
       switch item.response {
@@ -98,12 +99,19 @@ extension Etcdserverpb_RangeResponse {
 
 // MARK: - Leases
 
-extension Etcdserverpb_LeaseGrantResponse: ComparedAnswer {}
+extension Etcdserverpb_LeaseGrantResponse: ComparedAnswer {
+  mutating func maskRest() { ttlMs = 0 }
+}
+
 extension Etcdserverpb_LeaseRevokeResponse: ComparedAnswer {}
-extension Etcdserverpb_LeaseKeepAliveResponse: ComparedAnswer {}
+
+extension Etcdserverpb_LeaseKeepAliveResponse: ComparedAnswer {
+  mutating func maskRest() { ttlMs = 0 }
+}
 
 extension Etcdserverpb_LeaseTimeToLiveResponse: ComparedAnswer {
   mutating func maskRest() {
+    (timeLeftMs, grantedTtlMs) = (0, 0)
     // What is left depends on when one asks. Nothing in a comparison takes a minute.
     if ttl > 0, ttl <= grantedTtl, ttl > grantedTtl - 60 { ttl = grantedTtl }
     // etcd's keys come out of a map of Go's.
@@ -184,20 +192,21 @@ extension Etcdserverpb_HashKVResponse: ComparedAnswer {
 
 extension V3lockpb_LockResponse: ComparedAnswer {
   mutating func maskRest() {
-    // Ours alone.
-    number = 0
-    token = ""
+    (number, token) = (0, "")
+    (timeLeftMs, incarnation) = (0, 0)
   }
 }
 
-extension V3lockpb_UnlockResponse: ComparedAnswer {}
+extension V3lockpb_UnlockResponse: ComparedAnswer {
+  mutating func maskRest() { (released, currentNumber) = (false, 0) }
+}
 
 extension V3electionpb_CampaignResponse: ComparedAnswer {
   mutating func maskRest() {
     // Ours is of when the caller leads, etcd's of when it asked to (docs/differences-from-etcd.md).
     header.revision = presence(header.revision)
-    number = 0
-    token = ""
+    (number, token) = (0, "")
+    (timeLeftMs, incarnation) = (0, 0)
   }
 }
 

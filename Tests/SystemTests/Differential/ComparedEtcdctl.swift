@@ -66,17 +66,24 @@ final class ComparedEtcdctl {
 
   // MARK: Running
 
-  private static func end(of program: RunningProgram, reading input: String) async -> Program.Outcome {
-    // A command that reads nothing may have ended by now.
-    if !input.isEmpty { try? program.write(input) }
-    try? program.closeInput()
-    // A command that does not end would have the test wait for ever; how it ended then says so.
+  /// A command that does not end would have the test wait for ever; it is killed then, and how it ended says so.
+  static func end(
+    of program: RunningProgram, _ meanwhile: () async throws -> Void
+  ) async rethrows -> Int32 {
     let patience = Task {
       try await Task.sleep(for: .seconds(20))
       program.send(SIGKILL)
     }
-    let code = await program.exitCode()
-    patience.cancel()
+    defer { patience.cancel() }
+    try await meanwhile()
+    return await program.exitCode()
+  }
+
+  private static func end(of program: RunningProgram, reading input: String) async -> Program.Outcome {
+    // A command that reads nothing may have ended by now.
+    if !input.isEmpty { try? program.write(input) }
+    try? program.closeInput()
+    let code = await end(of: program) {}
     await program.waitForEndOfOutput()
     return Program.Outcome(exitCode: code, output: program.output, errors: program.errors)
   }
@@ -111,9 +118,9 @@ final class ComparedEtcdctl {
   private func text(_ outcome: Program.Outcome, of server: ComparedServer, _ format: String) -> String {
     var output = outcome.output
     if format == "protobuf" { output = Self.message(inHexadecimal: output) ?? "no message: \(output)" }
-    var text = masked(output, of: server)
-    if format == "table" { text = text.replacing(/-+/, with: "-").replacing(#/ +/#, with: " ") }
-    return "exit code \(outcome.exitCode)\n\(text)" + masked(outcome.errors, of: server)
+    // Columns are as wide as what is in them.
+    if format == "table" { output = output.replacing(/-+/, with: "-").replacing(#/ +/#, with: " ") }
+    return "exit code \(outcome.exitCode)\n" + masked(output, of: server) + masked(outcome.errors, of: server)
   }
 
   /// Masks what differs from server to server: addresses, ids, terms, sizes, sums and times.
@@ -154,6 +161,22 @@ final class ComparedEtcdctl {
     /#
   }
 
+  /// Without fields of ours, which etcdctl hands on as it got them.
+  private static func withoutOwnFields(_ text: String) -> String {
+    var kept: [Substring] = []
+    var end: String?
+    for line in text.split(separator: "\n", omittingEmptySubsequences: false) {
+      if let closing = end {
+        if line == closing { end = nil }
+      } else if line.firstMatch(of: /^ *1[0-9]{3}( \{|:)/) == nil {
+        kept.append(line)
+      } else if line.hasSuffix("{") {
+        end = line.prefix { $0 == " " } + "}"
+      }
+    }
+    return kept.joined(separator: "\n")
+  }
+
   /// Any answer has its header in field 1, and the rest is shown by its field numbers.
   private static func message(inHexadecimal digits: String) -> String? {
     guard digits.utf8.count.isMultiple(of: 2), !digits.isEmpty else { return digits.isEmpty ? "" : nil }
@@ -164,6 +187,7 @@ final class ComparedEtcdctl {
       bytes.append(byte)
       rest = rest.dropFirst(2)
     }
-    return (try? Etcdserverpb_CompactionResponse(serializedBytes: bytes))?.masked().textFormatString()
+    let answer = try? Etcdserverpb_CompactionResponse(serializedBytes: bytes)
+    return answer.map { withoutOwnFields($0.masked().textFormatString()) }
   }
 }

@@ -63,7 +63,7 @@ extension ComparedStory {
     request.fragment = chance(20)
     request.progressNotify = chance(20)
     if chance(25) { request.watchID = Int64(1 + below(9)) }
-    if isWrong() { request.watchID = pick([-2, -1]) }
+    if isWrong() { request.watchID = -2 }
     return request
   }
 

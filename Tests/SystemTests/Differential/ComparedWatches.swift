@@ -87,6 +87,7 @@ final class ComparedWatches: ClientStreamHandler, Sendable {
     var bare = answer
     bare.events = []
     bare.fragment = false
+    bare.resumeRevision = 0
     if bare.hasHeader { bare.header.mask() }
     if answer.created {
       state.created.append(bare.line)

@@ -169,7 +169,8 @@ enum EtcdctlCommands {
     member add learner --learner --peer-urls=nonsense
     member add learner --learner --peer-urls=ftp://127.0.0.1:9
     member add learner --learner --peer-urls=http://127.0.0.1:9 => learner
-    *member list
+    ~member list
+    ~member list -w fields
     member add learner --learner --peer-urls=http://127.0.0.1:9,http://127.0.0.1:8
     member add another --learner --peer-urls=http://127.0.0.1:8
     member promote $learner
@@ -194,7 +195,6 @@ enum EtcdctlCommands {
     lock
     elect
     watch
-    watch a b c --prefix
     make-mirror
     snapshot save
     completion

@@ -151,8 +151,7 @@ struct EtcdctlSideBySideTests {
     for server in etcdctl.pair.sides {
       let filled = arguments.map { $0.replacingOccurrences(of: "$server", with: server.name) }
       let program = try etcdctl.start(filled, at: server)
-      try await meanwhile(program, server)
-      let code = await program.exitCode()
+      let code = try await ComparedEtcdctl.end(of: program) { try await meanwhile(program, server) }
       await program.waitForEndOfOutput()
       let text = "exit code \(code)\n\(program.output)\(program.errors)"
       ends.append(etcdctl.masked(text.replacingOccurrences(of: server.name + ".db", with: "FILE"), of: server))
@@ -166,8 +165,8 @@ struct EtcdctlSideBySideTests {
 
   /// Watches until what was put last was seen so many times.
   private static func watch(_ etcdctl: ComparedEtcdctl, _ arguments: [String], lasts: Int) async throws {
-    let isJSON = arguments.last == "json"
-    let last = isJSON ? "TEFTVA==" : arguments.contains("--hex") ? #"\x4c\x41\x53\x54"# : "LAST"
+    let isHexadecimal = arguments.contains("--hex") && arguments.last == "simple"
+    let last = arguments.last == "json" ? "TEFTVA==" : isHexadecimal ? #"\x4c\x41\x53\x54"# : "LAST"
     try await both(etcdctl, arguments) { program, _ in
       try await program.waitForOutput(last, times: lasts)
       program.send(SIGINT)
