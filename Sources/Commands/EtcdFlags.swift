@@ -12,6 +12,9 @@ package struct EtcdFlags: Sendable {
   /// What the user should know, a line each.
   package private(set) var notices: [String] = []
 
+  /// What is no flag, for the parser as well.
+  private var rest: [String] = []
+
   private struct Given {
     let name: String
     let flag: EtcdFlag
@@ -38,16 +41,16 @@ package struct EtcdFlags: Sendable {
     } else {
       for item in given where item.name != "config-file" { try take(item) }
     }
+    self.arguments += rest
     notices += unknown
   }
 
-  /// What is no flag goes to the parser as it is.
   private mutating func commandLine(_ arguments: [String]) throws(CommandFailure) -> [Given] {
     var given: [Given] = []
-    var rest = arguments[...]
-    while let argument = rest.popFirst() {
+    var left = arguments[...]
+    while let argument = left.popFirst() {
       guard argument.hasPrefix("-"), argument.count > 1, !["-h", "--help", "--version"].contains(argument) else {
-        self.arguments.append(argument)
+        rest.append(argument)
         continue
       }
       let parts = argument.drop { $0 == "-" }.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
@@ -58,7 +61,7 @@ package struct EtcdFlags: Sendable {
       }
       var value = parts.count > 1 ? String(parts[1]) : nil
       if value == nil, flag.takesValue {
-        guard let next = rest.popFirst() else { throw Self.wrong("--\(name) needs a value") }
+        guard let next = left.popFirst() else { throw Self.wrong("--\(name) needs a value") }
         value = next
       }
       given.append(Given(name: name, flag: flag, value: value, source: "--\(name)"))

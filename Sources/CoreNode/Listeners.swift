@@ -41,14 +41,17 @@ struct Listeners: Sendable {
     limits.keepalive = configuration.keepalive
     if let most = configuration.maxConcurrentStreams { limits.concurrentStreams = most }
     if let most = configuration.maxConnections { limits.connections = most }
-    let (endpoints, access) = (endpoints, configuration.access)
-    let all = access.guarding { endpoints.respond(to: $0, on: $1) }
+    let endpoints = endpoints
     let figures: HTTPResponder = { request, eventLoop in
       endpoints.figures(for: request, on: eventLoop) ?? eventLoop.makeSucceededFuture(HTTPEndpoints.notFound)
     }
     var servers: [WireServer] = []
     do {
       for url in configuration.clientListeners {
+        var access = configuration.access
+        // A certificate says as much as a list of names.
+        if url.usesTLS { access.hosts = nil }
+        let all = access.guarding { endpoints.respond(to: $0, on: $1) }
         servers.append(try await start(url, router, all, limits, group, logger))
       }
       for url in configuration.metricsListeners {

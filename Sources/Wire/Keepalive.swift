@@ -62,17 +62,23 @@ extension ServerConnection {
     self.keepalive.hasRead = false
     self.keepaliveTimer = self.eventLoop.assumeIsolated().scheduleTask(in: interval) { [weak self] in
       guard let self, self.context != nil else { return }
-      if self.keepalive.hasRead { self.lookAfterSilence() } else { self.askForLife() }
+      if self.keepalive.hasRead { self.lookAfterSilence() } else { self.askForLife(interval) }
     }
   }
 
-  private func askForLife() {
+  private func askForLife(_ interval: TimeAmount) {
     self.write(.ping(HTTP2PingData(withInteger: 0), ack: false), on: .rootStream)
     self.flushSoon()
     guard let timeout = self.limits.keepalive.timeout else { return self.lookAfterSilence() }
-    self.keepaliveTimer = self.eventLoop.assumeIsolated().scheduleTask(in: timeout) { [weak self] in
+    self.awaitLife(for: timeout, lookingEvery: interval)
+  }
+
+  private func awaitLife(for remaining: TimeAmount, lookingEvery interval: TimeAmount) {
+    let step = min(interval, remaining)
+    self.keepaliveTimer = self.eventLoop.assumeIsolated().scheduleTask(in: step) { [weak self] in
       guard let self, let context = self.context else { return }
-      guard !self.keepalive.hasRead else { return self.lookAfterSilence() }
+      if self.keepalive.hasRead { return self.lookAfterSilence() }
+      if step < remaining { return self.awaitLife(for: remaining - step, lookingEvery: interval) }
       self.logger.debug("a client does not answer pings any more")
       context.close(promise: nil)
     }
