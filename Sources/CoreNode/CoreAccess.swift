@@ -15,6 +15,8 @@ final class CoreAccess: Sendable {
   let publication: Publication
   let watches: WatchHub
   let issuer: TokenIssuer
+  /// States that are being sent to callers.
+  let holds = StateHolds()
   /// What this node says of itself.
   let record: NodeRecord
   private let inbox: Inbox<CoreLoop.Work>

@@ -198,6 +198,7 @@ package final class CoreNode: Sendable {
       KVService(core: core).routes, LeaseService(core: core).routes, LockService(core: core).routes,
       ElectionService(core: core).routes, AuthorityService(core: core).routes, ClusterService(core: core).routes,
       MaintenanceService(core: core).routes, HealthService(core: core).routes, ExactlyOnceService(core: core).routes,
+      BackupService(core: core).routes, ListingService(core: core).routes,
       [RPCPath.Watch.watch: .streaming { call in WatchStream(call, core: core) }],
     ]
     let all: [String: RPCMethod] = services.reduce(into: [:]) { all, some in

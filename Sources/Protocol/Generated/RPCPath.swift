@@ -86,8 +86,16 @@ package enum RPCPath {
     package static let keys = "/portcullis.v1.Authority/Keys"
   }
 
+  package enum Backup {
+    package static let save = "/portcullis.v1.Backup/Save"
+  }
+
   package enum ExactlyOnce {
     package static let openClient = "/portcullis.v1.ExactlyOnce/OpenClient"
+  }
+
+  package enum Listing {
+    package static let list = "/portcullis.v1.Listing/List"
   }
 
   package enum Members {
