@@ -162,7 +162,9 @@ let testTargets: [Target] = [
     with: [
       "RaftCore", "LogStorage", "CoordinationCore", "Protocol", "Wire",
       .product(name: "NIOCore", package: "swift-nio"),
+      .product(name: "NIOPosix", package: "swift-nio"),
       .product(name: "SwiftProtobuf", package: "swift-protobuf"),
+      .product(name: "Logging", package: "swift-log"),
     ]),
   tests(of: "Commands"),
   tests(

