@@ -129,9 +129,9 @@ public final class Portcullis: Sendable {
 
   /// How long a call goes on when no endpoint at all can be connected to: a node that restarts is back by then.
   private static let connectPatience = TimeAmount.seconds(3)
-  private static let unreachable = "no connection to "
+  static let unreachable = "no connection to "
 
-  private func connection() async throws(RPCStatus) -> WireConnection {
+  func connection() async throws(RPCStatus) -> WireConnection {
     let (held, endpoint, isClosed) = state.withLockedValue { state -> (WireConnection?, Endpoint, Bool) in
       (state.connection, endpoints[state.next % endpoints.count], state.isClosed)
     }
@@ -165,7 +165,7 @@ public final class Portcullis: Sendable {
   }
 
   /// Forgets a connection, so that the next call goes elsewhere.
-  private func drop(_ connection: WireConnection) {
+  func drop(_ connection: WireConnection) {
     let wasCurrent = state.withLockedValue { state -> Bool in
       guard state.connection === connection else { return false }
       state.connection = nil

@@ -16,9 +16,14 @@ package struct HistoryCursor: Sendable {
 
   package init(_ store: KeyStore) {
     compacted = store.compactedRevision
+    // What the compacted revision replaced, or deleted, only its own events still know. Given without them, a key that this
+    // very revision deleted would be there again.
+    let replaced = Set((store.log[compacted] ?? []).map(\.version.key))
     var versions: [KeyVersion] = []
     var cursor = BaseCursor(store)
-    while let version = cursor.next() { versions.append(version) }
+    while let version = cursor.next() {
+      if !replaced.contains(version.key) { versions.append(version) }
+    }
     // They come by key. Those of one revision stay in that order.
     versions.sort { ($0.modRevision, $0.key) < ($1.modRevision, $1.key) }
     base = versions[...]

@@ -80,11 +80,20 @@ extension KeyStore {
     return RangeResult(versions: versions, count: count, more: more)
   }
 
-  private func version(of key: Key, at revision: Revision) -> KeyVersion? {
+  /// What a key had at a revision that is not before the compaction.
+  func version(of key: Key, at revision: Revision) -> KeyVersion? {
     if let version = live[key], version.modRevision <= revision { return version }
     guard let entry = superseded.last(atOrBefore: VersionKey(key: key, revision: revision)), entry.key.key == key
     else { return nil }
     return entry.value.isTombstone ? nil : entry.value
+  }
+
+  /// The first key that has a live or a superseded version, up to but excluding `end`.
+  func firstKey(atOrAfter key: Key, before end: Key?) -> Key? {
+    let alive = live.first(atOrAfter: key)?.key
+    let old = superseded.first(atOrAfter: VersionKey(key: key, revision: 0))?.key.key
+    guard let first = [alive, old].compactMap({ $0 }).min() else { return nil }
+    return end.map(first.isBefore) ?? true ? first : nil
   }
 
   /// Visits every key of the range that has a live or a superseded version, once and in order.
@@ -110,7 +119,8 @@ extension KeyStore {
 }
 
 extension Key {
-  fileprivate var successor: Key { Key(bytes + [0]) }
+  /// The first key behind this one.
+  var successor: Key { Key(bytes + [0]) }
   fileprivate func isBefore(_ bound: Key) -> Bool { self < bound }
 }
 
@@ -161,6 +171,12 @@ extension KeyStore {
     revision += 1
     if !pending.isEmpty { log.updateValue(pending, forKey: revision) }
     pending = []
+  }
+
+  /// Goes on so many revisions later, as if each of them had changed nothing.
+  mutating func leaveOutRevisions(_ count: Revision) {
+    precondition(pending.isEmpty && count >= 0, "revisions are left out between two commands")
+    revision += count
   }
 
   /// Forgets what only reads below `revision` could see.

@@ -25,7 +25,9 @@ struct LogReplay: Sendable {
     sizeBytes += version.weight
   }
 
-  mutating func put(_ key: Key, value: Bytes, lease: LeaseID, at revision: Revision) {
+  /// - Returns: the version that was made.
+  @discardableResult
+  mutating func put(_ key: Key, value: Bytes, lease: LeaseID, at revision: Revision) -> KeyVersion {
     let old = live[key]
     // Puts that kept the value share its bytes, as they did when they were applied.
     let kept = old.flatMap { $0.value == value ? $0.value : nil }
@@ -37,6 +39,7 @@ struct LogReplay: Sendable {
     liveBytes += version.weight - (old?.weight ?? 0)
     sizeBytes += version.weight
     pending.append(KeyEvent(version: version, previous: old))
+    return version
   }
 
   /// - Returns: false when there is nothing to delete.

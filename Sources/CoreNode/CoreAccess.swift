@@ -19,6 +19,8 @@ final class CoreAccess: Sendable {
   let issuer: TokenIssuer
   let identification: Identification
   let passwords: PasswordKeeper
+  /// States that are being sent to callers.
+  let heldStates = StateHolds()
   /// What this node says of itself.
   let record: NodeRecord
   private let inbox: Inbox<CoreLoop.Work>

@@ -146,11 +146,16 @@ package struct NodeLimits: Sendable {
   package var maxEntriesPerApply = 4096
   /// What a snapshot that is taken may write in a second. It shares a disk and the processor with every put.
   package var snapshotBytesPerSecond = 16 << 20
-  /// What is read in a second for followers that are served from a snapshot.
+  /// What is read in a second for followers that are served from a snapshot, and made in a second for a backup.
   package var transferBytesPerSecond = 64 << 20
   /// A snapshot is due when this much was logged since the last one, however few entries it was: this, or as much as the
   /// last snapshot takes where that is more.
   package var snapshotLogBytes = 256 << 20
+  /// Backups and streaming lists that may be under way at once; how long one may take, and how long nothing of it may be
+  /// taken: each keeps the state of its beginning.
+  package var maxStateHolds = 64
+  package var maxStateHoldMilliseconds: Int64 = 3_600_000
+  package var stateHoldStallMilliseconds: Int64 = 60_000
 
   package init() {}
 }

@@ -19,8 +19,9 @@ struct PortcullisCommand: AsyncParsableCommand {
       """,
     version: "portcullis 0.1.0",
     subcommands: [
-      Serve.self, Core.self, GatewayCommand.self, MemberCommand.self, MoveLeader.self, LogCommand.self, Acquire.self,
-      SQL.self, TourCommand.self, TourWriterCommand.self, Bench.self, Fsync.self, Simulate.self,
+      Serve.self, Core.self, GatewayCommand.self, MemberCommand.self, MoveLeader.self, SnapshotCommand.self,
+      LogCommand.self, Acquire.self, SQL.self, TourCommand.self, TourWriterCommand.self, Bench.self, Fsync.self,
+      Simulate.self,
     ])
 
   /// Runs a command, turning what it throws into one line and an exit code.

@@ -110,7 +110,8 @@ struct ServeTests {
     "every command has a help with an example",
     arguments: [
       "serve", "core", "gateway", "member", "member list", "member add", "member promote", "member remove",
-      "member update", "member replace", "move-leader", "log", "log compact-copy", "acquire", "sql", "tour",
+      "member update", "member replace", "move-leader", "snapshot", "snapshot save", "snapshot status",
+      "snapshot restore", "log", "log compact-copy", "acquire", "sql", "tour",
       "bench put",
       "fsync", "simulate",
     ])

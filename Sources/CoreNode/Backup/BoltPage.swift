@@ -12,8 +12,9 @@ enum BoltPage {
   /// An element whose value is a bucket.
   static let bucketFlag: UInt32 = 0x01
 
-  private static let magic: UInt32 = 0xED0C_DAED
-  private static let version: UInt32 = 2
+  static let magic: UInt32 = 0xED0C_DAED
+  static let version: UInt32 = 2
+  static let metaBytes = 64
 
   /// magic · version · size of a page · flags · root and sequence of the root bucket · list of free pages · pages ·
   /// transaction · FNV-1a of all that
@@ -85,7 +86,7 @@ enum BoltPage {
     page + [UInt8](repeating: 0, count: (pageBytes - page.count % pageBytes) % pageBytes)
   }
 
-  private static func fnv1a(_ bytes: [UInt8]) -> UInt64 {
+  static func fnv1a(_ bytes: [UInt8]) -> UInt64 {
     bytes.reduce(0xCBF2_9CE4_8422_2325) { ($0 ^ UInt64($1)) &* 0x100_0000_01B3 }
   }
 }

@@ -1,12 +1,12 @@
 // A state as the buckets of etcd's store. What etcd has no bucket for (grants, clients, the nodes' keys) is not in it.
 
-import CoordinationCore
+package import CoordinationCore
 import Protocol
 import RaftCore
 
-enum EtcdBackup {
+package enum EtcdBackup {
   /// - Parameter index: of the last entry that the state shows.
-  static func file(of state: Coordination, index: UInt64, term: UInt64) -> BoltFile {
+  package static func file(of state: Coordination, index: UInt64, term: UInt64) -> BoltFile {
     BoltFile([
       // A member's own alarm follows from its store's size, and so it will where the file is restored.
       BoltBucket(

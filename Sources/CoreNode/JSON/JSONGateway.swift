@@ -1,4 +1,4 @@
-// The API as JSON over HTTP, at etcd's paths under `/v3/`: `curl -X POST http://127.0.0.1:2379/v3/kv/range -d '{"key":"Zm9v"}'`.
+// The API as JSON over HTTP, at etcd's paths under `/v3/` and ours under `/portcullis/v1/`: `curl -X POST http://127.0.0.1:2379/v3/kv/range -d '{"key":"Zm9v"}'`.
 // A request runs through the same methods as gRPC's; only its messages are written in another form.
 //
 // The body is read whole before anything happens, so a stream's client says all that it has to say at once, and then
@@ -17,7 +17,7 @@ struct JSONGateway: Sendable {
     var path = String(request.path.prefix { $0 != "?" })
     // Where etcd 3.3 had it, and later versions still answer.
     if path.hasPrefix("/v3beta/") { path = "/v3/" + path.dropFirst("/v3beta/".count) }
-    guard path.hasPrefix("/v3/") else { return nil }
+    guard path.hasPrefix("/v3/") || path.hasPrefix("/portcullis/v1/") else { return nil }
     guard let method = JSONRoutes.methods[path], let rpc = router.method(for: method.path) else {
       return eventLoop.makeSucceededFuture(Self.reply(RPCStatus(.notFound, "Not Found")))
     }

@@ -1,10 +1,10 @@
-// Which path of the JSON API is which method: etcd's own table.
+// Which path of the JSON API is which method: etcd's own table, and streams of portcullis.v1.
 
 import Protocol
 
 enum JSONRoutes {
   static let methods: [String: JSONMethod] = {
-    let all = [keys, watches, leases, members, maintenance, turns, auth, users, roles]
+    let all = [keys, watches, leases, members, maintenance, turns, auth, users, roles, own]
     return all.reduce(into: [:]) { methods, some in
       methods.merge(some) { _, _ in preconditionFailure("two methods answer the same path") }
     }
@@ -77,6 +77,13 @@ enum JSONRoutes {
       RPCPath.Maintenance.moveLeader, Etcdserverpb_MoveLeaderRequest.self, Etcdserverpb_MoveLeaderResponse.self),
     "/v3/maintenance/downgrade": JSONMethod(
       RPCPath.Maintenance.downgrade, Etcdserverpb_DowngradeRequest.self, Etcdserverpb_DowngradeResponse.self),
+  ]
+
+  private static let own = [
+    "/portcullis/v1/backup/save": JSONMethod(
+      RPCPath.Backup.save, Portcullis_V1_SaveRequest.self, Portcullis_V1_SaveResponse.self),
+    "/portcullis/v1/listing/list": JSONMethod(
+      RPCPath.Listing.list, Portcullis_V1_ListRequest.self, Portcullis_V1_ListResponse.self),
   ]
 
   private static let turns = [

@@ -1,7 +1,6 @@
 // Small files beside the log that must be whole or absent after a crash: written under another name, flushed, renamed,
 // and their directory flushed.
 
-import Foundation
 import Glibc
 
 enum DurableFile {
@@ -24,7 +23,7 @@ enum DurableFile {
     Glibc.close(file)
     guard isFlushed else { throw failure("flushing") }
     guard rename(temporary, path) == 0 else { throw failure("renaming") }
-    let directory = open((path as NSString).deletingLastPathComponent, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    let directory = open(FilePath.parent(of: path), O_RDONLY | O_DIRECTORY | O_CLOEXEC)
     guard directory >= 0 else { throw failure("opening the directory of") }
     defer { Glibc.close(directory) }
     guard fsync(directory) == 0 else { throw failure("flushing the directory of") }

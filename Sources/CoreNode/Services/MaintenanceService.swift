@@ -151,7 +151,7 @@ struct MaintenanceService: Sendable {
     }
   }
 
-  private static func folded(_ digest: UInt64) -> UInt32 { UInt32(truncatingIfNeeded: digest ^ (digest >> 32)) }
+  static func folded(_ digest: UInt64) -> UInt32 { UInt32(truncatingIfNeeded: digest ^ (digest >> 32)) }
 
   /// A large store takes a while, so a thread beside the event loops sums it up; the snapshot stays what it is meanwhile.
   private func digest(

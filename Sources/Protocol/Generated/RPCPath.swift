@@ -87,6 +87,10 @@ package enum RPCPath {
     package static let hold = "/portcullis.v1.Authority/Hold"
   }
 
+  package enum Backup {
+    package static let save = "/portcullis.v1.Backup/Save"
+  }
+
   package enum ExactlyOnce {
     package static let openClient = "/portcullis.v1.ExactlyOnce/OpenClient"
   }
@@ -96,6 +100,10 @@ package enum RPCPath {
     package static let keepAlive = "/portcullis.v1.Leases/KeepAlive"
     package static let timeToLive = "/portcullis.v1.Leases/TimeToLive"
     package static let revoke = "/portcullis.v1.Leases/Revoke"
+  }
+
+  package enum Listing {
+    package static let list = "/portcullis.v1.Listing/List"
   }
 
   package enum Members {
