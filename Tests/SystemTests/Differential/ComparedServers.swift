@@ -65,9 +65,10 @@ private struct Launch {
     peerAddresses = Array(ports.suffix(members))
   }
 
-  /// Limits are small, so that requests above them are cheap to make; and nobody waits long for an election.
+  /// Limits are small, so that requests above them are cheap to make; nobody waits long for an election or a password.
   private static let limits = [
     "--max-request-bytes", "65536", "--max-txn-ops", "8", "--heartbeat-interval", "10", "--election-timeout", "100",
+    "--bcrypt-cost", "4",
   ]
 
   /// etcd 3.5.1. Nobody cuts its power, so it need not wait for its disk.
@@ -75,7 +76,7 @@ private struct Launch {
     let executable = try #require(Clients.etcd)
     let programs = try addresses.indices.map { member in
       try RunningProgram(
-        arguments(member) + ["--unsafe-no-fsync", "--bcrypt-cost", "4"] + Self.limits, executable: executable)
+        arguments(member) + ["--unsafe-no-fsync"] + Self.limits, executable: executable)
     }
     for program in programs { try await program.waitForErrors("ready to serve client requests") }
     return try await connected(name, programs)
