@@ -153,7 +153,8 @@ struct DefectsLockTests {
       }
       while try await !call.describe("scope").waiting.isEmpty { try Task.checkCancellation() }
       try await call.release("scope", number)
-      #expect(try await call.describe("scope").hasHolder == false)
+      // The last of them may have been on its way still, and be handed the scope for as long as it takes to give it back.
+      while try await call.describe("scope").hasHolder { try Task.checkCancellation() }
     }
   }
 
