@@ -15,7 +15,7 @@ protocol CallChannel: AnyObject {
   /// connection may be that of somebody who passes on the calls of others.
   var peerCommonName: String? { get }
 
-  /// Each ends the call or sends one message of it; `framed` begins with gRPC's prefix.
+  /// Each ends the call or sends messages of it; in `framed` each has gRPC's prefix. A reply is one.
   func sendReply(_ framed: ByteBuffer, on call: UnaryCall)
   func sendMessage(_ framed: ByteBuffer, on call: StreamCall, withHeaders: Bool, promise: EventLoopPromise<Void>)
   func sendStatus(_ status: RPCStatus, on call: ServerCall, hasSentHeaders: Bool)
@@ -103,7 +103,15 @@ package final class TranslatedCall: CallChannel {
   }
 
   func sendMessage(_ framed: ByteBuffer, on call: StreamCall, withHeaders: Bool, promise: EventLoopPromise<Void>) {
-    self.sink.message(Self.message(in: framed), promise: promise)
+    var rest = framed
+    while rest.readableBytes >= MessageFraming.prefixBytes {
+      rest.moveReaderIndex(forwardBy: 1)
+      let length = rest.readInteger(as: UInt32.self).map { Int($0) } ?? 0
+      guard let message = rest.readSlice(length: length) else {
+        preconditionFailure("a node's own messages are as long as their prefixes say")
+      }
+      self.sink.message(message, promise: rest.readableBytes == 0 ? promise : nil)
+    }
   }
 
   func sendStatus(_ status: RPCStatus, on call: ServerCall, hasSentHeaders: Bool) { self.end(status) }

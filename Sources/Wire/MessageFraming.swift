@@ -27,6 +27,24 @@ enum MessageFraming {
   }
 }
 
+/// Messages of one stream that leave together, which costs one frame for all of them.
+package struct GatheredMessages {
+  /// Each with its prefix, one behind another.
+  private(set) var framed = ByteBuffer()
+
+  package init() {}
+
+  package var bytes: Int { self.framed.readableBytes }
+
+  /// Adds a message that lies in two parts.
+  package mutating func append(_ head: ByteBuffer, _ tail: some Collection<UInt8>) {
+    self.framed.writeInteger(UInt8(0))
+    self.framed.writeInteger(UInt32(head.readableBytes + tail.count))
+    self.framed.writeImmutableBuffer(head)
+    self.framed.writeBytes(tail)
+  }
+}
+
 /// Where the encoder puts a message: a buffer that already begins with the prefix, which saves a copy.
 private struct FramedBytes: SwiftProtobufContiguousBytes {
   var buffer: ByteBuffer

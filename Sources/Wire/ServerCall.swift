@@ -269,6 +269,12 @@ package final class StreamCall: ServerCall, @unchecked Sendable {
     return self.send(framed: MessageFraming.framed(message, allocator: connection.allocator))
   }
 
+  /// Sends several messages that are already encoded; see `send(_:)`.
+  package func send(_ messages: GatheredMessages) -> Bool {
+    self.eventLoop.assertInEventLoop()
+    return messages.bytes == 0 ? self.isWritable : self.send(framed: messages.framed)
+  }
+
   /// Ends the call; without a status it has succeeded. Messages sent before still arrive.
   package func finish(_ status: RPCStatus? = nil) {
     guard let connection = self.takeConnection() else { return }

@@ -47,7 +47,7 @@ struct AbuseTests {
   func patientStream() async throws {
     var limits = Self.quick
     limits.requestTimeout = .milliseconds(40)
-    limits.idleTimeout = .milliseconds(40)
+    limits.idleTimeout = .seconds(1)
     limits.stalledTimeout = .milliseconds(40)
     try await withServer(limits: limits) { server in
       let connection = try await server.connect()
@@ -68,7 +68,7 @@ struct AbuseTests {
   @Test("Headers that never end hold a connection no longer than doing nothing does")
   func slowHeaders() async throws {
     var limits = Self.quick
-    limits.idleTimeout = .milliseconds(60)
+    limits.idleTimeout = .seconds(1)
     try await withNeighbour(limits: limits) { server in
       let slow = try await RawConnection.connectHTTP2(port: server.port)
       try await slow.send(RawFrame.request(TestPath.echo, stream: 1, flags: 0))

@@ -132,6 +132,8 @@ struct UnreadAnswersTests {
   func waiting() async throws {
     var limits = Self.quick
     limits.connections = 2
+    // Nobody is idle for so long that it would be asked to go.
+    limits.lookInterval = .minutes(10)
     try await withServer(limits: limits) { server in
       let busy = [try await server.connect(), try await server.connect()]
       for connection in busy {

@@ -30,6 +30,12 @@ extension CoreLoop {
     for entry in entries {
       precondition(entry.index == applied.next, "entries are applied in order and once")
       applied = entry.index
+      if entry.term > lastAppliedTerm {
+        // Whoever waits for what an earlier leader lost need not wait until the time is over, and may try again.
+        for completion in pending.removeLost(before: entry.term) {
+          replies.add(completion, .refused(.leadershipLost))
+        }
+      }
       lastAppliedTerm = entry.term
       lastAppliedClockMilliseconds = entry.clockMilliseconds
       policy.applied(bytes: entry.sizeBytes)

@@ -1,6 +1,7 @@
 // Who waits for what: requests whose entries are on their way, and acquires whose turn has not come.
 
 import CoordinationCore
+import RaftCore
 
 /// Requests of this node that are in the log or on their way to it.
 struct PendingRequests {
@@ -10,6 +11,39 @@ struct PendingRequests {
   /// In the order in which they came, which is the order of their deadlines, since all have the same time.
   private var deadlines: [(id: UInt64, nanoseconds: UInt64)] = []
   private var firstDeadline = 0
+  /// Commands whose term is not noted yet, and those that were proposed in each term, by rising terms. What was answered
+  /// since is still among them.
+  private var fresh: [UInt64] = []
+  private var proposed: [(term: Term, ids: [UInt64])] = []
+
+  /// Notes that a command is handed to Raft in the step that follows.
+  mutating func willPropose(_ id: UInt64) { fresh.append(id) }
+
+  /// Called behind each step with the term in which it ended: what it proposed was proposed in this term or an earlier one.
+  mutating func didStep(in term: Term) {
+    guard !fresh.isEmpty else { return }
+    if proposed.last?.term == term {
+      proposed[proposed.count - 1].ids += fresh
+      // In a term that lasts, what was answered must not gather.
+      if proposed[proposed.count - 1].ids.count > 4096 + 2 * completions.count {
+        proposed[proposed.count - 1].ids.removeAll { completions[$0] == nil }
+      }
+    } else {
+      proposed.append((term, fresh))
+    }
+    fresh.removeAll(keepingCapacity: true)
+  }
+
+  /// Takes out the commands that were proposed before `term`, of which an entry is applied. A proposal counts only in the
+  /// term in which it was made, and terms rise along the log: none of these can be applied any more.
+  mutating func removeLost(before term: Term) -> [Completion] {
+    var lost: [Completion] = []
+    while let first = proposed.first, first.term < term {
+      proposed.removeFirst()
+      for id in first.ids { if let completion = completions.removeValue(forKey: id) { lost.append(completion) } }
+    }
+    return lost
+  }
 
   var count: Int { completions.count }
 

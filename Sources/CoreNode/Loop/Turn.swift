@@ -14,6 +14,7 @@ extension CoreLoop {
     tick()
     housekeeping.run(on: self, localMilliseconds: local)
     let effects = raft.step(inputs, clockMilliseconds: clock.now(localMilliseconds: local))
+    pending.didStep(in: raft.term)
     inputs.removeAll(keepingCapacity: true)
     hasUrgentInput = false
     for effect in effects { carryOut(effect, localMilliseconds: local) }
@@ -50,6 +51,7 @@ extension CoreLoop {
         replies.add(completion, .refused(.tooManyUncommittedBytes))
       case .command(let id, let payload, let completion):
         pending.add(id, completion, deadlineNanoseconds: deadline)
+        pending.willPropose(id)
         proposals.append(Proposal(id: id, payload: payload))
       case .read(let completion): readers.append(completion)
       case .received(let messages, let peer): for message in messages { inputs.append(.received(message, from: peer)) }

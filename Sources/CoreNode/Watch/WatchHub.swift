@@ -91,18 +91,24 @@ final class WatchHub: Sendable {
     var seen: Set<WatcherID> = []
     var marks: [(observer: any WatchObserver, marks: [Mark])] = []
     var place: [ObjectIdentifier: Int] = [:]
+    // Watchers of one stream follow each other more often than not.
+    var last: (observer: (any WatchObserver)?, index: Int) = (nil, 0)
+    let isOne = snapshot.state.revision == registry.revision + 1
     snapshot.state.store.forEachRevision(from: registry.revision + 1, through: snapshot.state.revision) {
       revision, events in
       for event in events {
         registry.index.forEachWatcher(of: event.version.key) { id in
-          guard seen.insert(id).inserted, let entry = registry.entries[id] else { return }
-          let observer = ObjectIdentifier(entry.observer)
-          let index = place[observer] ?? marks.count
-          if index == marks.count {
-            marks.append((entry.observer, []))
-            place[observer] = index
+          // One event finds everybody once.
+          guard isOne && events.count == 1 || seen.insert(id).inserted, let entry = registry.entries[id] else { return }
+          if last.observer !== entry.observer {
+            let observer = ObjectIdentifier(entry.observer)
+            last = (entry.observer, place[observer] ?? marks.count)
+            if last.index == marks.count {
+              marks.append((entry.observer, []))
+              place[observer] = last.index
+            }
           }
-          marks[index].marks.append((entry.watch, revision))
+          marks[last.index].marks.append((entry.watch, revision))
         }
       }
       return true

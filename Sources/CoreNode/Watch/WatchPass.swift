@@ -11,8 +11,10 @@ struct WatchPass {
   private static let maxBytes = 512 * 1024
   private static let maxEvents = 10_000
 
-  /// For each watcher that is concerned, its events in order, whole revisions of them.
-  private(set) var events: [Int64: [Mvccpb_Event]] = [:]
+  /// Every event that concerns anybody, in the form or forms in which it is wanted.
+  private(set) var events: [Mvccpb_Event] = []
+  /// For each watcher that is concerned, its events in order, whole revisions of them, by their places in `events`.
+  private(set) var places: [Int64: [Int]] = [:]
   /// The last revision that was looked at.
   private(set) var through: Revision
 
@@ -24,7 +26,8 @@ struct WatchPass {
     waiting: (Key, (WatchStream.Watcher, Revision) -> Void) -> Void
   ) {
     let last = snapshot.state.revision
-    var found: [Int64: [Mvccpb_Event]] = [:]
+    var found: [Mvccpb_Event] = []
+    var places: [Int64: [Int]] = [:]
     var (revisions, bytes, seen) = (0, 0, 0)
     var reached = last
     snapshot.state.store.forEachRevision(from: first, through: last) { revision, changes in
@@ -35,13 +38,21 @@ struct WatchPass {
       var isTouched = false
       for change in changes {
         seen += 1
-        var form = EventForm(change)
+        // Where the event is in `found`, without and with what was there before it.
+        var (plain, withPrevious): (Int?, Int?)
         waiting(change.version.key) { watcher, since in
           guard since <= revision,
             change.version.isTombstone ? watcher.wantsDeletes : watcher.wantsPuts
           else { return }
-          if !form.isMade { bytes += change.version.value.count + change.version.key.bytes.count }
-          found[watcher.id, default: []].append(form.message(withPrevious: watcher.wantsPrevious))
+          if plain == nil, withPrevious == nil {
+            bytes += change.version.value.count + change.version.key.bytes.count
+          }
+          let place = (watcher.wantsPrevious ? withPrevious : plain) ?? found.count
+          if place == found.count {
+            found.append(Mvccpb_Event(change, withPrevious: watcher.wantsPrevious))
+            if watcher.wantsPrevious { withPrevious = place } else { plain = place }
+          }
+          places[watcher.id, default: []].append(place)
           isTouched = true
         }
       }
@@ -49,24 +60,7 @@ struct WatchPass {
       return true
     }
     events = found
+    self.places = places
     through = reached
-  }
-
-  /// An event as a message, made when it is first wanted and shared from then on.
-  private struct EventForm {
-    let change: KeyEvent
-    private var plain: Mvccpb_Event?
-    private var withPrevious: Mvccpb_Event?
-
-    init(_ change: KeyEvent) { self.change = change }
-
-    var isMade: Bool { plain != nil || withPrevious != nil }
-
-    mutating func message(withPrevious wantsPrevious: Bool) -> Mvccpb_Event {
-      if let made = wantsPrevious ? withPrevious : plain { return made }
-      let made = Mvccpb_Event(change, withPrevious: wantsPrevious)
-      if wantsPrevious { withPrevious = made } else { plain = made }
-      return made
-    }
   }
 }

@@ -263,23 +263,64 @@ final class WatchStream: @unchecked Sendable, StreamHandler, WatchObserver {
         if let watcher = watchers[id], let since = waiting[id] { body(watcher, since) }
       }
     }
-    var unsent = Set(pass.events.keys)
     // Those that have waited longest first.
-    for id in pass.events.keys.sorted(by: { (waiting[$0] ?? 0, $0) < (waiting[$1] ?? 0, $1) }) {
-      guard call.isWritable, let watcher = watchers[id], let events = pass.events[id] else { break }
-      var answer = response(id, revision: snapshot.state.revision)
-      answer.events = events
-      let limit = watcher.wantsFragments ? core.configuration.limits.maxRequestBytes : .max
-      for fragment in answer.fragments(limitBytes: limit) { send(fragment) }
-      watchers[id]?.hasSent = true
-      unsent.remove(id)
-    }
+    let order = pass.places.keys.sorted { (waiting[$0] ?? 0, $0) < (waiting[$1] ?? 0, $1) }
+    let unsent = Set(order.dropFirst(send(pass, to: order, snapshot)))
     guard !isClosed else { return [:] }
     for (id, since) in waiting where since <= pass.through && !unsent.contains(id) {
       watchers[id]?.sentThrough = pass.through
       waiting[id] = pass.through < snapshot.state.revision ? pass.through + 1 : nil
     }
     return waiting
+  }
+
+  /// What leaves in one frame.
+  private static let maxGatheredBytes = 64 * 1024
+
+  /// Sends watchers what a pass has for them while the client has room. Many watch the same, and their answers differ by
+  /// the watcher's number alone: the rest is encoded once.
+  /// - Returns: how many of them were served.
+  private func send(_ pass: WatchPass, to order: [Int64], _ snapshot: Snapshot) -> Int {
+    var gathered = GatheredMessages()
+    var (places, shared): ([Int], ByteBuffer?) = ([], nil)
+    var answer = response(0, revision: snapshot.state.revision)
+    var served = 0
+    for id in order {
+      guard served > 0 || call.isWritable, let watcher = watchers[id], let wanted = pass.places[id] else { break }
+      if wanted != places {
+        answer.events = wanted.map { pass.events[$0] }
+        (places, shared) = (wanted, answer.encoded())
+      }
+      let limit = core.configuration.limits.maxRequestBytes
+      if watcher.wantsFragments, shared.map({ $0.readableBytes > limit }) ?? true {
+        var whole = answer
+        whole.watchID = id
+        for fragment in whole.fragments(limitBytes: limit) {
+          guard let bytes = fragment.encoded() else { return giveUp(served) }
+          gathered.append(bytes, [])
+        }
+      } else {
+        guard let shared else { return giveUp(served) }
+        gathered.append(shared, Etcdserverpb_WatchResponse.watchIDField(id))
+      }
+      watchers[id]?.hasSent = true
+      served += 1
+      guard gathered.bytes >= Self.maxGatheredBytes else { continue }
+      let goesOn = call.send(gathered)
+      gathered = GatheredMessages()
+      if !goesOn { break }
+    }
+    _ = call.send(gathered)
+    return served
+  }
+
+  /// A revision that deleted gigabytes can be more than a message holds.
+  private func giveUp(_ served: Int) -> Int {
+    call.finish(
+      RPCStatus(
+        .resourceExhausted, "etcdserver: the events of one revision are too large for a message; watch with fragment"))
+    close()
+    return served
   }
 
   // MARK: Progress without being asked each time
