@@ -91,6 +91,7 @@ let serverRooms: [Target] = [
       .product(name: "NIOHTTP1", package: "swift-nio"),
       .product(name: "AsyncHTTPClient", package: "async-http-client"),
       .product(name: "Logging", package: "swift-log"),
+      .product(name: "HashTreeCollections", package: "swift-collections"),
     ]),
   .target(
     name: "Gateway",

@@ -91,40 +91,23 @@ public final class Portcullis: Sendable {
   package func answers<Request: Message, Response: Message & Sendable>(
     _ path: String, to request: Request, as type: Response.Type
   ) async throws(RPCStatus) -> AsyncThrowingStream<Response, any Error> {
-    let connection = try await connection()
-    let (answers, feed) = AsyncThrowingStream<Response, any Error>.makeStream()
-    let receiver = Receiver(feed) { [weak self] status in
-      if status.code == .unavailable { self?.drop(connection) }
-    }
-    let stream = connection.openStream(path, handler: receiver)
-    feed.onTermination = { _ in stream.cancel() }
-    try stream.send(request)
-    return answers
+    try await open(path, request, as: type).messages
   }
 
-  private final class Receiver<Response: Message & Sendable>: ClientStreamHandler {
-    private let feed: AsyncThrowingStream<Response, any Error>.Continuation
-    private let onEnd: @Sendable (RPCStatus) -> Void
-
-    init(
-      _ feed: AsyncThrowingStream<Response, any Error>.Continuation, onEnd: @escaping @Sendable (RPCStatus) -> Void
-    ) {
-      self.feed = feed
-      self.onEnd = onEnd
+  /// Opens a streaming call at the current endpoint and sends its first message. It ends with the reader of its messages.
+  ///
+  /// A stream that breaks is the caller's to open again: only the caller knows from where. The next endpoint is then tried.
+  func open<Request: Message, Response: Message & Sendable>(
+    _ path: String, _ first: Request, as type: Response.Type, metadata: [(String, String)] = []
+  ) async throws(RPCStatus) -> OpenStream<Response> {
+    let connection = try await connection()
+    let stream = MessageStream<Response> { [weak self] status in
+      if status.code == .unavailable { self?.drop(connection) }
     }
-
-    func received(_ message: ByteBuffer) {
-      do throws(RPCStatus) {
-        feed.yield(try Response(received: message))
-      } catch {
-        feed.finish(throwing: error)
-      }
-    }
-
-    func closed(_ status: RPCStatus) {
-      onEnd(status)
-      feed.finish(throwing: status.code == .ok ? nil : status)
-    }
+    let call = connection.openStream(path, metadata: metadata, handler: stream)
+    stream.endWithReader(call)
+    try call.send(first)
+    return OpenStream(call: call, messages: stream.messages)
   }
 
   /// How long a call goes on when no endpoint at all can be connected to: a node that restarts is back by then.

@@ -9,14 +9,37 @@ import NIOConcurrencyHelpers
 import Protocol
 import Wire
 
+/// How a session stands, by the clock of the client.
+public enum SessionState: Sendable, Hashable {
+  /// Renewed in time.
+  case active
+  /// The next renewal is overdue. Until the deadline the session may be relied on, and perhaps not for long.
+  case jeopardy
+  /// Nothing that the session held may be relied on, and nothing brings it back.
+  case lost(SessionEnding)
+}
+
+/// Why a session is over.
+public enum SessionEnding: Sendable, Hashable {
+  /// It was closed by its owner.
+  case closed
+  /// No renewal was answered before the deadline.
+  case deadlinePassed
+  /// The cluster said that it does not exist (any more): it was revoked, or expired while nobody could tell.
+  case endedByCluster
+}
+
 /// A lease that is kept alive in the background. Safe to share between tasks. It goes on until `close`, so close it.
 public final class Session: Sendable {
   private struct State {
     var deadline: ContinuousClock.Instant
-    var isOver = false
-    var waiters: [UInt64: CheckedContinuation<Void, Never>] = [:]
-    var nextWaiter: UInt64 = 1
+    var shown = SessionState.active
+    var waiters: [Int: CheckedContinuation<Void, Never>] = [:]
+    var readers: [Int: AsyncStream<SessionState>.Continuation] = [:]
+    var nextKey = 0
     var renewal: Task<Void, Never>?
+
+    var isOver: Bool { if case .lost = shown { true } else { false } }
   }
 
   /// The etcd lease that carries the session.
@@ -59,31 +82,53 @@ public final class Session: Sendable {
   /// Whether the session may still be relied on.
   public var isAlive: Bool { state.withLockedValue { !$0.isOver && ContinuousClock.now < $0.deadline } }
 
-  /// Returns when the session is over: closed, lost at its deadline, or ended by the cluster. A task that is cancelled waits
-  /// no longer.
+  /// How the session stands now.
+  public var current: SessionState {
+    state.withLockedValue { state in
+      !state.isOver && ContinuousClock.now >= state.deadline ? .lost(.deadlinePassed) : state.shown
+    }
+  }
+
+  /// How the session stands, and each change of it; the last one is `lost`.
+  public var states: AsyncStream<SessionState> {
+    let (stream, continuation) = AsyncStream<SessionState>.makeStream()
+    let (key, isOver) = state.withLockedValue { state -> (Int, Bool) in
+      state.nextKey += 1
+      continuation.yield(state.shown)
+      if !state.isOver { state.readers[state.nextKey] = continuation }
+      return (state.nextKey, state.isOver)
+    }
+    if isOver { continuation.finish() }
+    continuation.onTermination = { [weak self] _ in
+      self?.state.withLockedValue { _ = $0.readers.removeValue(forKey: key) }
+    }
+    return stream
+  }
+
+  /// Returns when the session is over: closed, lost at its deadline, or ended by the cluster; or when the calling task is
+  /// cancelled.
   public func waitUntilOver() async {
-    let id = state.withLockedValue { state in
-      defer { state.nextWaiter += 1 }
-      return state.nextWaiter
+    let key = state.withLockedValue { state in
+      state.nextKey += 1
+      return state.nextKey
     }
     await withTaskCancellationHandler {
       await withCheckedContinuation { continuation in
-        let isDone = state.withLockedValue { state in
-          // Cancelled before it could wait, it would not be woken.
-          if state.isOver || Task.isCancelled { return true }
-          state.waiters[id] = continuation
-          return false
+        let isOver = state.withLockedValue { state in
+          if !state.isOver && !Task.isCancelled { state.waiters[key] = continuation }
+          return state.waiters[key] == nil
         }
-        if isDone { continuation.resume() }
+        if isOver { continuation.resume() }
       }
     } onCancel: {
-      state.withLockedValue { $0.waiters.removeValue(forKey: id) }?.resume()
+      let waiter = state.withLockedValue { $0.waiters.removeValue(forKey: key) }
+      waiter?.resume()
     }
   }
 
   /// Gives up everything that the session holds. Errors are of no consequence: what is not revoked ends by itself.
   public func close() async {
-    end()
+    end(.closed)
     var request = Etcdserverpb_LeaseRevokeRequest()
     request.id = lease
     _ = try? await portcullis.call(
@@ -113,15 +158,17 @@ public final class Session: Sendable {
       let sent = ContinuousClock.now
       switch await renew() {
       case .renewed:
-        state.withLockedValue { $0.deadline = Self.deadline(sent: sent, timeToLive: timeToLive) }
+        show(.active, deadline: Self.deadline(sent: sent, timeToLive: timeToLive))
         pause = timeToLive / 3
       case .lost:
-        return end()
+        return end(.endedByCluster)
       case .unanswered:
+        // The attempt took a third of the time to live at most, and so did the wait for it.
+        show(.jeopardy)
         pause = .milliseconds(100)
       }
     }
-    end()
+    end(.deadlinePassed)
   }
 
   private enum Renewal { case renewed, lost, unanswered }
@@ -140,17 +187,43 @@ public final class Session: Sendable {
     }
   }
 
-  private func end() {
-    let (waiters, renewal) = state.withLockedValue {
-      state -> ([CheckedContinuation<Void, Never>], Task<Void, Never>?) in
+  private func show(_ shown: SessionState, deadline: ContinuousClock.Instant? = nil) {
+    state.withLockedValue { state in
+      guard !state.isOver else { return }
+      if let deadline { state.deadline = deadline }
+      guard state.shown != shown else { return }
+      state.shown = shown
+      for reader in state.readers.values { reader.yield(shown) }
+    }
+  }
+
+  /// The first ending stays.
+  private func end(_ ending: SessionEnding) {
+    let (waiters, readers, renewal) = state.withLockedValue { state in
+      if !state.isOver { state.shown = .lost(ending) }
       defer {
-        state.isOver = true
         state.waiters = [:]
+        state.readers = [:]
         state.renewal = nil
       }
-      return (Array(state.waiters.values), state.renewal)
+      return (Array(state.waiters.values), Array(state.readers.values), state.renewal)
     }
     renewal?.cancel()
     for waiter in waiters { waiter.resume() }
+    for reader in readers {
+      reader.yield(current)
+      reader.finish()
+    }
+  }
+}
+
+extension SessionEnding: CustomStringConvertible {
+  /// One clause for people.
+  public var description: String {
+    switch self {
+    case .closed: "the session was closed"
+    case .deadlinePassed: "no renewal was answered before the session's deadline"
+    case .endedByCluster: "the cluster does not know the session any more"
+    }
   }
 }

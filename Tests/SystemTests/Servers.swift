@@ -2,6 +2,7 @@
 
 import Foundation
 import Glibc
+import Synchronization
 import Testing
 
 /// `portcullis serve` on free ports.
@@ -37,11 +38,11 @@ struct Serving {
 }
 
 /// Three nodes of a core on loopback.
-final class ThreeNodes {
+final class ThreeNodes: Sendable {
   let directory: ScratchDirectory
   let clients: [String]
   private let peers: [Int]
-  private var programs: [RunningProgram?] = [nil, nil, nil]
+  private let programs = Mutex<[RunningProgram?]>([nil, nil, nil])
 
   static let names = ["a", "b", "c"]
 
@@ -55,35 +56,42 @@ final class ThreeNodes {
   var endpoints: String { clients.joined(separator: ",") }
 
   func start() async throws {
-    for node in 0..<3 { programs[node] = try launch(node) }
-    for node in 0..<3 { try await programs[node]?.waitForOutput("is ready") }
+    for node in 0..<3 { try launch(node) }
+    for node in 0..<3 { try await program(node)?.waitForOutput("is ready") }
   }
 
   func restart(_ node: Int) async throws {
-    programs[node] = try launch(node)
-    try await programs[node]?.waitForOutput("is ready")
+    try launch(node)
+    try await program(node)?.waitForOutput("is ready")
   }
 
   /// As a crash would have it: no chance to put anything in order.
   func kill(_ node: Int) async {
-    programs[node]?.send(SIGKILL)
-    _ = await programs[node]?.exitCode()
-    programs[node] = nil
+    let program = programs.withLock { programs in
+      defer { programs[node] = nil }
+      return programs[node]
+    }
+    program?.send(SIGKILL)
+    _ = await program?.exitCode()
   }
 
-  func send(_ signal: Int32, to node: Int) { programs[node]?.send(signal) }
+  func send(_ signal: Int32, to node: Int) { program(node)?.send(signal) }
 
   func stop() async {
-    for program in programs { program?.send(SIGTERM) }
-    for program in programs { _ = await program?.exitCode() }
+    let all = programs.withLock { $0 }
+    for program in all { program?.send(SIGTERM) }
+    for program in all { _ = await program?.exitCode() }
   }
 
-  private func launch(_ node: Int) throws -> RunningProgram {
+  private func program(_ node: Int) -> RunningProgram? { programs.withLock { $0[node] } }
+
+  private func launch(_ node: Int) throws {
     let cluster = zip(Self.names, peers).map { "\($0)=http://127.0.0.1:\($1)" }.joined(separator: ",")
-    return try RunningProgram([
+    let program = try RunningProgram([
       "core", "--name", Self.names[node], "--data-dir", directory(Self.names[node]),
       "--listen-client-urls", "http://\(clients[node])", "--listen-peer-urls", "http://127.0.0.1:\(peers[node])",
       "--initial-cluster", cluster, "--initial-cluster-token", "system-test",
     ])
+    programs.withLock { $0[node] = program }
   }
 }
