@@ -62,18 +62,23 @@ package struct MemberAddress: Sendable, Equatable {
 package struct PeerEndpoint: Sendable, Equatable {
   package let host: String
   package let port: Int
+  package let usesTLS: Bool
 
-  package init(host: String, port: Int) {
+  package init(host: String, port: Int, usesTLS: Bool = false) {
     self.host = host
     self.port = port
+    self.usesTLS = usesTLS
   }
 
-  package var url: String { "http://\(host.contains(":") ? "[\(host)]" : host):\(port)" }
+  package var url: String { "\(usesTLS ? "https" : "http")://\(host.contains(":") ? "[\(host)]" : host):\(port)" }
 
-  /// Reads `http://host:port`, with brackets around an IPv6 address. etcd wants a port and no path, and so does this.
+  /// Reads `http://host:port` or `https://host:port`, with brackets around an IPv6 address. etcd wants a port and no path,
+  /// and so does this.
   package init?(url: String) {
-    guard url.utf8.count <= MemberAddress.maxTextBytes, url.hasPrefix("http://") else { return nil }
-    var rest = url.dropFirst("http://".count)
+    guard url.utf8.count <= MemberAddress.maxTextBytes,
+      let scheme = ["http://", "https://"].first(where: url.hasPrefix)
+    else { return nil }
+    var rest = url.dropFirst(scheme.count)
     if rest.hasSuffix("/") { rest = rest.dropLast() }
     guard let colon = rest.lastIndex(of: ":"), let port = Int(rest[rest.index(after: colon)...]),
       (1...65_535).contains(port)
@@ -87,6 +92,7 @@ package struct PeerEndpoint: Sendable, Equatable {
     guard !host.isEmpty, !host.contains(where: { $0 == "/" || $0.isWhitespace }) else { return nil }
     self.host = String(host)
     self.port = port
+    usesTLS = scheme == "https://"
   }
 }
 
