@@ -35,12 +35,13 @@ enum Joining {
       answers = []
       for peer in others {
         do {
-          let answer = try await ask(PeerEndpoint(host: peer.host, port: peer.port), on: group.next(), connector)
+          let answer = try await ask(
+            PeerEndpoint(host: peer.host, port: peer.port, usesTLS: peer.usesTLS), on: group.next(), connector)
           if let found = found(own, in: answer) { return found }
           answers.append("\(peer.url) does not know \(own.url)")
         } catch {
           logger.info("a peer did not answer an inquiry", metadata: ["peer": "\(peer.url)", "cause": "\(error)"])
-          answers.append("\(peer.url) did not answer\((error as? TLSError).map { " (\($0))" } ?? "")")
+          answers.append("\(peer.url) did not answer\(TLSError(of: error).map { " (\($0))" } ?? "")")
         }
       }
       try await Task.sleep(for: .milliseconds(200))
