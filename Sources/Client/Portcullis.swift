@@ -142,7 +142,9 @@ public final class Portcullis: Sendable {
   private func source(for endpoint: Endpoint) throws(RPCStatus) -> TLSSource? {
     guard endpoint.usesTLS else { return nil }
     if let known = state.withLockedValue({ $0.tls }) { return known }
-    let made = try tls.source(logger: Logger(label: "portcullis.client"))
+    var logger = Logger(label: "portcullis.client")
+    logger.logLevel = .warning
+    let made = try tls.source(logger: logger)
     state.withLockedValue { $0.tls = made }
     return made
   }

@@ -92,8 +92,10 @@ extension PutWorkloadOptions {
 
   private func source(for endpoints: [Endpoint]) throws(WorkloadError) -> TLSSource? {
     guard endpoints.contains(where: \.usesTLS) else { return nil }
+    var logger = Logger(label: "portcullis.bench")
+    logger.logLevel = .warning
     do {
-      return try TLSSource(tls, .client, logger: Logger(label: "portcullis.bench"))
+      return try TLSSource(tls, .client, logger: logger)
     } catch {
       throw refusal("\(error)")
     }

@@ -42,7 +42,7 @@ enum Joining {
           } catch {
             logger.info(
               "a peer did not answer an inquiry", metadata: ["peer": "\(endpoint.url)", "cause": "\(error)"])
-            answers.append("\(endpoint.url) did not answer\((error as? TLSError).map { " (\($0))" } ?? "")")
+            answers.append("\(endpoint.url) did not answer\(TLSError(of: error).map { " (\($0))" } ?? "")")
           }
         }
       }

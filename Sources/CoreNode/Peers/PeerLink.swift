@@ -114,7 +114,7 @@ final class PeerLink: @unchecked Sendable {
 
   /// A peer that does not run is no news; one with which TLS cannot be spoken is what an operator must hear of.
   private func complain(of error: any Error, at endpoint: PeerEndpoint) {
-    guard let error = error as? TLSError, complaint != error.description else { return }
+    guard let error = TLSError(of: error), complaint != error.description else { return }
     complaint = error.description
     logger.error(
       "a peer is not talked to",

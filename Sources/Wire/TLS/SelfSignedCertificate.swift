@@ -26,7 +26,8 @@ package enum SelfSignedCertificate {
       notValidAfter: now.addingTimeInterval(Double(years) * 365 * 24 * 3600), issuer: name, subject: name,
       extensions: try Certificate.Extensions {
         Critical(BasicConstraints.notCertificateAuthority)
-        Critical(KeyUsage(digitalSignature: true))
+        // Without a list of what the key is for: one that leaves signing certificates out would keep the certificate from
+        // counting as its own issuer, and clients could not be given it to trust.
         try ExtendedKeyUsage([.serverAuth, .clientAuth])
         SubjectAlternativeNames(generalNames(of: hosts))
       }, issuerPrivateKey: signer)

@@ -1,6 +1,7 @@
 // What can go wrong with TLS, in words: with the files, and between two ends of a connection.
 
 import NIOCore
+import NIOPosix
 import NIOSSL
 
 /// Why files cannot be used, or why two ends did not agree.
@@ -36,6 +37,9 @@ package struct TLSError: Error, Sendable, Equatable, CustomStringConvertible {
 }
 
 extension TLSError {
+  /// What was wrong with a connection that a client made, if it was TLS.
+  package init?(of error: any Error) { self.init(error, .client) }
+
   /// A failed handshake, or an alert behind it, as the library reports it.
   /// - Parameter certificate: what the other end presented, where that is known.
   /// - Returns: nil for an error that is not of TLS.
@@ -43,6 +47,10 @@ extension TLSError {
     switch error {
     case let error as TLSError:
       self = error
+    case let error as NIOConnectionError:
+      // A connection that could not even be prepared.
+      guard let first = error.connectionErrors.first, let inner = TLSError(first.error, role) else { return nil }
+      self = inner
     case let error as NIOSSLExtraError
     where error == .failedToValidateHostname || error == .serverHostnameImpossibleToMatch:
       self.init(
