@@ -72,7 +72,7 @@ struct LeaseService: Sendable {
   /// In seconds, and in milliseconds where those do not say all of it. A lease that lives has a second at least: clients
   /// take 0 for its end.
   fileprivate static func told(_ ttlMilliseconds: Int64) -> (seconds: Int64, milliseconds: Int64) {
-    (max(1, ttlMilliseconds / 1000), ttlMilliseconds % 1000 == 0 ? 0 : ttlMilliseconds)
+    (ttlMilliseconds == 0 ? 0 : max(1, ttlMilliseconds / 1000), ttlMilliseconds % 1000 == 0 ? 0 : ttlMilliseconds)
   }
 
   @Sendable private func revoke(_ call: UnaryCall, _ body: ByteBuffer) {

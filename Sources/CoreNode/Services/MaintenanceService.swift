@@ -175,9 +175,8 @@ struct MaintenanceService: Sendable {
   /// There is nothing to do: state is kept in memory and snapshots, and pages of the log that became free are used again.
   /// etcd stands still while it does this (etcd#9222).
   @Sendable private func defragment(_ call: UnaryCall, _ body: ByteBuffer) {
-    var response = Etcdserverpb_DefragmentResponse()
-    response.header = core.header(core.publication.snapshot)
-    call.respond(response)
+    // etcd's answer has no header either.
+    call.respond(Etcdserverpb_DefragmentResponse())
   }
 
   /// There is no older version to go back to.

@@ -82,6 +82,15 @@ final class ComparedClient: Sendable {
     return ComparedOutcome(isDone ? "cancelled" : "no answer")
   }
 
+  /// As a careful client does.
+  func cancelCompacted() {
+    for id in watches.compacted {
+      var request = Etcdserverpb_WatchCancelRequest()
+      request.watchID = id
+      send(.cancelRequest(request))
+    }
+  }
+
   private func progress() async -> ComparedOutcome {
     let before = watches.progressCount
     send(.progressRequest(Etcdserverpb_WatchProgressRequest()))

@@ -54,7 +54,12 @@ final class ComparedRun {
       if request.startRevision > 0, request.startRevision <= revision { isCatchingUp = true }
     default: break
     }
-    let difference = await both(step)
+    var difference = await both(step)
+    // A watch from before a compaction ends at once, and its id is free then.
+    if difference == nil, case .watch(let request) = step, request.startRevision > 0, request.startRevision < compacted
+    {
+      difference = await settle()
+    }
     if case .compact(let asked, _) = step, asked > compacted, asked <= revision { compacted = asked }
     return difference
   }
@@ -92,6 +97,8 @@ final class ComparedRun {
     guard isAlike else { return firstDifference(theirs.logs, own.logs) }
     theirs.forgetLogs()
     own.forgetLogs()
+    peer.cancelCompacted()
+    ours.cancelCompacted()
     return nil
   }
 
@@ -147,9 +154,9 @@ struct ComparedShrinking {
     var chunk = story.count / 2
     while chunk >= 1 {
       var start = 0
-      while start < story.count, ContinuousClock.now < end {
-        let candidate = kept.subtracting(
-          (start..<min(start + chunk, story.count)).filter { !story[$0].step.isStructure })
+      while start < story.count - 1, ContinuousClock.now < end {
+        // The last step is the one that shows it.
+        let candidate = kept.subtracting(start..<min(start + chunk, story.count - 1))
         if candidate.count < kept.count, let difference = try await replay(candidate) {
           (kept, last) = (candidate, difference)
         }

@@ -36,12 +36,6 @@ enum ComparedStep: Sendable, CustomStringConvertible {
     case .login(let user, let password): "Authenticate name: \"\(user)\" password: \"\(password)\""
     }
   }
-
-  /// What keeps a story together is not left out when it is told again.
-  var isStructure: Bool {
-    if case .settle = self { return true }
-    return false
-  }
 }
 
 enum ComparedLeading: Sendable {

@@ -57,6 +57,8 @@ final class ComparedWatches: ClientStreamHandler, Sendable {
     var created: [String] = []
     var progress: [String] = []
     var open: Set<Int64> = []
+    /// Cancelled by a compaction, and so without having been asked to.
+    var compacted: Set<Int64> = []
     var lastRevision: [Int64: Int64] = [:]
     var ended: String?
   }
@@ -91,7 +93,10 @@ final class ComparedWatches: ClientStreamHandler, Sendable {
     if bare.hasHeader { bare.header.mask() }
     if answer.created {
       state.created.append(bare.line)
-      if !answer.canceled { state.open.insert(id) }
+      if !answer.canceled {
+        state.open.insert(id)
+        state.compacted.remove(id)
+      }
       return
     }
     for event in answer.events {
@@ -105,7 +110,11 @@ final class ComparedWatches: ClientStreamHandler, Sendable {
       }
       state.lastRevision[id] = event.kv.modRevision
     }
-    if answer.canceled {
+    if answer.canceled, state.compacted.contains(id), !state.open.contains(id) {
+      // etcd ends a watch that a compaction has ended once more when it is cancelled.
+      state.compacted.remove(id)
+    } else if answer.canceled {
+      if answer.compactRevision > 0 { state.compacted.insert(id) }
       state.logs[id, default: []].append("canceled: \(bare.line)")
       state.open.remove(id)
       state.lastRevision[id] = nil
@@ -118,6 +127,8 @@ final class ComparedWatches: ClientStreamHandler, Sendable {
 
   var logs: [Int64: [String]] { state.withLock { $0.logs.filter { $0.key < ComparedKeys.firstProbe } } }
   var open: Set<Int64> { state.withLock { $0.open } }
+  /// Ended by compactions. etcd keeps their ids until they are cancelled as well (docs/differences-from-etcd.md).
+  var compacted: Set<Int64> { state.withLock { $0.compacted } }
   var createdCount: Int { state.withLock { $0.created.count } }
   var progressCount: Int { state.withLock { $0.progress.count } }
   var ended: String? { state.withLock { $0.ended } }
