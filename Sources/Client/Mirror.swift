@@ -93,12 +93,14 @@ public final class Mirror: Sendable {
   }
 
   func end() {
-    state.withLockedValue { state in
+    let readers = state.withLockedValue { state in
       state.isOver = true
       state.view.isFollowing = false
-      for reader in state.readers.values { reader.finish() }
-      state.readers = [:]
+      defer { state.readers = [:] }
+      return Array(state.readers.values)
     }
+    // Outside the lock: a stream that ends takes itself out of the list.
+    for reader in readers { reader.finish() }
   }
 }
 

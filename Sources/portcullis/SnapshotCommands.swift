@@ -208,8 +208,14 @@ struct SnapshotRestore: ParsableCommand {
   }
 
   private func peers() throws -> [Peer] {
-    let peers = try Peer.list(parsing: initialCluster ?? "\(name)=\(advertisePeer)")
-    let own = try Peer.list(parsing: "\(name)=\(advertisePeer)")
+    let peers: [Peer]
+    let own: [Peer]
+    do throws(NodeError) {
+      peers = try Peer.list(parsing: initialCluster ?? "\(name)=\(advertisePeer)")
+      own = try Peer.list(parsing: "\(name)=\(advertisePeer)")
+    } catch {
+      throw ValidationError("--initial-cluster: \(error)")
+    }
     guard own.count == 1, peers.contains(where: { $0 == own[0] }) else {
       let there = peers.first { $0.name == name }?.url ?? "nothing"
       throw ValidationError(
@@ -239,18 +245,5 @@ struct SnapshotRestore: ParsableCommand {
           + " here: if there are such watchers, restore with --bump-revision 1000000000 --mark-compacted")
     }
     print(lines.joined(separator: "\n"))
-  }
-}
-
-extension Peer {
-  /// Reads a list as `--initial-cluster` has it.
-  static func list(parsing text: String) throws -> [Peer] {
-    try text.split(separator: ",").map { member in
-      let parts = member.split(separator: "=", maxSplits: 1)
-      guard parts.count == 2, let address = try? Endpoint(parsing: String(parts[1]), defaultPort: 2380) else {
-        throw ValidationError("--initial-cluster: \"\(member)\" is not of the form name=http://host:port")
-      }
-      return Peer(name: String(parts[0]), host: address.host, port: address.port)
-    }
   }
 }

@@ -153,6 +153,12 @@ private struct PortFlags {
     _ shared: SharedTLSFlags
   ) throws -> PortSecurity {
     var settings = given
+    // An empty value is none, as in etcd: environments of containers are full of them.
+    if settings.certificateFile == "" { settings.certificateFile = nil }
+    if settings.keyFile == "" { settings.keyFile = nil }
+    if settings.trustedCAFile == "" { settings.trustedCAFile = nil }
+    if settings.allowedHostname == "" { settings.allowedHostname = nil }
+    if settings.allowedCommonName == "" { settings.allowedCommonName = nil }
     try shared.apply(to: &settings)
     let hasCertificate = settings.certificateFile != nil || settings.keyFile != nil
     guard places.contains(where: \.usesTLS) else {

@@ -124,21 +124,26 @@ struct ConfigFileTests {
   @Test(
     "the blocks of TLS and of sockets are groups of flags; what is refused as a flag is refused here, with its line")
   func blocks() throws {
-    let failure = try failure(of: "name: a\nclient-transport-security:\n  cert-file: a.pem\n  key-file: a.key\n")
-    #expect(failure.hasPrefix("FILE, line 3: cert-file is not there yet: "))
-    let peer = try self.failure(of: "peer-transport-security:\n  client-cert-auth: true\n")
-    #expect(peer.hasPrefix("FILE, line 2: client-cert-auth is not there yet: "))
+    let failure = try failure(of: "name: a\nclient-transport-security:\n  cert-file: a.pem\n  crl-file: a.crl\n")
+    #expect(failure.hasPrefix("FILE, line 4: crl-file is not there yet: "))
     let flags = try flags(
       """
       client-transport-security:
-        cert-file:
-        client-cert-auth: false
+        cert-file: a.pem
+        key-file: a.key
+        trusted-ca-file:
+        client-cert-auth: true
         auto-tls: false
       peer-transport-security:
+        allowed-cn: member
       socket-options:
         reuse-port: true
       """)
-    #expect(flags.arguments == ["--socket-reuse-port"])
+    #expect(
+      flags.arguments == [
+        "--cert-file=a.pem", "--key-file=a.key", "--client-cert-auth", "--peer-cert-allowed-cn=member",
+        "--socket-reuse-port",
+      ])
   }
 
   @Test("the example that is shipped can be read")

@@ -11,22 +11,23 @@ struct GrantClientTests {
   @Test("one holds at a time, and each grant has a higher number", .timeLimit(.minutes(1)))
   func exclusive() async throws {
     try await withServer { client in
-      let inside = Mutex(0)
-      let numbers = Mutex<[Int64]>([])
+      let inside = Shared(0)
+      let numbers = Shared<[Int64]>([])
       try await withThrowingTaskGroup(of: Void.self) { group in
         for worker in 0..<5 {
           group.addTask {
             for _ in 0..<4 {
               try await client.withGrant(on: "orders", holder: "worker \(worker)") { grant in
                 #expect(
-                  inside.withLock {
-                    $0 += 1; return $0
+                  inside.change { count in
+                    count += 1
+                    return count
                   } == 1)
                 // A read and a write that only exclusion keeps together.
                 let seen = Int(try await client.get("sum")?.valueText ?? "0") ?? 0
                 try await client.put("sum", "\(seen + 1)")
-                numbers.withLock { $0.append(grant.number) }
-                inside.withLock { $0 -= 1 }
+                numbers.change { $0.append(grant.number) }
+                inside.change { $0 -= 1 }
               }
             }
           }
@@ -34,7 +35,7 @@ struct GrantClientTests {
         try await group.waitForAll()
       }
       #expect(try await client.get("sum")?.valueText == "20")
-      let all = numbers.withLock { $0 }
+      let all = numbers.change { $0 }
       #expect(all == all.sorted() && Set(all).count == 20)
     }
   }
@@ -69,19 +70,12 @@ struct GrantClientTests {
     let session = try await Session.open(on: client, timeToLive: .seconds(3))
     #expect(session.current == .active)
     serving.program.send(SIGSTOP)
-    var seen: [SessionState] = []
-    for await state in session.states {
-      seen.append(state)
-      if state == .jeopardy {
-        #expect(session.isAlive && ContinuousClock.now < session.deadline)
-        serving.program.send(SIGCONT)
-        for await recovered in session.states where recovered == .active { break }
-        break
-      }
-    }
-    #expect(seen == [.active, .jeopardy])
+    let overdue = await session.states.first { $0 != .active }
+    #expect(overdue == .jeopardy && session.isAlive)
+    serving.program.send(SIGCONT)
+    #expect(await session.states.first { $0 != .jeopardy } == .active)
     serving.program.send(SIGSTOP)
-    for await state in session.states where state == .lost(.deadlinePassed) { break }
+    _ = await session.states.first { $0 == .lost(.deadlinePassed) }
     #expect(session.current == .lost(.deadlinePassed) && !session.isAlive)
     serving.program.send(SIGCONT)
     await session.waitUntilOver()

@@ -55,18 +55,18 @@ struct MirrorTests {
     try await nodes.start()
     let reader = try Portcullis(endpoints: Endpoint.list(parsing: nodes.clients[0]))
     try await reader.withMirror(of: .prefix(""), checking: .milliseconds(100)) { mirror in
-      for await view in mirror.views where view.isCurrent(within: .seconds(2)) && view.isFollowing { break }
+      _ = await mirror.views.first { $0.isCurrent(within: .seconds(2)) && $0.isFollowing }
       // The node itself lives, and answers what it can answer alone.
       nodes.send(SIGSTOP, to: 1)
       nodes.send(SIGSTOP, to: 2)
       let stopped = ContinuousClock.now
       // A question that was under way may still be answered; later ones cannot be.
-      for await view in mirror.views where !view.isFollowing { break }
+      _ = await mirror.views.first { !$0.isFollowing }
       let confirmed = try #require(mirror.view.confirmed)
       #expect(confirmed < stopped + .seconds(1))
       nodes.send(SIGCONT, to: 1)
       nodes.send(SIGCONT, to: 2)
-      for await view in mirror.views where (view.confirmed ?? stopped) > stopped + .seconds(1) { break }
+      _ = await mirror.views.first { ($0.confirmed ?? stopped) > stopped + .seconds(1) && $0.isFollowing }
       #expect(mirror.view.isFollowing)
     }
     reader.close()
@@ -76,41 +76,49 @@ struct MirrorTests {
   @Test("cancelling the reader ends the mirror, and nothing of it stays")
   func cancelled() async throws {
     try await withServer { client in
-      let left = Mutex(WeakMirror())
+      let left = Shared(WeakMirror())
       let (started, start) = AsyncStream<Void>.makeStream()
       let work = Task {
         try await client.withMirror(of: .prefix("x")) { mirror in
-          left.withLock { $0.mirror = mirror }
+          left.change { $0.mirror = mirror }
           start.yield()
-          for await _ in mirror.views {}
+          _ = await mirror.views.first { _ in false }
           try Task.checkCancellation()
         }
       }
-      for await _ in started { break }
+      _ = await started.first { _ in true }
       work.cancel()
       await #expect(throws: CancellationError.self) { try await work.value }
-      #expect(left.withLock { $0.mirror } == nil)
+      #expect(left.change { $0.mirror } == nil)
     }
   }
 
-  /// Both keys of a pair are written in one transaction, with one value that rises.
-  private static func check(_ mirror: Mirror) async -> (views: Int, broken: String?) {
-    var last: (revision: Int64, round: Int) = (0, -1)
-    var views = 0
-    for await view in mirror.views {
-      views += 1
-      let (a, b) = (view["pair/a"], view["pair/b"])
-      guard let a, let b, let round = Int(a.valueText) else { return (views, "no pair at \(view.revision)") }
-      guard a.valueText == b.valueText, a.modRevision == b.modRevision else {
-        return (views, "half a transaction at \(view.revision): \(a.valueText) and \(b.valueText)")
-      }
-      guard view.revision >= last.revision, round >= last.round, a.modRevision <= view.revision else {
-        return (views, "back from \(last) to \(view.revision), \(round)")
-      }
-      last = (view.revision, round)
-      if Task.isCancelled { break }
+  private static func check(_ mirror: Mirror) async -> PairCheck {
+    var check = PairCheck()
+    for await view in mirror.views where check.broken == nil { check.take(view) }
+    return check
+  }
+}
+
+/// Both keys of a pair are written in one transaction, with one value that rises.
+private struct PairCheck: Sendable {
+  var views = 0
+  var broken: String?
+  private var revision: Int64 = 0
+  private var round = -1
+
+  mutating func take(_ view: MirrorView) {
+    views += 1
+    guard let a = view["pair/a"], let b = view["pair/b"], let next = Int(a.valueText) else {
+      broken = "no pair at \(view.revision)"
+      return
     }
-    return (views, nil)
+    if a.valueText != b.valueText || a.modRevision != b.modRevision {
+      broken = "half a transaction at \(view.revision): \(a.valueText) and \(b.valueText)"
+    } else if view.revision < revision || next < round || a.modRevision > view.revision {
+      broken = "back from \(revision), \(round) to \(view.revision), \(next)"
+    }
+    (revision, round) = (view.revision, next)
   }
 }
 
@@ -137,12 +145,25 @@ extension Portcullis {
   fileprivate func compact(_ revision: Int64) async throws {
     var request = Etcdserverpb_CompactionRequest()
     request.revision = revision
-    do {
+    do throws(RPCStatus) {
       _ = try await call(
         RPCPath.KV.compact, request, as: Etcdserverpb_CompactionResponse.self, isRepeatable: true)
-    } catch  where error.message.contains("compacted") {
+    } catch {
       // An attempt whose answer was lost did it.
+      guard error.message.contains("compacted") else { throw error }
     }
+  }
+}
+
+/// A value that several tasks change.
+final class Shared<Value: Sendable>: Sendable {
+  private let value: Mutex<Value>
+
+  init(_ value: Value) { self.value = Mutex(value) }
+
+  @discardableResult
+  func change<Result: Sendable>(_ body: (inout Value) -> Result) -> Result {
+    value.withLock { value in body(&value) }
   }
 }
 

@@ -24,7 +24,8 @@ struct KeepaliveTests {
     try await withServer(limits: self.limits { $0.minimumClientInterval = .hours(1) }) { server in
       let client = try await RawHTTP2Client.connect(port: server.port)
       // The first makes up for nothing having been sent yet; then one that is in time; then strikes.
-      for _ in 0..<5 { try await self.ping(client) }
+      // The last ones may meet a connection that is closed already.
+      for _ in 0..<5 { try? await self.ping(client) }
       let (code, text) = try await client.nextGoAway()
       #expect(code == .enhanceYourCalm && text == "too_many_pings")
       try await client.closeFuture.get()
