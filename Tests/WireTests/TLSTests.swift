@@ -174,8 +174,9 @@ struct TLSTests {
     var limits = WireLimits.patient
     limits.handshakeTimeout = .milliseconds(50)
     try await withServer(limits: limits, tls: world.server.source(.server)) { server in
-      let answer = try await plainExchange(ByteBuffer(bytes: beginning), port: server.port)
-      #expect(answer.isEmpty)
+      // That it ends at all is the point; the last bytes of an ending may come as a reset.
+      let answer = try? await plainExchange(ByteBuffer(bytes: beginning), port: server.port)
+      #expect(answer == nil || answer == "")
     }
   }
 

@@ -107,23 +107,34 @@ final class HandshakeGuard: ChannelInboundHandler, RemovableChannelHandler {
   }
 }
 
-/// Says what comes from outside at most once a second, so that whoever knocks cannot fill the log.
+/// Says each thing that comes from outside at most once a second, so that whoever knocks cannot fill the log, and cannot
+/// drown what is said of others.
 package final class LimitedLog: Sendable {
+  private struct Said {
+    var next: NIODeadline
+    var unsaid = 0
+  }
+
+  /// More different texts than this within a second count as one.
+  private static let maxTexts = 32
+
   private let logger: Logger
-  private let state = NIOLockedValueBox((next: NIODeadline.uptimeNanoseconds(0), unsaid: 0))
+  private let said = NIOLockedValueBox<[String: Said]>([:])
 
   package init(_ logger: Logger) { self.logger = logger }
 
   package func warning(_ text: String, metadata: Logger.Metadata = [:]) {
-    let unsaid = self.state.withLockedValue { state -> Int? in
+    let unsaid = self.said.withLockedValue { said -> Int? in
       let now = NIODeadline.now()
-      guard now >= state.next else {
-        state.unsaid += 1
+      if said[text] == nil, said.count >= Self.maxTexts { said = said.filter { $0.value.next > now } }
+      let key = said[text] == nil && said.count >= Self.maxTexts ? "" : text
+      if let known = said[key], now < known.next {
+        said[key]?.unsaid += 1
         return nil
       }
-      defer { state.unsaid = 0 }
-      state.next = now + .seconds(1)
-      return state.unsaid
+      let unsaid = said[key]?.unsaid ?? 0
+      said[key] = Said(next: now + .seconds(1))
+      return unsaid
     }
     guard let unsaid else { return }
     var metadata = metadata

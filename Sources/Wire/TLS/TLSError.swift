@@ -107,7 +107,8 @@ extension TLSError {
     let unknown = "is not signed by an authority that is trusted here"
     guard let certificate else { return "\(unknown), or is not valid now" }
     let now = WallClock.now()
-    if certificate.notValidAfter < now { return "expired at \(WallClock.text(certificate.notValidAfter))" }
+    // The library counts its last second as over.
+    if certificate.notValidAfter <= now { return "expired at \(WallClock.text(certificate.notValidAfter))" }
     if certificate.notValidBefore > now { return "is not valid before \(WallClock.text(certificate.notValidBefore))" }
     return unknown
   }

@@ -64,7 +64,7 @@ struct TLSMaterial: Equatable {
 
   private static func checkDates(of certificate: NIOSSLCertificate, _ path: String) throws(TLSError) {
     let now = WallClock.now()
-    guard certificate.notValidAfter >= now else {
+    guard certificate.notValidAfter > now else {
       throw TLSError(.expired, "the certificate \(path) expired at \(WallClock.text(certificate.notValidAfter))")
     }
     guard certificate.notValidBefore <= now else {
