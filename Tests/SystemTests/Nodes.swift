@@ -120,7 +120,11 @@ extension Nodes {
 
   /// One gauge of a node's metrics, or nil when the node does not answer.
   func gauge(_ name: String, of node: String) async throws -> Double? {
-    guard let url = URL(string: "http://\(client(node))/metrics") else { return nil }
+    try await Self.gauge(name, at: client(node))
+  }
+
+  static func gauge(_ name: String, at address: String) async throws -> Double? {
+    guard let url = URL(string: "http://\(address)/metrics") else { return nil }
     guard let (body, _) = try? await URLSession.shared.data(from: url) else { return nil }
     let line = String(decoding: body, as: UTF8.self).split(separator: "\n").first { $0.hasPrefix(name + " ") }
     return line.flatMap { Double($0.dropFirst(name.count + 1)) }

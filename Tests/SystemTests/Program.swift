@@ -84,6 +84,11 @@ final class RunningProgram: Sendable {
       let code = process.terminationReason == .exit ? process.terminationStatus : 128 + process.terminationStatus
       state.change { $0.ended = code }
     }
+    // Threads of a pool block signals, and what is started from one inherits that: it could not be interrupted.
+    var (none, before) = (sigset_t(), sigset_t())
+    sigemptyset(&none)
+    pthread_sigmask(SIG_SETMASK, &none, &before)
+    defer { pthread_sigmask(SIG_SETMASK, &before, nil) }
     try process.run()
     processID = process.processIdentifier
   }
@@ -133,11 +138,20 @@ final class RunningProgram: Sendable {
       "the program ended without saying \"\(text)\"; it said: \(output) \(errors)")
   }
 
+  /// Also returns when the test is cancelled, as it is when its time is over.
   private func wait(until condition: @Sendable @escaping (State) -> Bool) async {
-    while !state.value.withLock({ condition($0) }) {
+    await withTaskCancellationHandler {
+      await waitUntilCancelled(or: condition)
+    } onCancel: {
+      state.change { _ in }
+    }
+  }
+
+  private func waitUntilCancelled(or condition: @Sendable @escaping (State) -> Bool) async {
+    while !Task.isCancelled, !state.value.withLock({ condition($0) }) {
       await withCheckedContinuation { continuation in
         let isDone = state.value.withLock { state in
-          if condition(state) { return true }
+          if condition(state) || Task.isCancelled { return true }
           state.waiters.append(continuation)
           return false
         }

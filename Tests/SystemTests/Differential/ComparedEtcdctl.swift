@@ -135,6 +135,7 @@ final class ComparedEtcdctl {
       text
       .replacing(/0x[0-9a-f]+\??/, with: "0x")
       .replacing(/Member +/, with: "Member ")
+      .replacing(/cluster +/, with: "cluster ")
       .replacing(Self.namedNumber) { "\"\($0.output.1)\"\($0.output.2)#" }
       .replacing(/\b[0-9a-f]{13,16}\b/, with: "HEX")
       .replacing(/\b[0-9]{16,20}\b/, with: "NUMBER")
@@ -143,6 +144,9 @@ final class ComparedEtcdctl {
       .replacing(/client-[0-9a-f-]{36}/, with: "CLIENT")
       .replacing(/\b[0-9.]+(ns|µs|ms|s)\b/, with: "TIME")
       .replacing(/\b[0-9.]+ [kM]?B\b/, with: "SIZE")
+      // What is left of a lease, which was granted just now.
+      .replacing(/(remaining\(|"TTL" : |"ttl":)(1|2)9[0-9][0-9]\b/) { "\($0.output.1)\($0.output.2)9xx" }
+      .replacing(/(remaining\(|"TTL" : |"ttl":)(2|3)000\b/) { "\($0.output.1)\($0.output.2 == "2" ? 1 : 2)9xx" }
       // Term, index and applied index of a member; its sum.
       .replacing(/((?:true|false)(?:, | \| )(?:true|false))((?:, | \| )[0-9]+){3}/) { "\($0.output.1) …" }
       .replacing(/(ADDRESS(?:, | \| ))[0-9]{6,10}\b/) { "\($0.output.1)SUM" }

@@ -118,7 +118,6 @@ enum EtcdctlCommands {
     lease grant 2000 => first
     lease grant 3000 => second
     put leased 1 --lease=$first
-    put leased/2 1 --lease=$first
     put leased 2 --ignore-lease --prev-kv
     *lease timetolive $second
     *lease timetolive $first --keys

