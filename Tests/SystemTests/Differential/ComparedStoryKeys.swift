@@ -41,9 +41,9 @@ extension ComparedStory {
 
   private mutating func sort(_ request: inout Etcdserverpb_RangeRequest) {
     request.sortOrder = pick([.none, .ascend, .descend])
-    // Which of the keys that sort alike comes first is chance with etcd where there are more than six.
-    request.sortTarget =
-      kind == .fewKeys ? pick([.key, .version, .create, .mod, .value]) : pick([.key, .create, .mod])
+    // Which of the keys that sort alike comes first is chance with etcd where there are more than six, so sorting by
+    // versions and values is compared with chosen keys (EtcdctlCommands.swift).
+    request.sortTarget = pick([.key, .create, .mod])
     guard request.sortTarget != .key else { return }
     // With a target and a limit but no order, etcd takes the first keys and sorts those (docs/differences-from-etcd.md).
     if request.limit > 0, request.sortOrder == .none { request.sortOrder = .ascend }

@@ -279,16 +279,13 @@ enum EtcdctlCommands {
     lease grant 1000 --user=ann:other => lease
     put w/2 2 --user=ben:secret --lease=$lease
     lease revoke $lease --user=ann:other
-    lease timetolive $lease --keys --user=ann:other
     lease timetolive $lease --keys --user=ben:secret
     lease list --user=root:secret
-    compaction 3 --user=ann:other
     member list --user=ann:other
     endpoint status --user=ann:other
     endpoint health --user=ann:other
     alarm list --user=ann:other
     alarm list --user=root:secret
-    defrag --user=ann:other
     defrag --user=root:secret
     user list --user=ann:other
     user get ann --user=ann:other
