@@ -58,39 +58,78 @@ final class RunningProgram: Sendable {
   }
 
   init(_ arguments: [String], executable: String = Program.path, environment: [String: String] = [:]) throws {
-    // A shell that runs the tests in the background has them ignore SIGINT, and whatever they start would do so too.
-    signal(SIGINT, SIG_DFL)
-    let process = Process()
-    let (output, errors, input) = (Pipe(), Pipe(), Pipe())
-    process.executableURL = URL(fileURLWithPath: executable)
-    process.arguments = arguments
-    process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
-    process.standardOutput = output
-    process.standardError = errors
-    process.standardInput = input
+    // Whoever writes to a program that has ended is told so, and lives.
+    signal(SIGPIPE, SIG_IGN)
+    let all = ProcessInfo.processInfo.environment.merging(environment) { $1 }
+    let (input, output, errors, spawned) = try Self.oneAtATime.withLock { _ in
+      let (input, output, errors) = (try Self.pipe(), try Self.pipe(), try Self.pipe())
+      let streams = [input.read, output.write, errors.write]
+      let spawned = Result { try Self.spawn([executable] + arguments, all.map { "\($0)=\($1)" }, streams) }
+      return (input, output, errors, spawned)
+    }
+    for descriptor in [input.read, output.write, errors.write] { close(descriptor) }
     let state = SharedState()
     self.state = state
-    self.input = input.fileHandleForWriting
-    for (name, pipe) in [("out", output), ("err", errors)] {
+    self.input = FileHandle(fileDescriptor: input.write, closeOnDealloc: true)
+    for (name, descriptor) in [("out", output.read), ("err", errors.read)] {
       Thread.detachNewThread {
         while true {
-          let data = Self.read(pipe.fileHandleForReading.fileDescriptor)
-          if data.isEmpty { return state.change { $0.open -= 1 } }
+          let data = Self.read(descriptor)
+          if data.isEmpty { break }
           state.change { $0.lines[name, default: ""] += String(decoding: data, as: UTF8.self) }
         }
+        close(descriptor)
+        state.change { $0.open -= 1 }
       }
     }
-    process.terminationHandler = { process in
-      let code = process.terminationReason == .exit ? process.terminationStatus : 128 + process.terminationStatus
-      state.change { $0.ended = code }
+    let child = try spawned.get()
+    processID = child
+    Thread.detachNewThread {
+      var status: Int32 = 0
+      while waitpid(child, &status, 0) < 0, errno == EINTR {}
+      let (code, killer) = ((status >> 8) & 0xFF, status & 0x7F)
+      state.change { $0.ended = killer == 0 ? code : 128 + killer }
     }
-    // Threads of a pool block signals, and what is started from one inherits that: it could not be interrupted.
-    var (none, before) = (sigset_t(), sigset_t())
+  }
+
+  /// A pipe that is just being made must not be inherited by what another test starts.
+  private static let oneAtATime = Mutex(())
+
+  /// Closed in whatever is started, but for the ends that it is given.
+  private static func pipe() throws -> (read: Int32, write: Int32) {
+    var ends: [Int32] = [0, 0]
+    guard Glibc.pipe(&ends) == 0 else { throw CocoaError(.fileReadUnknown) }
+    for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
+    return (ends[0], ends[1])
+  }
+
+  /// By the system's own call: Foundation's has crashed now and then under the load of a whole suite. No signal is blocked
+  /// or ignored in the child, as it is in threads of a pool and in what a shell runs in the background.
+  private static func spawn(_ arguments: [String], _ environment: [String], _ streams: [Int32]) throws -> pid_t {
+    var actions = posix_spawn_file_actions_t()
+    posix_spawn_file_actions_init(&actions)
+    defer { posix_spawn_file_actions_destroy(&actions) }
+    for (number, stream) in streams.enumerated() {
+      posix_spawn_file_actions_adddup2(&actions, stream, Int32(number))
+    }
+    var attributes = posix_spawnattr_t()
+    posix_spawnattr_init(&attributes)
+    defer { posix_spawnattr_destroy(&attributes) }
+    var (none, every) = (sigset_t(), sigset_t())
     sigemptyset(&none)
-    pthread_sigmask(SIG_SETMASK, &none, &before)
-    defer { pthread_sigmask(SIG_SETMASK, &before, nil) }
-    try process.run()
-    processID = process.processIdentifier
+    sigfillset(&every)
+    posix_spawnattr_setsigmask(&attributes, &none)
+    posix_spawnattr_setsigdefault(&attributes, &every)
+    posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF))
+    let words = arguments.map { strdup($0) } + [nil]
+    let variables = environment.map { strdup($0) } + [nil]
+    defer { for text in words + variables { free(text) } }
+    var child = pid_t()
+    let result = posix_spawn(&child, arguments[0], &actions, &attributes, words, variables)
+    guard result == 0 else {
+      throw CocoaError(.fileNoSuchFile, userInfo: [NSFilePathErrorKey: arguments[0], "errno": Int(result)])
+    }
+    return child
   }
 
   /// What there is next, or nothing at the end. Children that end interrupt calls, which is no reason to give up.
