@@ -107,6 +107,7 @@ final class HTTPExchange: HTTPBodySink {
     guard self.method != "HEAD", reply.body.readableBytes > 0 else {
       return self.end(with: .headers(.init(headers: headers, endStream: true)))
     }
+    connection.keepalive.sent(reply.body.readableBytes)
     connection.write(.headers(.init(headers: headers)), on: self.streamID)
     self.end(with: .data(.init(data: .byteBuffer(reply.body), endStream: true)))
   }
@@ -131,6 +132,7 @@ final class HTTPExchange: HTTPBodySink {
       return
     }
     let size = piece.readableBytes
+    connection.keepalive.sent(size)
     self.queuedBytes += size
     let sent = promise ?? connection.eventLoop.makePromise(of: Void.self)
     sent.futureResult.assumeIsolated().whenComplete { _ in

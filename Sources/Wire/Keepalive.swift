@@ -26,9 +26,11 @@ struct Keepalive {
   let policy: KeepalivePolicy
   /// Set by whatever is read; looked at, and taken back, by the timer.
   var hasRead = true
-  /// Set by whatever of a call is sent. Clients measure the bandwidth with pings of their own when they get something, so
-  /// what was sent makes up for a ping.
-  var hasSent = true
+  /// Pings that what was sent makes up for. Clients measure the bandwidth with pings of their own while they get something:
+  /// of a large answer one for each piece of it, which leaves as the peer's windows let it.
+  private var allowance = 1
+  private static let pieceBytes = 16 * 1024
+  private static let maxAllowance = 1 << 20
   private var strikes = 0
   private var lastPing: NIODeadline?
 
@@ -36,12 +38,17 @@ struct Keepalive {
     self.policy = policy
   }
 
+  /// Something of a call was sent.
+  mutating func sent(_ bytes: Int) {
+    allowance = min(allowance + 1 + bytes / Self.pieceBytes, Self.maxAllowance)
+  }
+
   /// Whether a ping that came now is to be the connection's last.
   mutating func isTooMany(at now: NIODeadline, hasCalls: Bool) -> Bool {
     guard let interval = policy.minimumClientInterval else { return false }
     defer { lastPing = now }
-    if hasSent {
-      hasSent = false
+    if allowance > 0 {
+      allowance -= 1
       strikes = 0
       return false
     }

@@ -292,7 +292,7 @@ final class ServerConnection: ChannelInboundHandler, Flushable, CallChannel {
       if promise == nil { return self.sendStatus(.unreadAnswers, on: call, hasSentHeaders: false) }
     }
     self.forget(call.streamID)
-    self.keepalive.hasSent = true
+    self.keepalive.sent(framed.readableBytes)
     self.sent += framed.readableBytes
     self.write(Self.replyHeaders, on: call.streamID)
     self.write(.data(.init(data: .byteBuffer(framed))), on: call.streamID, promise: promise)
@@ -301,7 +301,7 @@ final class ServerConnection: ChannelInboundHandler, Flushable, CallChannel {
   }
 
   func sendMessage(_ framed: ByteBuffer, on call: StreamCall, withHeaders: Bool, promise: EventLoopPromise<Void>) {
-    self.keepalive.hasSent = true
+    self.keepalive.sent(framed.readableBytes)
     self.sent += framed.readableBytes
     if withHeaders { self.write(Self.replyHeaders, on: call.streamID) }
     self.write(.data(.init(data: .byteBuffer(framed))), on: call.streamID, promise: promise)

@@ -30,7 +30,7 @@ extension ServerConnection {
 
   /// Ends a stream with a frame that says so.
   func sendTrailers(_ payload: HTTP2Frame.FramePayload, on streamID: HTTP2StreamID, isHalfClosed: Bool) {
-    self.keepalive.hasSent = true
+    self.keepalive.sent(0)
     guard !isHalfClosed else {
       self.write(payload, on: streamID)
       self.flushSoon()
