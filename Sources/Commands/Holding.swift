@@ -35,6 +35,8 @@ package struct Holding: Sendable {
   /// - Returns: the command's exit code.
   /// - Throws: `CommandFailure` with `ExitCode.notHeld` when the scope could not be had, or was lost meanwhile.
   package func run(_ command: [String]) async throws -> Int32 {
+    // What the caller opened for the command is the command's; what we open from here on is not.
+    let given = ChildProcess.openDescriptors
     let signals = Signals()
     let client = Portcullis(endpoints: endpoints, tls: tls)
     defer { client.close() }
@@ -54,7 +56,7 @@ package struct Holding: Sendable {
     let ending: Ending
     let child: ChildProcess
     do {
-      child = try ChildProcess(command, environment: environment(for: grant))
+      child = try ChildProcess(command, environment: environment(for: grant), keeping: given)
       ending = await firstEnding(child, session, grant, signals)
     } catch {
       await session.close()
