@@ -200,7 +200,8 @@ package final class CoreNode: Sendable {
       MaintenanceService(core: core).routes, HealthService(core: core).routes, ExactlyOnceService(core: core).routes,
       MillisecondLeases(core: core).routes,
       AuthService(core: core).routes,
-      BackupService(core: core).routes, ListingService(core: core).routes,
+      BackupService(core: core).routes, ListingService(core: core).routes, SessionService(core: core).routes,
+      ElectionsService(core: core).routes, GatewayService(core: core).routes,
       [RPCPath.Watch.watch: .streaming { call in WatchStream(call, core: core) }],
     ]
     let all: [String: RPCMethod] = services.reduce(into: [:]) { all, some in

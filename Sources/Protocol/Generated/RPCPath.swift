@@ -105,7 +105,7 @@ package enum RPCPath {
   }
 
   package enum Gateways {
-    package static let guard = "/portcullis.v1.Gateways/Guard"
+    package static let protect = "/portcullis.v1.Gateways/Protect"
     package static let list = "/portcullis.v1.Gateways/List"
     package static let deregister = "/portcullis.v1.Gateways/Deregister"
   }

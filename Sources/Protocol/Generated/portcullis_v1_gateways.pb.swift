@@ -23,12 +23,12 @@ fileprivate nonisolated struct _GeneratedWithProtocGenSwiftVersion: SwiftProtobu
   typealias Version = _2
 }
 
-package nonisolated struct Portcullis_V1_GuardRequest: Sendable {
+package nonisolated struct Portcullis_V1_ProtectRequest: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
-  package var message: Portcullis_V1_GuardRequest.OneOf_Message? = nil
+  package var message: Portcullis_V1_ProtectRequest.OneOf_Message? = nil
 
   /// The first message of the stream.
   package var register: Portcullis_V1_RegisterGateway {
@@ -88,7 +88,7 @@ package nonisolated struct Portcullis_V1_RaiseConfirmed: Sendable {
   package init() {}
 }
 
-package nonisolated struct Portcullis_V1_GuardResponse: Sendable {
+package nonisolated struct Portcullis_V1_ProtectResponse: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
@@ -102,7 +102,7 @@ package nonisolated struct Portcullis_V1_GuardResponse: Sendable {
   /// Clears the value of `evidence`. Subsequent reads from it will return its default value.
   package mutating func clearEvidence() {self._evidence = nil}
 
-  package var message: Portcullis_V1_GuardResponse.OneOf_Message? = nil
+  package var message: Portcullis_V1_ProtectResponse.OneOf_Message? = nil
 
   /// The registration is in the replicated state.
   package var registered: Portcullis_V1_Registered {
@@ -171,7 +171,7 @@ package nonisolated struct Portcullis_V1_Gateway: Sendable {
 
   package var scopes: [String] = []
 
-  /// Whether it guards through the node that answers.
+  /// Whether it protects through the node that answers.
   package var isConnected: Bool = false
 
   /// Raises that it has yet to confirm.
@@ -265,8 +265,8 @@ package nonisolated struct Portcullis_V1_DeregisterGatewayResponse: Sendable {
 
 fileprivate nonisolated let _protobuf_package = "portcullis.v1"
 
-nonisolated extension Portcullis_V1_GuardRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
-  package static let protoMessageName: String = _protobuf_package + ".GuardRequest"
+nonisolated extension Portcullis_V1_ProtectRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".ProtectRequest"
   package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}register\0\u{1}confirmed\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
@@ -325,7 +325,7 @@ nonisolated extension Portcullis_V1_GuardRequest: SwiftProtobuf.Message, SwiftPr
     try unknownFields.traverse(visitor: &visitor)
   }
 
-  package static func ==(lhs: Portcullis_V1_GuardRequest, rhs: Portcullis_V1_GuardRequest) -> Bool {
+  package static func ==(lhs: Portcullis_V1_ProtectRequest, rhs: Portcullis_V1_ProtectRequest) -> Bool {
     if lhs.message != rhs.message {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
@@ -402,8 +402,8 @@ nonisolated extension Portcullis_V1_RaiseConfirmed: SwiftProtobuf.Message, Swift
   }
 }
 
-nonisolated extension Portcullis_V1_GuardResponse: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
-  package static let protoMessageName: String = _protobuf_package + ".GuardResponse"
+nonisolated extension Portcullis_V1_ProtectResponse: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".ProtectResponse"
   package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}evidence\0\u{1}registered\0\u{1}raise\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
@@ -466,7 +466,7 @@ nonisolated extension Portcullis_V1_GuardResponse: SwiftProtobuf.Message, SwiftP
     try unknownFields.traverse(visitor: &visitor)
   }
 
-  package static func ==(lhs: Portcullis_V1_GuardResponse, rhs: Portcullis_V1_GuardResponse) -> Bool {
+  package static func ==(lhs: Portcullis_V1_ProtectResponse, rhs: Portcullis_V1_ProtectResponse) -> Bool {
     if lhs._evidence != rhs._evidence {return false}
     if lhs.message != rhs.message {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
