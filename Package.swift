@@ -97,6 +97,7 @@ let serverRooms: [Target] = [
     name: "Gateway",
     dependencies: [
       "FencingCore", "CSQLite", "Client", "Tokens",
+      .product(name: "Crypto", package: "swift-crypto"),
       .product(name: "Hummingbird", package: "hummingbird"),
       .product(name: "NIOCore", package: "swift-nio"),
       .product(name: "Logging", package: "swift-log"),

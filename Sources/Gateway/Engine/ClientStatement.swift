@@ -18,7 +18,10 @@ enum StatementFailure: Error {
   func text(denial: String?) -> String {
     switch self {
     case .sql(let error), .transactionEnded(let error):
-      if error.primaryCode == SQLITE_AUTH, let denial { return "not authorized: " + denial }
+      // A function that is refused is SQLITE_ERROR with a text that begins like this.
+      if let denial, error.primaryCode == SQLITE_AUTH || error.message.hasPrefix("not authorized") {
+        return "not authorized: " + denial
+      }
       return error.message
     case .unusable(let reason): return reason
     case .interrupted(.timedOut): return "the statement ran longer than the gateway allows"
@@ -39,7 +42,11 @@ extension Connection {
     guardian.interruption = nil
     defer { guardian.mode = .engine }
     let prepared = try clientStatement(statement.sql)
-    defer { prepared.reset() }
+    defer {
+      prepared.reset()
+      // After a change of the schema SQLite compiled it anew while it ran.
+      if !guardian.neededScopes.isEmpty { prepared.neededScopes.formUnion(guardian.neededScopes) }
+    }
     if !mayWrite && sqlite3_stmt_readonly(prepared.handle) == 0 {
       throw .unusable("this statement writes: send it to execute")
     }

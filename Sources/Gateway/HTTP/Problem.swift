@@ -88,6 +88,29 @@ extension Problem {
     switch failure {
     case .refused(let refusal): self.init(refusal)
     case .tokenRequired(let scope): self = .tokenRequired(scope: scope)
+    case .keyTaken(let key):
+      self.init(
+        status: .unprocessableContent, type: "key-taken", title: "The key belongs to another request",
+        detail: "Another request was carried out under the Idempotency-Key \"\(key)\".",
+        recovery: "Repeat a request exactly as it was, or give the new one a key of its own; nothing of it was done.",
+        scope: scope)
+    case .answerGone(let key):
+      self.init(
+        status: .gone, type: "answer-gone", title: "The answer is no longer kept",
+        detail: "A request was carried out under the Idempotency-Key \"\(key)\"; its answer was dropped since.",
+        recovery: "Read the data to see what it did. Do not send it under another key: it was done.", scope: scope)
+    case .scopeClosed(let scope):
+      self.init(
+        unavailable: "scope-closed", title: "The scope is closed",
+        detail:
+          "The file's floor of this scope disagrees with the copy of it that is kept outside, as after a restore.",
+        recovery: "It opens by itself as soon as the gateway reaches the core and learns the current number.",
+        scope: scope)
+    case .ambiguousClaims(let scope):
+      self.init(
+        status: .unauthorized, type: "unverifiable-token", title: "The token cannot be verified",
+        detail: "The request carries several tokens of the scope \"\(scope)\".", recovery: "Send one for each scope.",
+        scope: scope)
     case .overloaded(let queued):
       self.init(
         unavailable: "overloaded", title: "Too many requests wait", detail: "\(queued) requests wait already.",
