@@ -83,6 +83,7 @@ enum AnswerBytes {
     writer.number(UInt64(bitPattern: result.lastInsertID))
     writer.number(UInt64(bitPattern: result.rowsAffected))
     writer.number(result.nanoseconds)
+    writer.byte(result.isQuery ? 1 : 0)
   }
 
   static func decode(_ bytes: [UInt8]) throws(DamagedAnswer) -> WriteOutcome {
@@ -120,6 +121,7 @@ enum AnswerBytes {
     result.lastInsertID = Int64(bitPattern: try reader.number())
     result.rowsAffected = Int64(bitPattern: try reader.number())
     result.nanoseconds = try reader.number()
+    result.isQuery = try reader.byte() == 1
     return result
   }
 }

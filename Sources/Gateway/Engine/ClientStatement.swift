@@ -31,6 +31,9 @@ enum StatementFailure: Error {
 }
 
 extension Connection {
+  /// Why a reader does not run a statement.
+  static let writes = "this statement writes: send it to execute"
+
   /// Runs `statement` within the open transaction. `mayWrite` is false on a reader.
   func runClient(
     _ statement: SQLStatement, mayWrite: Bool, resultBytes: inout Int
@@ -47,11 +50,11 @@ extension Connection {
       // After a change of the schema SQLite compiled it anew while it ran.
       if !guardian.neededScopes.isEmpty { prepared.neededScopes.formUnion(guardian.neededScopes) }
     }
-    if !mayWrite && sqlite3_stmt_readonly(prepared.handle) == 0 {
-      throw .unusable("this statement writes: send it to execute")
-    }
+    let isQuery = sqlite3_stmt_readonly(prepared.handle) != 0
+    guard mayWrite || isQuery else { throw .unusable(Self.writes) }
     try bind(statement.parameters, to: prepared)
     var result = StatementResult()
+    result.isQuery = isQuery
     let changesBefore = sqlite3_total_changes64(handle)
     try step(prepared, into: &result, resultBytes: &resultBytes)
     if mayWrite {

@@ -17,10 +17,14 @@ package struct DatabaseDeclaration: Sendable, Hashable {
   /// Where the copy of the floors lies; beside the file where it is `nil`. Elsewhere, best on another disk, it also
   /// outlives a restore of the whole directory.
   package let floorCopyPath: String?
+  /// Whether the core is asked about each write's tokens. Without it the file's floors alone decide, so that a holder
+  /// goes on writing while the core is out of reach.
+  package let asksCore: Bool
 
   package init(
     name: String, path: String, scope: String? = nil, tableScopes: [TableScope] = [], isOpen: Bool = false,
-    enforcesForeignKeys: Bool = false, adoptedCluster: UInt64? = nil, floorCopyPath: String? = nil
+    enforcesForeignKeys: Bool = false, adoptedCluster: UInt64? = nil, floorCopyPath: String? = nil,
+    asksCore: Bool = false
   ) {
     self.name = name
     self.path = path
@@ -30,6 +34,7 @@ package struct DatabaseDeclaration: Sendable, Hashable {
     self.enforcesForeignKeys = enforcesForeignKeys
     self.adoptedCluster = adoptedCluster
     self.floorCopyPath = floorCopyPath
+    self.asksCore = asksCore
   }
 }
 

@@ -134,6 +134,9 @@ final class Reader {
       do throws(StatementFailure) {
         results.append(.success(try connection.runClient(statement, mayWrite: false, resultBytes: &resultBytes)))
       } catch {
+        if request.onlyReads, case .unusable(Connection.writes) = error {
+          return .failure(.tokenRequired(scope: scopes.own))
+        }
         if case .interrupted = error { return .failure(.timedOut(seconds: seconds)) }
         results.append(.failure(error.text(denial: connection.guardian.denial)))
         // Without its snapshot a later statement would not see what the earlier ones saw.

@@ -63,6 +63,8 @@ package struct ReadRequest: Sendable {
   package let claims: [FenceClaims]
   /// Less than the engine's own limit, by the client's wish.
   package var timeoutSeconds = Double.infinity
+  /// Whether one statement that writes fails the whole request as one that needs a token.
+  package var onlyReads = false
 
   package init(statements: [SQLStatement], claims: [FenceClaims]) {
     self.statements = statements
@@ -94,6 +96,8 @@ package struct StatementResult: Sendable, Hashable {
   package var lastInsertID: Int64 = 0
   package var rowsAffected: Int64 = 0
   package var nanoseconds: UInt64 = 0
+  /// Whether the statement only read.
+  package var isQuery = false
 
   package init() {}
 }

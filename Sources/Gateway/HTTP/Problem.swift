@@ -57,6 +57,23 @@ extension Problem {
       detail: "A body may have \(limit) bytes.", recovery: "Send fewer statements at once.")
   }
 
+  static func notCurrent(_ claims: FenceClaims, _ standing: Standing) -> Problem {
+    let holder = standing.current.map { "number \($0.number) is held by \"\($0.holder)\"" } ?? "nobody holds it"
+    return Problem(
+      status: .conflict, type: "not-current", title: "The core does not confirm the token",
+      detail: "Of the scope \"\(claims.scope)\" the core says that \(holder).",
+      recovery: "Stop acting on this grant. Acquire the scope again, read the data anew, then decide again.",
+      scope: claims.scope, presented: claims)
+  }
+
+  static func coreUnreachable(scope: String) -> Problem {
+    Problem(
+      status: .serviceUnavailable, type: "core-unreachable", title: "The core cannot be asked",
+      detail: "This database passes a write only after the core has confirmed its token, and the core does not answer.",
+      recovery: "Send the request again once the core can be reached; nothing of it was done.", scope: scope,
+      retryAfterSeconds: 1)
+  }
+
   static func tokenRequired(scope: String) -> Problem {
     Problem(
       status: .unauthorized, type: "token-required", title: "A fencing token is required",
