@@ -34,6 +34,10 @@ public struct Grant: Sendable {
 public struct ScopeDescription: Sendable {
   /// The store's revision at which this was read.
   public let revision: Int64
+  /// The id of the cluster that answered.
+  public let cluster: UInt64
+  /// Of that cluster.
+  public let incarnation: UInt64
   /// The current grant, without its token; nil when nobody holds the scope.
   public let grant: Grant?
   /// The names of those who wait, first come first.
@@ -101,7 +105,8 @@ extension Portcullis {
       let response = try await call(
         RPCPath.Authority.describe, request, as: Portcullis_V1_DescribeResponse.self, isRepeatable: true)
       return ScopeDescription(
-        revision: response.evidence.revision,
+        revision: response.evidence.revision, cluster: response.evidence.clusterID,
+        incarnation: response.evidence.incarnation,
         grant: response.hasHolder ? Grant(response.holder, response.evidence) : nil,
         waiting: response.waiting.map(\.holder), lastNumber: response.lastNumber)
     } catch {

@@ -18,7 +18,10 @@ enum StatementFailure: Error {
   func text(denial: String?) -> String {
     switch self {
     case .sql(let error), .transactionEnded(let error):
-      if error.primaryCode == SQLITE_AUTH, let denial { return "not authorized: " + denial }
+      // A function that is refused is SQLITE_ERROR with a text that begins like this.
+      if let denial, error.primaryCode == SQLITE_AUTH || error.message.hasPrefix("not authorized") {
+        return "not authorized: " + denial
+      }
       return error.message
     case .unusable(let reason): return reason
     case .interrupted(.timedOut): return "the statement ran longer than the gateway allows"
@@ -28,6 +31,9 @@ enum StatementFailure: Error {
 }
 
 extension Connection {
+  /// Why a reader does not run a statement.
+  static let writes = "this statement writes: send it to execute"
+
   /// Runs `statement` within the open transaction. `mayWrite` is false on a reader.
   func runClient(
     _ statement: SQLStatement, mayWrite: Bool, resultBytes: inout Int
@@ -39,12 +45,16 @@ extension Connection {
     guardian.interruption = nil
     defer { guardian.mode = .engine }
     let prepared = try clientStatement(statement.sql)
-    defer { prepared.reset() }
-    if !mayWrite && sqlite3_stmt_readonly(prepared.handle) == 0 {
-      throw .unusable("this statement writes: send it to execute")
+    defer {
+      prepared.reset()
+      // After a change of the schema SQLite compiled it anew while it ran.
+      if !guardian.neededScopes.isEmpty { prepared.neededScopes.formUnion(guardian.neededScopes) }
     }
+    let isQuery = sqlite3_stmt_readonly(prepared.handle) != 0
+    guard mayWrite || isQuery else { throw .unusable(Self.writes) }
     try bind(statement.parameters, to: prepared)
     var result = StatementResult()
+    result.isQuery = isQuery
     let changesBefore = sqlite3_total_changes64(handle)
     try step(prepared, into: &result, resultBytes: &resultBytes)
     if mayWrite {
