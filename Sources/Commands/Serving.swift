@@ -68,13 +68,14 @@ package struct Serving: Sendable {
       try await Task.sleep(for: .seconds(Int64.max / 2_000_000_000))
       return
     }
-    let source: any AuthorityKeys & AuthorityStandings
+    let source: any AuthorityKeys & AuthorityStandings & AuthorityRaises
     if let node {
       source = NodeAuthority(node: node)
     } else {
       source = ClusterAuthority(client: Portcullis(endpoints: endpoints, tls: tls))
     }
-    let server = try GatewayServer(configuration: gateway, keys: source, standings: source, logger: logger)
+    let server = try GatewayServer(
+      configuration: gateway, keys: source, standings: source, raises: source, logger: logger)
     do {
       try await server.run { port in
         onReady(Running(clusterID: node?.clusterID, clientPort: node?.clientPort, gatewayPort: port))
@@ -86,10 +87,16 @@ package struct Serving: Sendable {
 }
 
 /// Keys and standings from the core node in the same process.
-private struct NodeAuthority: AuthorityKeys, AuthorityStandings {
+private struct NodeAuthority: AuthorityKeys, AuthorityStandings, AuthorityRaises {
   let node: CoreNode
 
   func keySet(refresh: Bool) async throws -> KeySet { try KeySet(jwks: node.jwks) }
+
+  func protect(
+    _ gateway: String, scopes: [String], raise: @escaping @Sendable (String) async -> Bool
+  ) async throws {
+    try await node.protect(gateway, scopes: scopes, raise: raise)
+  }
 
   func standing(of scope: String) async throws -> Standing {
     let record = try await node.describe(scope: scope)
@@ -100,10 +107,16 @@ private struct NodeAuthority: AuthorityKeys, AuthorityStandings {
 }
 
 /// Keys and standings from a cluster elsewhere.
-private struct ClusterAuthority: AuthorityKeys, AuthorityStandings {
+private struct ClusterAuthority: AuthorityKeys, AuthorityStandings, AuthorityRaises {
   let client: Portcullis
 
   func keySet(refresh: Bool) async throws -> KeySet { try KeySet(jwks: await client.keys()) }
+
+  func protect(
+    _ gateway: String, scopes: [String], raise: @escaping @Sendable (String) async -> Bool
+  ) async throws {
+    try await client.protect(gateway, scopes: scopes, raise: raise)
+  }
 
   func standing(of scope: String) async throws -> Standing {
     let description = try await client.describe(scope)

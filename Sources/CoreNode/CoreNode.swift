@@ -18,7 +18,7 @@ package final class CoreNode: Sendable {
   package var incarnation: UInt64 { access.identity.incarnation }
   /// The port on which clients are served, whatever was asked for.
   package let clientPort: Int
-  private let access: CoreAccess
+  let access: CoreAccess
   private let loop: CoreLoop
   private let storage: LogStorage
   private let peers: PeerTransport

@@ -68,7 +68,8 @@ package final class FencedDatabase: Sendable {
 
   /// Carries out a write; it is durable when this answers.
   package func execute(_ request: WriteRequest) async throws(RequestFailure) -> WriteOutcome {
-    try await answer { give in
+    if let shared = request.claims.first(where: \.isShared) { throw .sharedToken(scope: shared.scope) }
+    return try await answer { give in
       if let failure = writes.add(WriteJob(request: request, complete: give)) { give(.failure(failure)) }
     }.get()
   }
@@ -105,6 +106,13 @@ package final class FencedDatabase: Sendable {
   package func floor(of scope: String? = nil) async throws(RequestFailure) -> Floor? {
     if case .floor(let floor) = try await read(.floor(scope ?? declaration.scope)) { return floor }
     throw .storage("the floor could not be read")
+  }
+
+  /// The name of the file for ever, by which the core knows its gateway; `nil` for an open database that no token has
+  /// reached yet.
+  package func identity() async throws(RequestFailure) -> String? {
+    if case .identity(let identity) = try await read(.identity) { return identity }
+    throw .storage("the file's identity could not be read")
   }
 
   /// What the request under this key was answered with, or `nil` where none is known.

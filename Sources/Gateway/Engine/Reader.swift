@@ -10,6 +10,7 @@ struct ReadJob: Sendable {
   enum Task: Sendable {
     case query(ReadRequest)
     case floor(String)
+    case identity
     case recorded(key: String, scope: String)
   }
 
@@ -19,6 +20,7 @@ struct ReadJob: Sendable {
 
 enum ReadEnd: Sendable {
   case floor(Floor?)
+  case identity(String?)
   case recorded(WriteOutcome?)
   case done(ReadOutcome)
   /// These claims are above the floor. The floor has to rise first: otherwise an older holder could still write after
@@ -93,6 +95,9 @@ final class Reader {
       switch task {
       case .query(let request): return try read(request)
       case .floor(let scope): return .success(.floor(try floor(of: scope)))
+      case .identity:
+        let identity = try has(table: "_fence_identity") ? try FenceTable.identity(in: connection) : nil
+        return .success(.identity(identity))
       case .recorded(let key, let scope): return try recorded(key, scope: scope)
       }
     } catch {

@@ -140,6 +140,8 @@ package struct RaiseReceipt: Sendable, Hashable {
 package enum RequestFailure: Error, Sendable, Hashable {
   case refused(Refusal)
   case tokenRequired(scope: String)
+  /// The token is of one who shares the scope with others: for reading.
+  case sharedToken(scope: String)
   case overloaded(queued: Int)
   case timedOut(seconds: Double)
   /// The key belongs to another request.

@@ -14,16 +14,18 @@ package final class GatewayServer: Sendable {
   private let databases: [FencedDatabase]
   private let verifier: TokenVerifier
   private let asking: AuthorityAsking
+  private let raises: (any AuthorityRaises)?
   private let logger: Logger
 
   /// Opens the databases. Only when all of them are under protection is anything served.
   package init(
     configuration: GatewayConfiguration, keys: any AuthorityKeys, standings: (any AuthorityStandings)? = nil,
-    logger: Logger
+    raises: (any AuthorityRaises)? = nil, logger: Logger
   ) throws(GatewayError) {
     self.configuration = configuration
     self.logger = logger
     self.verifier = TokenVerifier(source: keys, limits: configuration.limits)
+    self.raises = raises
     self.asking = AuthorityAsking(source: standings, logger: logger)
     try Self.check(configuration.databases)
     var opened: [FencedDatabase] = []
@@ -103,11 +105,15 @@ package final class GatewayServer: Sendable {
     // Cancelling the server's own task would cut answers in the middle. So it runs in a task of its own, and
     // cancellation of ours asks it to stop in order.
     let serving = Task { try await services.run() }
+    let keeping = raises.map { RaiseKeeping(source: $0, verifier: verifier, logger: logger) }
+    let guarding = Task { await keeping?.run(databases) }
     let result = await withTaskCancellationHandler {
       await serving.result
     } onCancel: {
       Task { await services.triggerGracefulShutdown() }
     }
+    guarding.cancel()
+    await guarding.value
     for database in databases { await database.close() }
     do {
       try result.get()

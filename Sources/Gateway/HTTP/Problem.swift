@@ -105,6 +105,11 @@ extension Problem {
     switch failure {
     case .refused(let refusal): self.init(refusal)
     case .tokenRequired(let scope): self = .tokenRequired(scope: scope)
+    case .sharedToken(let scope):
+      self.init(
+        status: .forbidden, type: "shared-token", title: "A shared grant does not write",
+        detail: "The token is of a holder that shares the scope \"\(scope)\" with others.",
+        recovery: "Acquire the scope exclusively to write, or read under this token.", scope: scope)
     case .keyTaken(let key):
       self.init(
         status: .unprocessableContent, type: "key-taken", title: "The key belongs to another request",
