@@ -129,7 +129,8 @@ let commands: Target = .target(
 let executable: Target = .executableTarget(
   name: "portcullis",
   dependencies: [
-    "Commands", "Client", "CoreNode", "FencingCore", "Wire", "Gateway", "Workloads", "Reporting", "Measurement", "DiskProbe",
+    "Commands", "Client", "CoreNode", "FencingCore", "Wire", "Gateway", "Workloads", "Reporting", "Measurement",
+    "DiskProbe",
     "LogStorage",
     "Simulation",
     .product(name: "ArgumentParser", package: "swift-argument-parser"),

@@ -76,4 +76,26 @@ struct GatewayTests {
     #expect(try await HTTPText.get("/status", at: second.gateway).contains("\"closed_scopes\":[]"))
     await second.stop()
   }
+
+  @Test("a query of ten million rows runs in bounded memory", .timeLimit(.minutes(5)))
+  func boundedMemory() async throws {
+    let directory = try ScratchDirectory()
+    let serving = try await Serving.start(
+      directory("data"), databases: ["notes": directory("notes.db")], extra: ["--open", "notes"])
+    func peakKilobytes() throws -> Int {
+      let status = try String(contentsOfFile: "/proc/\(serving.program.processID)/status", encoding: .utf8)
+      let line = try #require(status.split(separator: "\n").first { $0.hasPrefix("VmHWM:") })
+      return try #require(Int(line.filter(\.isNumber)))
+    }
+    let sql = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n LIMIT 10000000) SELECT i, i*7 AS j FROM n"
+    let before = try peakKilobytes()
+    let outcome = try await Program.run(
+      ["-c", "curl -sS --get --data-urlencode \"q=$SQL\" http://\(serving.gateway)/db/query | wc -c"],
+      executable: "/bin/sh", environment: ["SQL": sql])
+    // Each row is "[i,7i]" and a comma.
+    let bytes = try #require(Int(outcome.output.filter(\.isNumber)), "\(outcome.output) \(outcome.errors)")
+    #expect(bytes > 10_000_000 * 18)
+    #expect(try peakKilobytes() - before < 64 << 10)
+    await serving.stop()
+  }
 }

@@ -11,6 +11,8 @@ package struct EngineLimits: Sendable {
   package var resultBytes = 16 << 20
   package var writeSeconds = 10.0
   package var readSeconds = 30.0
+  /// How long a read may run whose rows are sent as they come. It holds its snapshot, so the log grows meanwhile.
+  package var streamSeconds = 300.0
   /// How long SQLite waits for a lock that some other process holds.
   package var busyMilliseconds: Int32 = 5000
   package var readers = 4

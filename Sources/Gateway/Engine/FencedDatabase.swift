@@ -26,7 +26,10 @@ package struct DatabaseStatus: Sendable {
 
 package final class FencedDatabase: Sendable {
   package let declaration: DatabaseDeclaration
-  private let limits: EngineLimits
+  let limits: EngineLimits
+  /// The file's one name; see `DatabasePath`.
+  let path: String
+  let backups = Monitor(())
   private let writes: WriterQueue
   private let reads: ReaderQueue
   private let counters: Monitor<Writer.Counters>
@@ -40,6 +43,7 @@ package final class FencedDatabase: Sendable {
     let path = try DatabasePath.resolve(declaration.path)
     let lock = try FileLock(databasePath: path)
     self.declaration = declaration
+    self.path = path
     self.limits = limits
     self.writes = WriterQueue(limit: limits.queuedRequests)
     self.reads = ReaderQueue(limit: limits.queuedRequests)
@@ -100,6 +104,18 @@ package final class FencedDatabase: Sendable {
     if case .done(let outcome) = try await read(.query(request)) { return outcome }
     // The floors are at least these claims by now, so the second answer is the outcome or a refusal.
     throw .storage("the floor was raised and is not seen by a reader")
+  }
+
+  /// Reads in one snapshot and puts the rows into a sink, on a reader's thread. Returns with the first chunk, or after the
+  /// last; throws only before that.
+  func stream(
+    _ request: ReadRequest, into makeSink: @escaping @Sendable (@escaping () -> Void) -> any RowSink
+  ) async throws(RequestFailure) {
+    guard case .mustRaise(let raises) = try await read(.stream(request, makeSink)) else { return }
+    for claims in raises { try await raise(claims) }
+    if case .mustRaise = try await read(.stream(request, makeSink)) {
+      throw .storage("the floor was raised and is not seen by a reader")
+    }
   }
 
   /// The floor of the database's own scope, or of another of its scopes, or `nil` before its first token.

@@ -12,6 +12,8 @@ struct ReadJob: Sendable {
     case floor(String)
     case identity
     case recorded(key: String, scope: String)
+    /// A query whose rows go into a sink; it is answered when the first of them were sent, or all.
+    case stream(ReadRequest, @Sendable (_ onFirstChunk: @escaping () -> Void) -> any RowSink)
   }
 
   let task: Task
@@ -23,6 +25,7 @@ enum ReadEnd: Sendable {
   case identity(String?)
   case recorded(WriteOutcome?)
   case done(ReadOutcome)
+  case streaming
   /// These claims are above the floor. The floor has to rise first: otherwise an older holder could still write after
   /// this read, and the reader would act on what it read.
   case mustRaise([FenceClaims])
@@ -81,10 +84,18 @@ final class Reader {
   }
 
   func run() {
-    while let job = queue.next() { job.complete(answer(job.task)) }
+    while let job = queue.next() {
+      // A stream is answered with its first chunk, and goes on after that.
+      var isAnswered = false
+      let result = answer(job.task) {
+        isAnswered = true
+        job.complete(.success(.streaming))
+      }
+      if !isAnswered { job.complete(result) }
+    }
   }
 
-  private func answer(_ task: ReadJob.Task) -> Result<ReadEnd, RequestFailure> {
+  private func answer(_ task: ReadJob.Task, onFirstChunk: @escaping () -> Void) -> Result<ReadEnd, RequestFailure> {
     do throws(SQLiteError) {
       try connection.runEngine("BEGIN")
     } catch {
@@ -94,6 +105,7 @@ final class Reader {
     do throws(SQLiteError) {
       switch task {
       case .query(let request): return try read(request)
+      case .stream(let request, let makeSink): return try stream(request, into: makeSink(onFirstChunk))
       case .floor(let scope): return .success(.floor(try floor(of: scope)))
       case .identity:
         let identity = try has(table: "_fence_identity") ? try FenceTable.identity(in: connection) : nil
@@ -152,6 +164,31 @@ final class Reader {
     }
     let floors = request.claims.map { ScopeFloor(scope: $0.scope, floor: $0.floor) }
     return .success(.done(ReadOutcome(results: results, floors: floors)))
+  }
+
+  private func stream(
+    _ request: ReadRequest, into sink: any RowSink
+  ) throws(SQLiteError) -> Result<ReadEnd, RequestFailure> {
+    if let end = try check(request) { return end }
+    let seconds = min(limits.streamSeconds, request.timeoutSeconds)
+    connection.guardian.deadlineNanoseconds = MonotonicClock.nanoseconds + UInt64(seconds * 1e9)
+    defer { connection.guardian.deadlineNanoseconds = .max }
+    var unused = 0
+    for statement in request.statements {
+      do throws(StatementFailure) {
+        let result = try connection.runClient(statement, mayWrite: false, resultBytes: &unused, into: sink)
+        sink.end(error: nil, nanoseconds: result.nanoseconds)
+      } catch {
+        if case .abandoned = error { return .success(.streaming) }
+        let isOver = if case .interrupted = error { true } else { !connection.hasOpenTransaction }
+        // What comes too late for the status stands in the answer.
+        if isOver && !sink.hasStarted { return .failure(.timedOut(seconds: seconds)) }
+        sink.end(error: error.text(denial: connection.guardian.denial), nanoseconds: 0)
+        if isOver { break }
+      }
+    }
+    sink.finish(request.claims.map { ScopeFloor(scope: $0.scope, floor: $0.floor) })
+    return .success(.streaming)
   }
 
   private func floor(of scope: String) throws(SQLiteError) -> Floor? {

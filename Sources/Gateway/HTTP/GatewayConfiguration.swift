@@ -25,6 +25,8 @@ package struct GatewayLimits: Sendable {
   /// Keys are asked for at most this often, however many tokens with unknown keys arrive.
   package var keyRefreshSeconds = 1.0
   package var tokenLeewaySeconds = KeySet.defaultLeewaySeconds
+  /// How long a client may take nothing of a large answer before its connection is closed.
+  package var stallSeconds = 10.0
   /// How long requests that run when the gateway is told to stop may take to end.
   package var shutdownSeconds = 1.5
 

@@ -20,8 +20,19 @@ extension HTTPField.Name {
   }
 }
 
+/// A request's context, with the connection that it came on.
+struct GatewayContext: RequestContext {
+  var coreContext: CoreRequestContextStorage
+  let channel: any Channel
+
+  init(source: ApplicationRequestContextSource) {
+    coreContext = CoreRequestContextStorage(source: source)
+    channel = source.channel
+  }
+}
+
 struct GatewayRoutes: Sendable {
-  typealias Context = BasicRequestContext
+  typealias Context = GatewayContext
 
   let databases: [String: FencedDatabase]
   /// In the order of their declaration. The first is the default database.
@@ -56,6 +67,7 @@ struct GatewayRoutes: Sendable {
         guard !statements.isEmpty else { throw Problem.badRequest("The query has no parameter q.") }
         return try await query(request, context, statements)
       }
+      router.get("\(path)/backup") { request, context in try await backup(request, context) }
       router.get("\(path)/fence") { request, context in try await fence(request, context) }
       router.post("\(path)/raise") { request, context in try await raise(request, context) }
     }

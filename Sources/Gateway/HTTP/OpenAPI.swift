@@ -98,6 +98,13 @@ enum OpenAPI {
     Path(
       path: "/fence", operations: [Operation(method: "get", summary: "The floor.", parameters: [scope], answer: "Any")]),
     Path(
+      path: "/backup",
+      operations: [
+        Operation(
+          method: "get", summary: "The whole file as of one moment.", answer: "Bytes",
+          mediaType: "application/vnd.sqlite3")
+      ]),
+    Path(
       path: "/raise",
       operations: [
         Operation(method: "post", summary: "Make the token's number the floor.", answer: "Any", takesToken: true)
@@ -206,6 +213,12 @@ enum OpenAPI {
 
   private static func schemas(_ json: inout JSONWriter) {
     json.member("Any") { json in json.object { json in json.member("type", "object") } }
+    json.member("Bytes") { json in
+      json.object { json in
+        json.member("type", "string")
+        json.member("format", "binary")
+      }
+    }
     json.member("Text") { json in json.object { json in json.member("type", "string") } }
     json.member("Statements") { json in
       json.object { json in

@@ -61,13 +61,36 @@ extension GatewayRoutes {
     let query = QueryItems(request.uri.query)
     var read = ReadRequest(statements: statements, claims: try await claims(request, for: database))
     read.timeoutSeconds = try TimeReading.timeoutSeconds(query)
-    let asked = read
-    let outcome = try await ask(database, context) { () async throws(RequestFailure) in
-      try await database.query(asked)
+    let (asked, form) = (read, AnswerForm(query))
+    // Indenting needs the whole answer, so that one is bounded in size.
+    if form.isPretty {
+      let outcome = try await ask(database, context) { () async throws(RequestFailure) in
+        try await database.query(asked)
+      }
+      return AnswerWriting.query(outcome, form: form, nanoseconds: MonotonicClock.nanoseconds - start)
     }
-    return AnswerWriting.query(
-      outcome, form: AnswerForm(query),
-      nanoseconds: MonotonicClock.nanoseconds - start)
+    let stream = ByteStream(stallSeconds: limits.stallSeconds) { [channel = context.channel] in
+      channel.close(promise: nil)
+    }
+    try await ask(database, context) { () async throws(RequestFailure) in
+      try await database.stream(asked) { onFirstChunk in
+        JSONRows(form: form, stream: stream, start: start, onFirstChunk: onFirstChunk)
+      }
+    }
+    return await StreamingResponse.make(stream, contentType: "application/json; charset=utf-8")
+  }
+
+  /// The whole file, as of one moment.
+  func backup(_ request: Request, _ context: Context) async throws -> Response {
+    let database = try database(context)
+    guard ["", "binary"].contains(QueryItems(request.uri.query).values("fmt").first ?? "") else {
+      throw Problem.badRequest("A backup is a file of SQLite's; fmt is \"binary\" or left out.")
+    }
+    let stream = ByteStream(stallSeconds: limits.stallSeconds) { [channel = context.channel] in
+      channel.close(promise: nil)
+    }
+    try await ask(database, context) { () async throws(RequestFailure) in try await database.backup(to: stream) }
+    return await StreamingResponse.make(stream, contentType: "application/vnd.sqlite3")
   }
 
   // MARK: Floors
