@@ -112,6 +112,9 @@ final class RunningProgram: Sendable {
     for (number, stream) in streams.enumerated() {
       posix_spawn_file_actions_adddup2(&actions, stream, Int32(number))
     }
+    // SwiftNIO's sockets are inherited. A node that had a copy of a connection through the tests' proxy would keep it open
+    // when the proxy closed it, and the peer at its other end would go on sending to nobody.
+    posix_spawn_file_actions_addclosefrom_np(&actions, Int32(streams.count))
     var attributes = posix_spawnattr_t()
     posix_spawnattr_init(&attributes)
     defer { posix_spawnattr_destroy(&attributes) }
