@@ -74,15 +74,16 @@ extension Coordination {
     guard !alarms.isEmpty else { return }
     let isUp = { kind in alarms.contains { $0.kind == kind } } as (Alarm.Kind) -> Bool
     switch command {
-    case .put, .leaseGrant, .acquire, .openClient:
+    case .put, .leaseGrant, .acquire, .openClient, .openSession, .proclaim, .gateway(.register):
       if isUp(.corrupt) { throw .corruptCluster }
       if isUp(.noSpace) || isUp(.quota) { throw .spaceExceeded }
     case .transaction(let request):
       if isUp(.corrupt) { throw .corruptCluster }
       if isUp(.noSpace) || isUp(.quota), request.hasPuts { throw .spaceExceeded }
-    case .delete, .compact, .leaseRevoke, .release:
+    case .delete, .compact, .leaseRevoke, .release, .closeSession:
       if isUp(.corrupt) { throw .corruptCluster }
-    case .leaseRenew, .leaseExpire, .cancelWait, .registerNode, .forgetNode, .expireClient, .markClock, .alarm, .auth:
+    case .leaseRenew, .leaseExpire, .cancelWait, .registerNode, .forgetNode, .expireClient, .markClock, .alarm, .auth,
+      .reopen, .gateway:
       break
     }
   }
@@ -97,9 +98,9 @@ extension Command {
     switch self {
     case .put(let request): request.weight
     case .transaction(let request): request.hasPuts ? request.weight : nil
-    case .leaseGrant, .acquire, .openClient: 0
+    case .leaseGrant, .acquire, .openClient, .openSession, .proclaim, .gateway(.register): 0
     case .delete, .compact, .leaseRevoke, .release, .leaseRenew, .leaseExpire, .cancelWait, .registerNode, .forgetNode,
-      .expireClient, .markClock, .alarm, .auth:
+      .expireClient, .markClock, .alarm, .auth, .closeSession, .reopen, .gateway:
       nil
     }
   }

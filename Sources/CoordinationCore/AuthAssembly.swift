@@ -10,6 +10,9 @@ struct AuthAssembly: Sendable {
   private var user: UserRecord?
   private var tokens: [(Key, TokenRecord)] = []
 
+  /// Nothing was read.
+  var isUntouched: Bool { stage == .beginning }
+
   mutating func read(_ tag: UInt8, _ input: inout StrictReader) throws(StateError) {
     switch tag {
     case AuthTag.settings: try readSettings(&input)

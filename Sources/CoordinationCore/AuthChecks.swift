@@ -76,16 +76,20 @@ extension Coordination {
       if request.wantsPrevious { try auth.checkRead(request.range, by: caller) }
     case .transaction(let request): try authorize(request, by: caller)
     case .compact, .alarm: try auth.checkRoot(caller)
-    case .leaseGrant, .openClient: try auth.checkUser(caller)
-    case .leaseRevoke(let lease), .leaseRenew(let lease):
+    case .leaseGrant, .openClient, .openSession: try auth.checkUser(caller)
+    case .leaseRevoke(let lease), .leaseRenew(let lease), .closeSession(let lease):
       try auth.checkUser(caller)
       try authorizeAll(of: lease, by: caller)
     case .acquire(let request):
-      try authorize(scope: request.scope, by: caller)
+      for scope in request.scopes { try authorize(scope: scope, by: caller) }
       try authorizeAll(of: request.lease, by: caller)
-    case .release(let scope, _): try authorize(scope: scope, by: caller)
+    case .release(let scope, _, _), .proclaim(let scope, _, _): try authorize(scope: scope, by: caller)
+    case .gateway(.register(_, let scopes)): for scope in scopes { try authorize(scope: scope, by: caller) }
+    case .gateway(.confirm(_, let scope, _)): try authorize(scope: scope, by: caller)
+    case .gateway(.retire): try auth.checkRoot(caller)
     case .auth(.authenticate): break
-    case .auth(.renewTokens), .cancelWait, .leaseExpire, .registerNode, .forgetNode, .expireClient, .markClock:
+    case .auth(.renewTokens), .cancelWait, .leaseExpire, .registerNode, .forgetNode, .expireClient, .markClock,
+      .reopen:
       // Nodes give these, and nobody else can.
       throw .auth(.permissionDenied)
     case .auth: try auth.checkRoot(caller)

@@ -68,6 +68,20 @@ struct ByteWriter {
     signed(query.maxCreateRevision)
   }
 
+  mutating func keys(_ keys: [Key]) {
+    number(UInt64(keys.count))
+    for key in keys { data(key.bytes) }
+  }
+
+  mutating func terms(_ terms: GrantTerms) {
+    flags(terms.isShared)
+    keys(terms.more)
+    signed(terms.lockDelayMilliseconds)
+    data(terms.value)
+    byte(terms.barrier.rawValue)
+    signed(terms.barrierMilliseconds)
+  }
+
   mutating func alarm(_ alarm: Alarm) {
     byte(alarm.kind.rawValue)
     number(alarm.member)
@@ -162,6 +176,30 @@ struct ByteReader {
   }
 
   mutating func text() throws(RequestError) -> String { String(decoding: try data(), as: UTF8.self) }
+
+  mutating func keys() throws(RequestError) -> [Key] {
+    let count = try number()
+    // Each takes a byte at least.
+    guard count <= UInt64(left) else { throw .malformedCommand("\(count) keys announced, \(left) bytes left") }
+    var all: [Key] = []
+    for _ in 0..<count { all.append(Key(try data())) }
+    return all
+  }
+
+  mutating func terms() throws(RequestError) -> GrantTerms {
+    var terms = GrantTerms()
+    terms.isShared = try flags().0
+    terms.more = try keys()
+    terms.lockDelayMilliseconds = try signed()
+    terms.value = try data()
+    let number = try byte()
+    guard let barrier = GrantTerms.Barrier(rawValue: number) else {
+      throw .malformedCommand("unknown barrier \(number)")
+    }
+    terms.barrier = barrier
+    terms.barrierMilliseconds = try signed()
+    return terms
+  }
 
   mutating func flags() throws(RequestError) -> (Bool, Bool, Bool) {
     let value = try byte()

@@ -14,10 +14,14 @@ package struct Coordination: Sendable {
   package internal(set) var alarms: [Alarm] = []
   package internal(set) var auth = AuthState()
 
+  package internal(set) var gateways = GatewayTable()
+  /// Something of it was used that states did not have before format 4: from then on they are written in that one.
+  var usesSessions = false
+
   /// Set by a grant: the command takes a revision of its own though it may have changed no key.
   var takesRevision = false
-  /// The grants that the command has ended; empty between commands.
-  var endedGrants: [GrantRecord] = []
+  /// The scopes that the command has granted, freed or said something new of; empty between commands.
+  var touchedScopes: [Key] = []
 
   package init() {}
 
@@ -33,10 +37,17 @@ package enum Outcome: Sendable {
   case leaseEnded(LeaseID)
   case leaseRenewed(LeaseID, ttlMilliseconds: Int64)
   case granted(GrantRecord)
+  /// Of several scopes, in the order in which they were named.
+  case grantedAll([GrantRecord])
   case queued(Ticket)
   case released(GrantRecord)
   case waitEnded(holder: GrantRecord?)
   case refused(GrantRefusal)
+  case proclaimed(GrantRecord)
+  /// Whether the scope was closed, and its time was over.
+  case reopened(Bool)
+  /// Whether there was anything to change.
+  case gatewayChanged(Bool)
   case nodeRegistered
   case nodeForgotten
   case clockMarked
@@ -54,8 +65,9 @@ package enum Outcome: Sendable {
 package struct Applied: Sendable {
   package let outcome: Outcome
   package let notices: [Notice]
-  /// Grants that ended, for whoever watches over one. A state that comes in a snapshot tells of none.
-  package internal(set) var ended: [GrantRecord] = []
+  /// Scopes that were granted or freed, or of which something else is said, for whoever watches over one; some may be there
+  /// twice. A state that comes in a snapshot tells of none.
+  package internal(set) var touched: [Key] = []
   /// The outcome is that of an earlier entry; this one changed nothing.
   package let isRepeat: Bool
 }
@@ -76,9 +88,9 @@ extension Coordination {
       return Applied(outcome: .failed(error), notices: [], isRepeat: false)
     }
     store.commitPending(force: takesRevision)
-    guard !endedGrants.isEmpty else { return Applied(outcome: outcome, notices: notices, isRepeat: false) }
-    defer { endedGrants = [] }
-    return Applied(outcome: outcome, notices: notices, ended: endedGrants, isRepeat: false)
+    guard !touchedScopes.isEmpty else { return Applied(outcome: outcome, notices: notices, isRepeat: false) }
+    defer { touchedScopes = [] }
+    return Applied(outcome: outcome, notices: notices, touched: touchedScopes, isRepeat: false)
   }
 
   private mutating func run(
@@ -105,30 +117,51 @@ extension Coordination {
       return .leaseGranted(id, ttlMilliseconds: ttlMilliseconds)
     case .leaseRevoke(let id):
       guard leases[id] != nil else { throw .leaseNotFound(id) }
-      end(id, notices: &notices)
+      end(id, lostAt: clock, notices: &notices)
       return .leaseEnded(id)
     case .leaseRenew(let id):
       try leases.renew(id, clock: clock)
       return .leaseRenewed(id, ttlMilliseconds: leases[id]?.ttlMilliseconds ?? 0)
     case .leaseExpire(let candidate):
       return expire(candidate, clock: clock, notices: &notices)
-    case .acquire, .release, .cancelWait, .registerNode, .forgetNode, .openClient, .expireClient, .markClock, .alarm,
-      .auth:
+    case .acquire, .release, .cancelWait, .openSession, .closeSession, .proclaim, .reopen, .gateway:
+      return try runGrants(command, index: index, clock: clock, notices: &notices)
+    case .registerNode, .forgetNode, .openClient, .expireClient, .markClock, .alarm, .auth:
       return try runRest(command, index: index, clock: clock, notices: &notices)
     }
   }
 
-  /// Grants, nodes, clients and users.
+  /// Sessions, grants and gateways.
+  private mutating func runGrants(
+    _ command: Command, index: UInt64, clock: UInt64, notices: inout [Notice]
+  ) throws(RequestError) -> Outcome {
+    if command.needsSessionFormat { usesSessions = true }
+    switch command {
+    case .acquire(let request):
+      return try acquire(request, ticket: index, clock: clock)
+    case .release(let scope, let number, let lease):
+      return release(scope, number: number, lease: lease, notices: &notices)
+    case .cancelWait(let scope, let ticket):
+      return cancelWait(scope, ticket: ticket, notices: &notices)
+    case .openSession(let id, let holder, let ttlMilliseconds):
+      return try openSession(id, holder: holder, ttlMilliseconds: ttlMilliseconds, clock: clock)
+    case .closeSession(let id):
+      return try closeSession(id, notices: &notices)
+    case .proclaim(let scope, let number, let value):
+      return proclaim(scope, number: number, value: value)
+    case .reopen(let scope, let until):
+      return reopen(scope, untilMilliseconds: until, clock: clock, notices: &notices)
+    case .gateway(let change):
+      return try self.change(change, notices: &notices)
+    default: preconditionFailure("the other commands are run elsewhere")
+    }
+  }
+
+  /// Nodes, clients and users.
   private mutating func runRest(
     _ command: Command, index: UInt64, clock: UInt64, notices: inout [Notice]
   ) throws(RequestError) -> Outcome {
     switch command {
-    case .acquire(let request):
-      return try acquire(request, ticket: index, clock: clock)
-    case .release(let scope, let number):
-      return release(scope, number: number, notices: &notices)
-    case .cancelWait(let scope, let ticket):
-      return cancelWait(scope, ticket: ticket, notices: &notices)
     case .registerNode(let record):
       register(record)
       return .nodeRegistered
@@ -146,8 +179,7 @@ extension Coordination {
       return .alarms(self.change(change))
     case .auth(let change):
       return try self.change(change, index: index, clock: clock)
-    case .put, .delete, .transaction, .compact, .leaseGrant, .leaseRevoke, .leaseRenew, .leaseExpire:
-      preconditionFailure("the other half of the commands is run by run")
+    default: preconditionFailure("the other commands are run elsewhere")
     }
   }
 
@@ -156,14 +188,15 @@ extension Coordination {
     guard let lease = leases[candidate.lease], lease.generation == candidate.generation,
       lease.deadlineMilliseconds <= clock
     else { return .failed(.leaseNotFound(candidate.lease)) }
-    end(lease.id, notices: &notices)
+    end(lease.id, lostAt: clock, notices: &notices)
     return .leaseEnded(lease.id)
   }
 
-  private mutating func end(_ id: LeaseID, notices: inout [Notice]) {
+  /// - Parameter clock: nil where the lease's holder says itself that it is done.
+  mutating func end(_ id: LeaseID, lostAt clock: UInt64?, notices: inout [Notice]) {
     guard let lease = leases.remove(id) else { return }
     for key in lease.attachedKeys { _ = store.delete(KeyRange(start: key, end: .single)) }
-    endAuthority(of: lease, notices: &notices)
+    endAuthority(of: lease, lostAt: clock, notices: &notices)
   }
 }
 

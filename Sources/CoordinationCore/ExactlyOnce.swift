@@ -14,6 +14,7 @@ extension Coordination {
       return Applied(outcome: .failed(error), notices: [], isRepeat: false)
     }
     guard let name = envelope.name else {
+      if let stale = staleness(of: envelope) { return stale }
       return apply(envelope.command, index: index, clockMilliseconds: clockMilliseconds)
     }
     guard let client = clients.use(name.client, clock: clockMilliseconds) else {
@@ -29,9 +30,17 @@ extension Coordination {
     guard name.sequence > client.forgottenThrough else {
       return Applied(outcome: .failed(.sequenceForgotten(name)), notices: [], isRepeat: false)
     }
+    // Behind the memory: what was carried out under a grant stays so when the grant is over.
+    if let stale = staleness(of: envelope) { return stale }
     let applied = apply(envelope.command, index: index, clockMilliseconds: clockMilliseconds)
     clients.remember(name, RememberedOutcome(fingerprint: fingerprint, outcome: applied.outcome.encoded()))
     return applied
+  }
+
+  /// Nil when the command may be carried out.
+  private func staleness(of envelope: Envelope) -> Applied? {
+    guard let fence = envelope.fence, let refusal = staleness(of: fence) else { return nil }
+    return Applied(outcome: .refused(refusal), notices: [], isRepeat: false)
   }
 
   /// A place in a queue is not yet the answer to an acquire: by now the turn may have come, or the wait have ended.
@@ -40,10 +49,13 @@ extension Coordination {
     guard case .queued(let ticket) = outcome, case .acquire(let request) = command else { return outcome }
     let scope = scopes[request.scope]
     if scope?.queue[ticket] != nil { return outcome }
-    if let holder = scope?.holder, holder.holder == request.holder, holder.lease == request.lease {
-      return .granted(holder)
+    let holder = request.holder.isEmpty ? leases[request.lease]?.holder : request.holder
+    let grants = request.scopes.compactMap { key -> GrantRecord? in
+      guard let grant = scopes[key]?.grant(of: request.lease), grant.holder == holder else { return nil }
+      return grant.isShared && !request.isShared ? nil : grant
     }
-    return .waitEnded(holder: scope?.holder)
+    if grants.count == request.scopes.count { return .granted(grants, of: request) }
+    return .waitEnded(holder: scope?.foremost)
   }
 
   /// As for a lease: a use that is ordered first has raised the generation, and the client lives on.

@@ -9,16 +9,44 @@ package typealias Ticket = UInt64
 
 package struct GrantRecord: Sendable, Equatable {
   package let scope: Key
-  /// The revision at which the grant was applied.
+  /// The revision at which the grant was applied; of a share, at which the first of those was that are held together.
   package let number: Revision
   package let holder: String
   package let lease: LeaseID
+  /// Others may hold the scope under the same number.
+  package var isShared = false
 }
 
 package struct Waiter: Sendable, Equatable {
   package let ticket: Ticket
   package let holder: String
   package let lease: LeaseID
+  /// The first of the scopes that it waits for; it has a place in the queue of each.
+  package let scope: Key
+  package var terms: GrantTerms?
+
+  var scopes: [Key] { [scope] + (terms?.more ?? []) }
+  var isShared: Bool { terms?.isShared ?? false }
+}
+
+/// What an acquire may ask for beside one scope for itself alone.
+package struct GrantTerms: Sendable, Equatable {
+  /// Scopes that are granted together with the first or not at all.
+  package var more: [Key] = []
+  package var isShared = false
+  /// How long the scopes stay closed when the holder is lost.
+  package var lockDelayMilliseconds: Int64 = 0
+  /// What the holder says of itself.
+  package var value: Bytes = []
+  /// Whether the holder is told before every gateway has confirmed. The state does not look at it: the node that answers
+  /// does.
+  package var barrier = Barrier.required
+  /// How long that node waits for them.
+  package var barrierMilliseconds: Int64 = 0
+
+  package enum Barrier: UInt8, Sendable { case required, preferred, off }
+
+  package init() {}
 }
 
 /// A waiter's place, as its lease remembers it.
@@ -37,15 +65,50 @@ struct WaitKey: Comparable, Sendable {
 package enum Notice: Sendable, Equatable {
   /// The waiter holds the scope now.
   case granted(Ticket, GrantRecord)
+  /// The waiter holds all the scopes now that it asked for together, in the order in which it named them.
+  case grantedAll(Ticket, [GrantRecord])
   /// The waiter's lease ended before its turn came.
   case dismissed(Ticket)
+  /// The last of the gateways that protect the scope has confirmed the raise to this number, or was deregistered.
+  case confirmed(Key, Revision)
 }
 
 package struct ScopeState: Sendable {
   /// The number of the newest grant, current or past; 0 before the first.
   package internal(set) var lastNumber: Revision = 0
+  /// Who holds it alone.
   package internal(set) var holder: GrantRecord?
+  /// Those that hold it together; empty while there is a holder.
+  var sharers = OrderedTree<LeaseID, GrantRecord>()
   var queue = OrderedTree<Ticket, Waiter>()
+  /// Of the newest grant: how long the scope stays closed when its holder is lost.
+  var lockDelayMilliseconds: Int64 = 0
+  /// On the cluster clock: the scope is granted to nobody before a command opens it, at this time or later. 0: it is open.
+  package internal(set) var closedUntilMilliseconds: UInt64 = 0
+  /// What the newest holder has said of itself.
+  package internal(set) var value: Bytes = []
+
+  package var isHeld: Bool { holder != nil || !sharers.isEmpty }
+  package var isClosed: Bool { closedUntilMilliseconds != 0 }
+  package var waitingCount: Int { queue.count }
+  package var sharersCount: Int { sharers.count }
+
+  package var sharing: [GrantRecord] {
+    var all: [GrantRecord] = []
+    sharers.forEach { _, record in
+      all.append(record); return true
+    }
+    return all
+  }
+
+  /// Whose grant stands in the way of others: the holder's, or that of one of those who share.
+  package var foremost: GrantRecord? { holder ?? sharers.first?.value }
+
+  /// The grant that a lease has of the scope.
+  package func grant(of lease: LeaseID) -> GrantRecord? {
+    if let holder { return holder.lease == lease ? holder : nil }
+    return sharers[lease]
+  }
 
   package var waiting: [Waiter] {
     var all: [Waiter] = []
@@ -64,13 +127,50 @@ package struct AcquireRequest: Sendable, Equatable {
   package var ttlMilliseconds: Int64
   /// Whether to queue when the scope is held.
   package var waits: Bool
+  /// Nil: one scope, for the holder alone.
+  package var terms: GrantTerms?
 
-  package init(scope: Key, holder: String, lease: LeaseID, ttlMilliseconds: Int64, waits: Bool) {
+  /// Each once, in the order in which they were named.
+  var scopes: [Key] {
+    guard let more = terms?.more, !more.isEmpty else { return [scope] }
+    var all = [scope]
+    for key in more where !all.contains(key) { all.append(key) }
+    return all
+  }
+
+  var isShared: Bool { terms?.isShared ?? false }
+
+  /// - Parameter holder: may be empty where the lease is a session, which has one.
+  package init(
+    scope: Key, holder: String, lease: LeaseID, ttlMilliseconds: Int64, waits: Bool, terms: GrantTerms? = nil
+  ) {
     self.scope = scope
     self.holder = holder
     self.lease = lease
     self.ttlMilliseconds = ttlMilliseconds
     self.waits = waits
+    self.terms = terms
+  }
+}
+
+/// A grant that a command leans on.
+package struct GrantFence: Sendable, Equatable {
+  package let scope: Key
+  package let number: Revision
+
+  package init(scope: Key, number: Revision) {
+    self.scope = scope
+    self.number = number
+  }
+}
+
+extension Coordination {
+  /// Why what leans on a grant is not to be done; nil while the grant is current. A share is not enough to write under.
+  package func staleness(of fence: GrantFence, isRead: Bool = false) -> GrantRefusal? {
+    let state = scopes[fence.scope]
+    if state?.holder?.number == fence.number { return nil }
+    if isRead, let state, !state.sharers.isEmpty, state.lastNumber == fence.number { return nil }
+    return .notHolder(current: state?.foremost, lastNumber: state?.lastNumber ?? 0)
   }
 }
 
@@ -79,15 +179,59 @@ package enum GrantRefusal: Sendable, Equatable {
   case held(by: GrantRecord)
   /// The number presented is not the current grant's: what the scope is at is in `current`.
   case notHolder(current: GrantRecord?, lastNumber: Revision)
+  /// Nobody holds the scope, and somebody who came earlier waits for it and for others.
+  case awaited(by: String)
+  /// The holder was lost, and the scope stays closed until this time of the cluster clock.
+  case closed(untilMilliseconds: UInt64)
+  /// Gateways have not confirmed the raise in time. A node finds this out, not the state.
+  case unconfirmed(GrantRecord, missing: [String])
 }
 
 package struct GrantTable: Sendable {
   private(set) var scopes = OrderedTree<Key, ScopeState>()
+  /// Closed scopes, by the time at which they are to be opened.
+  private var closings = OrderedTree<DeadlineKey<Key>, Void>()
 
   init() {}
 
   init(scopes: OrderedTree<Key, ScopeState>) {
     self.scopes = scopes
+    scopes.forEach { scope, state in
+      if state.isClosed { closings.updateValue((), forKey: Self.closing(scope, state.closedUntilMilliseconds)) }
+      return true
+    }
+  }
+
+  private static func closing(_ scope: Key, _ until: UInt64) -> DeadlineKey<Key> {
+    DeadlineKey(deadlineMilliseconds: until, id: scope)
+  }
+
+  /// Closed scopes whose time is over on the cluster clock, with that time, the longest overdue first.
+  package func reopenable(at clockMilliseconds: UInt64, limit: Int) -> [(scope: Key, untilMilliseconds: UInt64)] {
+    var found: [(Key, UInt64)] = []
+    closings.forEach { entry, _ in
+      guard entry.deadlineMilliseconds <= clockMilliseconds, found.count < limit else { return false }
+      found.append((entry.id, entry.deadlineMilliseconds))
+      return true
+    }
+    return found
+  }
+
+  mutating func close(_ scope: Key, untilMilliseconds until: UInt64) {
+    open(scope)
+    update(scope) { $0.closedUntilMilliseconds = until }
+    closings.updateValue((), forKey: Self.closing(scope, until))
+  }
+
+  mutating func open(_ scope: Key) {
+    guard let until = scopes[scope]?.closedUntilMilliseconds, until != 0 else { return }
+    closings.removeValue(forKey: Self.closing(scope, until))
+    update(scope) { $0.closedUntilMilliseconds = 0 }
+  }
+
+  /// Calls `body` for each scope from `first` on, until it returns false.
+  package func forEach(from first: Key? = nil, _ body: (Key, ScopeState) -> Bool) {
+    scopes.forEach(from: first, body)
   }
 
   package subscript(scope: Key) -> ScopeState? { scopes[scope] }
@@ -97,99 +241,5 @@ package struct GrantTable: Sendable {
     let result = change(&state)
     scopes.updateValue(state, forKey: scope)
     return result
-  }
-}
-
-// MARK: - Applying
-
-extension Coordination {
-  mutating func acquire(_ request: AcquireRequest, ticket: Ticket, clock: UInt64) throws(RequestError) -> Outcome {
-    let state = scopes[request.scope]
-    if let current = state?.holder {
-      if current.lease == request.lease, current.holder == request.holder { return .granted(current) }
-      guard request.waits else { return .refused(.held(by: current)) }
-      guard leases[request.lease] != nil else { throw .leaseNotFound(request.lease) }
-      return .queued(enqueue(request, ticket: ticket, state: state))
-    }
-    if leases[request.lease] == nil {
-      guard request.ttlMilliseconds > 0 else { throw .leaseNotFound(request.lease) }
-      try leases.grant(request.lease, ttlMilliseconds: request.ttlMilliseconds, clock: clock)
-    }
-    return .granted(grant(request.scope, to: Waiter(ticket: ticket, holder: request.holder, lease: request.lease)))
-  }
-
-  /// Ends a grant. Only the current number ends it: a late release by a past holder must not take the scope from its
-  /// successor (etcd#22082).
-  mutating func release(_ scope: Key, number: Revision, notices: inout [Notice]) -> Outcome {
-    let state = scopes[scope]
-    guard let current = state?.holder, current.number == number else {
-      return .refused(.notHolder(current: state?.holder, lastNumber: state?.lastNumber ?? 0))
-    }
-    leases.update(current.lease) { $0.scopes.removeValue(forKey: scope) }
-    handOn(scope, notices: &notices)
-    return .released(current)
-  }
-
-  /// Gives up waiting. When the turn came first, the answer is the grant.
-  mutating func cancelWait(_ scope: Key, ticket: Ticket, notices: inout [Notice]) -> Outcome {
-    guard let waiter = scopes[scope]?.queue[ticket] else { return .waitEnded(holder: scopes[scope]?.holder) }
-    leases.update(waiter.lease) { $0.waits.removeValue(forKey: WaitKey(scope: scope, ticket: ticket)) }
-    _ = scopes.update(scope) { $0.queue.removeValue(forKey: ticket) }
-    return .waitEnded(holder: scopes[scope]?.holder)
-  }
-
-  /// Takes everything that a dead lease held or waited for from it.
-  mutating func endAuthority(of lease: Lease, notices: inout [Notice]) {
-    lease.waits.forEach { wait, _ in
-      _ = scopes.update(wait.scope) { $0.queue.removeValue(forKey: wait.ticket) }
-      notices.append(.dismissed(wait.ticket))
-      return true
-    }
-    lease.scopes.forEach { scope, _ in
-      handOn(scope, notices: &notices)
-      return true
-    }
-  }
-
-  /// A retry by the same waiter gets its old place.
-  private mutating func enqueue(_ request: AcquireRequest, ticket: Ticket, state: ScopeState?) -> Ticket {
-    var earlier: Ticket?
-    leases[request.lease]?.waits.forEach(from: WaitKey(scope: request.scope, ticket: 0)) { wait, _ in
-      if wait.scope == request.scope, state?.queue[wait.ticket]?.holder == request.holder { earlier = wait.ticket }
-      return earlier == nil && wait.scope == request.scope
-    }
-    if let earlier { return earlier }
-    let waiter = Waiter(ticket: ticket, holder: request.holder, lease: request.lease)
-    leases.update(request.lease) { $0.waits.updateValue((), forKey: WaitKey(scope: request.scope, ticket: ticket)) }
-    _ = scopes.update(request.scope) { $0.queue.updateValue(waiter, forKey: ticket) }
-    return ticket
-  }
-
-  /// Passes a scope to the first in its queue. A waiter leaves the queue with its lease, so whoever is first is alive.
-  private mutating func handOn(_ scope: Key, notices: inout [Notice]) {
-    if let ended = scopes[scope]?.holder { endedGrants.append(ended) }
-    let next = scopes.update(scope) { state -> Waiter? in
-      state.holder = nil
-      guard let (ticket, waiter) = state.queue.first else { return nil }
-      state.queue.removeValue(forKey: ticket)
-      return waiter
-    }
-    guard let next else { return }
-    precondition(leases[next.lease] != nil, "a waiter outlived its lease")
-    leases.update(next.lease) { $0.waits.removeValue(forKey: WaitKey(scope: scope, ticket: next.ticket)) }
-    notices.append(.granted(next.ticket, grant(scope, to: next)))
-  }
-
-  private mutating func grant(_ scope: Key, to waiter: Waiter) -> GrantRecord {
-    let number = store.pendingRevision
-    takesRevision = true
-    let record = GrantRecord(scope: scope, number: number, holder: waiter.holder, lease: waiter.lease)
-    scopes.update(scope) { state in
-      precondition(number > state.lastNumber, "the numbers of a scope must rise")
-      state.lastNumber = number
-      state.holder = record
-    }
-    leases.update(waiter.lease) { $0.scopes.updateValue((), forKey: scope) }
-    return record
   }
 }

@@ -7,6 +7,8 @@
 package struct Lease: Sendable {
   package let id: LeaseID
   package let ttlMilliseconds: Int64
+  /// Whose session it is; empty for a lease that is none.
+  package var holder = ""
   /// Raised by each renewal.
   package internal(set) var generation: UInt64 = 0
   /// On the cluster clock. The lease may be expired from this instant on, and never before.
@@ -24,9 +26,22 @@ package struct Lease: Sendable {
 
   var deadlineKey: DeadlineKey<LeaseID> { DeadlineKey(deadlineMilliseconds: deadlineMilliseconds, id: id) }
 
-  package var attachedKeys: [Key] {
+  package var heldScopes: [Key] { Self.keys(of: scopes) }
+  package var grantsCount: Int { scopes.count }
+  package var waitsCount: Int { waits.count }
+  /// The scopes in whose queues it stands; one that it waits for twice is there twice.
+  package var awaitedScopes: [Key] {
     var all: [Key] = []
-    keys.forEach { key, _ in
+    waits.forEach { wait, _ in
+      all.append(wait.scope); return true
+    }
+    return all
+  }
+  package var attachedKeys: [Key] { Self.keys(of: keys) }
+
+  private static func keys(of tree: OrderedTree<Key, Void>) -> [Key] {
+    var all: [Key] = []
+    tree.forEach { key, _ in
       all.append(key); return true
     }
     return all
@@ -92,6 +107,11 @@ package struct LeaseTable: Sendable {
     return all
   }
 
+  /// Calls `body` for each lease from an id on, ascending, until it returns false.
+  package func forEach(from first: LeaseID? = nil, _ body: (Lease) -> Bool) {
+    leases.forEach(from: first) { _, lease in body(lease) }
+  }
+
   /// Leases whose time is over on the cluster clock, the longest overdue first.
   package func expired(at clockMilliseconds: UInt64, limit: Int) -> [ExpiryCandidate] {
     var found: [ExpiryCandidate] = []
@@ -108,12 +128,14 @@ package struct LeaseTable: Sendable {
   /// The earliest deadline on the cluster clock.
   package var nextDeadlineMilliseconds: UInt64? { deadlines.first?.key.deadlineMilliseconds }
 
-  mutating func grant(_ id: LeaseID, ttlMilliseconds: Int64, clock: UInt64) throws(RequestError) {
+  mutating func grant(
+    _ id: LeaseID, holder: String = "", ttlMilliseconds: Int64, clock: UInt64
+  ) throws(RequestError) {
     // 0 says "no lease" wherever a lease is named, so nothing could ever be attached to a lease of that name.
     guard id != 0 else { throw .leaseNotFound(id) }
     guard leases[id] == nil else { throw .leaseExists(id) }
     let lease = Lease(
-      id: id, ttlMilliseconds: max(ttlMilliseconds, 0),
+      id: id, ttlMilliseconds: max(ttlMilliseconds, 0), holder: holder,
       deadlineMilliseconds: deadline(after: ttlMilliseconds, from: clock))
     leases.updateValue(lease, forKey: id)
     deadlines.updateValue((), forKey: lease.deadlineKey)

@@ -10,6 +10,10 @@ extension Outcome {
     case put = 1, deleted, transaction, compacted
     case leaseGranted = 16, leaseEnded, leaseRenewed
     case granted = 32, queued, released, waitEnded, refusedHeld, refusedNotHolder
+    case grantedAll, refusedAwaited, refusedClosed, proclaimed, reopened
+    /// Stands before another one in which a grant is shared: behind each grant is then said whether it is.
+    case withShares
+    case gatewayChanged = 128
     case nodeRegistered = 48, clockMarked, nodeForgotten
     case clientOpened = 64, clientEnded
     case failed = 80
@@ -25,6 +29,8 @@ extension Outcome {
 
   private func encode(into out: inout ByteWriter) {
     func begin(_ kind: Kind) { out.byte(kind.rawValue) }
+    let shares = grants.contains { $0.isShared }
+    if shares { begin(.withShares) }
     switch self {
     case .put(let previous): begin(.put); out.optional(previous) { $0.version($1) }
     case .deleted(let count, let previous): begin(.deleted); out.deleted(count, previous)
@@ -33,13 +39,21 @@ extension Outcome {
     case .leaseGranted(let id, let ttl): begin(.leaseGranted); out.signed(id); out.signed(ttl)
     case .leaseEnded(let id): begin(.leaseEnded); out.signed(id)
     case .leaseRenewed(let id, let ttl): begin(.leaseRenewed); out.signed(id); out.signed(ttl)
-    case .granted(let record): begin(.granted); out.grant(record)
+    case .granted(let record): begin(.granted); out.grant(record, shares)
+    case .grantedAll(let records):
+      begin(.grantedAll); out.number(UInt64(records.count)); for record in records { out.grant(record, shares) }
     case .queued(let ticket): begin(.queued); out.number(ticket)
-    case .released(let record): begin(.released); out.grant(record)
-    case .waitEnded(let holder): begin(.waitEnded); out.optional(holder) { $0.grant($1) }
-    case .refused(.held(let holder)): begin(.refusedHeld); out.grant(holder)
+    case .released(let record): begin(.released); out.grant(record, shares)
+    case .waitEnded(let holder): begin(.waitEnded); out.optional(holder) { $0.grant($1, shares) }
+    case .refused(.held(let holder)): begin(.refusedHeld); out.grant(holder, shares)
     case .refused(.notHolder(let current, let last)):
-      begin(.refusedNotHolder); out.optional(current) { $0.grant($1) }; out.signed(last)
+      begin(.refusedNotHolder); out.optional(current) { $0.grant($1, shares) }; out.signed(last)
+    case .refused(.awaited(let holder)): begin(.refusedAwaited); out.data(Bytes(holder.utf8))
+    case .refused(.closed(let until)): begin(.refusedClosed); out.number(until)
+    case .refused(.unconfirmed): preconditionFailure("that gateways are late is no outcome of an entry")
+    case .proclaimed(let record): begin(.proclaimed); out.grant(record, shares)
+    case .reopened(let wasClosed): begin(.reopened); out.flags(wasClosed)
+    case .gatewayChanged(let isChanged): begin(.gatewayChanged); out.flags(isChanged)
     case .nodeRegistered: begin(.nodeRegistered)
     case .nodeForgotten: begin(.nodeForgotten)
     case .clockMarked: begin(.clockMarked)
@@ -64,9 +78,34 @@ extension Outcome {
     return try result.get()
   }
 
+  /// The grants that the outcome tells of.
+  private var grants: [GrantRecord] {
+    switch self {
+    case .granted(let record), .released(let record), .refused(.held(let record)), .proclaimed(let record): [record]
+    case .grantedAll(let records): records
+    case .waitEnded(let record?), .refused(.notHolder(let record?, _)): [record]
+    default: []
+    }
+  }
+
   private static func decode(from input: inout StrictReader) throws(StateError) -> Outcome {
+    let kind = try kind(from: &input)
+    guard kind == .withShares else { return try decode(kind, shares: false, from: &input) }
+    let inner = try Self.kind(from: &input)
+    let outcome = try decode(inner, shares: true, from: &input)
+    guard outcome.grants.contains(where: \.isShared) else { throw input.malformed("shares announced, and none there") }
+    return outcome
+  }
+
+  private static func kind(from input: inout StrictReader) throws(StateError) -> Kind {
     let number = try input.byte()
     guard let kind = Kind(rawValue: number) else { throw input.malformed("unknown outcome \(number)") }
+    return kind
+  }
+
+  private static func decode(
+    _ kind: Kind, shares: Bool, from input: inout StrictReader
+  ) throws(StateError) -> Outcome {
     switch kind {
     case .put: return .put(previous: try input.flag() ? try input.version() : nil)
     case .deleted:
@@ -77,14 +116,9 @@ extension Outcome {
     case .leaseGranted: return .leaseGranted(try input.signed(), ttlMilliseconds: try input.signed())
     case .leaseEnded: return .leaseEnded(try input.signed())
     case .leaseRenewed: return .leaseRenewed(try input.signed(), ttlMilliseconds: try input.signed())
-    case .granted: return .granted(try input.grant())
-    case .queued: return .queued(try input.number())
-    case .released: return .released(try input.grant())
-    case .waitEnded: return .waitEnded(holder: try input.flag() ? try input.grant() : nil)
-    case .refusedHeld: return .refused(.held(by: try input.grant()))
-    case .refusedNotHolder:
-      let current = try input.flag() ? try input.grant() : nil
-      return .refused(.notHolder(current: current, lastNumber: try input.signed()))
+    case .granted, .grantedAll, .queued, .released, .waitEnded, .refusedHeld, .refusedNotHolder, .refusedAwaited,
+      .refusedClosed, .proclaimed, .reopened, .withShares, .gatewayChanged:
+      return try decodeGrants(kind, shares: shares, from: &input)
     case .nodeRegistered: return .nodeRegistered
     case .nodeForgotten: return .nodeForgotten
     case .clockMarked: return .clockMarked
@@ -94,6 +128,33 @@ extension Outcome {
     case .authChanged: return .authChanged
     case .authenticated: return .authenticated(tokenIndex: try input.number())
     case .failed: return .failed(try input.error())
+    }
+  }
+}
+
+extension Outcome {
+  private static func decodeGrants(
+    _ kind: Kind, shares: Bool, from input: inout StrictReader
+  ) throws(StateError) -> Outcome {
+    switch kind {
+    case .granted: return .granted(try input.grant(shares))
+    case .grantedAll:
+      var records: [GrantRecord] = []
+      for _ in 0..<(try input.count()) { records.append(try input.grant(shares)) }
+      return .grantedAll(records)
+    case .queued: return .queued(try input.number())
+    case .released: return .released(try input.grant(shares))
+    case .waitEnded: return .waitEnded(holder: try input.flag() ? try input.grant(shares) : nil)
+    case .refusedHeld: return .refused(.held(by: try input.grant(shares)))
+    case .refusedNotHolder:
+      let current = try input.flag() ? try input.grant(shares) : nil
+      return .refused(.notHolder(current: current, lastNumber: try input.signed()))
+    case .refusedAwaited: return .refused(.awaited(by: try input.text()))
+    case .refusedClosed: return .refused(.closed(untilMilliseconds: try input.number()))
+    case .proclaimed: return .proclaimed(try input.grant(shares))
+    case .reopened: return .reopened(try input.flag())
+    case .gatewayChanged: return .gatewayChanged(try input.flag())
+    default: throw input.malformed("shares of nothing")
     }
   }
 }
@@ -130,11 +191,12 @@ extension ByteWriter {
     versions(previous)
   }
 
-  fileprivate mutating func grant(_ record: GrantRecord) {
+  fileprivate mutating func grant(_ record: GrantRecord, _ shares: Bool) {
     data(record.scope.bytes)
     signed(record.number)
     data(Bytes(record.holder.utf8))
     signed(record.lease)
+    if shares { flags(record.isShared) }
   }
 
   fileprivate mutating func result(_ result: TransactionResult) {
@@ -182,7 +244,7 @@ extension ByteWriter {
 
 extension StrictReader {
   /// A number of items, each of which takes at least one byte, so no more can follow than there are bytes.
-  private mutating func count() throws(StateError) -> Int {
+  fileprivate mutating func count() throws(StateError) -> Int {
     let announced = try number()
     guard announced <= UInt64(left) else { throw .cutShort }
     return Int(announced)
@@ -210,8 +272,10 @@ extension StrictReader {
     (Int(try number(atMost: UInt64(Int.max), "a count of")), try versions())
   }
 
-  fileprivate mutating func grant() throws(StateError) -> GrantRecord {
-    GrantRecord(scope: Key(try data()), number: try signed(), holder: try text(), lease: try signed())
+  fileprivate mutating func grant(_ shares: Bool) throws(StateError) -> GrantRecord {
+    var record = GrantRecord(scope: Key(try data()), number: try signed(), holder: try text(), lease: try signed())
+    if shares { record.isShared = try flag() }
+    return record
   }
 
   /// Nesting is bounded, so that damaged bytes cannot exhaust the stack.

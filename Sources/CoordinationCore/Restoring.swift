@@ -40,6 +40,17 @@ extension Coordination {
       return true
     }
     leases = LeaseTable(sorted: restarted)
+    restartClosings(at: clock)
+  }
+
+  /// A scope that is closed stays so for the whole of its time again: who was lost then may be alive still.
+  private mutating func restartClosings(at clock: UInt64) {
+    var closed: [(Key, Int64)] = []
+    scopes.forEach { scope, state in
+      if state.isClosed { closed.append((scope, state.lockDelayMilliseconds)) }
+      return true
+    }
+    for (scope, delay) in closed { scopes.close(scope, untilMilliseconds: deadline(after: delay, from: clock)) }
   }
 
   private mutating func restartClients(at clock: UInt64) {

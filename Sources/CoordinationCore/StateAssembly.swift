@@ -22,17 +22,23 @@ struct StateAssembly: Sendable {
   private var alarms: [Alarm] = []
   private(set) var hasAuth = false
   private var auth = AuthAssembly()
+  private(set) var hasSessions = false
+  private var sharers = OrderedTree<LeaseID, GrantRecord>.Builder()
+  private var gateways = GatewayAssembly()
 
   mutating func readHeader(_ input: inout StrictReader) throws(StateError) {
     for byte in StateFormat.magic where try input.byte() != byte { throw input.malformed("this is no state") }
     let version = try input.byte()
-    guard (StateFormat.version...StateFormat.versionWithAuth).contains(version) else { throw .unknownVersion(version) }
+    guard (StateFormat.version...StateFormat.versionWithSessions).contains(version) else {
+      throw .unknownVersion(version)
+    }
     let compacted = try input.revision()
     let revision = try input.revision()
     guard revision >= 1, compacted <= revision else { throw input.malformed("compacted beyond the revision") }
     (self.compacted, self.revision) = (compacted, revision)
     hasAlarms = version >= StateFormat.versionWithAlarms
-    hasAuth = version == StateFormat.versionWithAuth
+    hasAuth = version >= StateFormat.versionWithAuth
+    hasSessions = version == StateFormat.versionWithSessions
     replay = LogReplay(compactedRevision: compacted)
     logRevision = StateFormat.revisionBeforeLog(compacted: compacted)
   }
@@ -103,9 +109,11 @@ extension StateAssembly {
     let ttl = try input.number(atMost: UInt64(Int64.max), "a time to live of")
     let generation = try input.number()
     let deadline = try input.deadline()
+    let holder = hasSessions ? try input.text() : ""
     guard id != 0, leases.last.map({ $0.id < id }) ?? true else { throw input.malformed("leases that do not ascend") }
     leases.append(
-      Lease(id: id, ttlMilliseconds: Int64(ttl), generation: generation, deadlineMilliseconds: deadline))
+      Lease(
+        id: id, ttlMilliseconds: Int64(ttl), holder: holder, generation: generation, deadlineMilliseconds: deadline))
   }
 
   mutating func readScope(_ input: inout StrictReader) throws(StateError) {
@@ -116,23 +124,54 @@ extension StateAssembly {
     if try input.flag() {
       state.holder = GrantRecord(scope: key, number: number, holder: try input.text(), lease: try input.signed())
     }
-    guard number >= 2, number <= revision else { throw input.malformed("a grant at a revision that was not") }
+    if hasSessions {
+      state.lockDelayMilliseconds = Int64(try input.number(atMost: UInt64(Int64.max), "a lock delay of"))
+      state.closedUntilMilliseconds = try input.deadline()
+      state.value = try input.data()
+    }
+    // A scope that was asked for together with others may never have been granted yet.
+    guard number >= 2 || (hasSessions && number == 0), number <= revision else {
+      throw input.malformed("a grant at a revision that was not")
+    }
     guard scope.map({ $0.key < key }) ?? true else { throw input.malformed("scopes that do not ascend") }
     endScope()
     scope = (key, state)
   }
 
   mutating func readWaiter(_ input: inout StrictReader) throws(StateError) {
-    let waiter = Waiter(ticket: try input.number(), holder: try input.text(), lease: try input.signed())
-    guard scope?.state.holder != nil else { throw input.malformed("a waiter for a scope that nobody holds") }
+    let (ticket, holder, lease) = (try input.number(), try input.text(), try input.signed())
+    let first = hasSessions ? Key(try input.data()) : scope?.key ?? Key([])
+    let hasTerms = hasSessions ? try input.flag() : false
+    let terms = hasTerms ? try input.terms() : nil
+    let waiter = Waiter(ticket: ticket, holder: holder, lease: lease, scope: first, terms: terms)
+    guard scope?.state.holder != nil || hasSessions else {
+      throw input.malformed("a waiter for a scope that nobody holds")
+    }
+    guard sharers.lastKey == nil, let key = scope?.key, waiter.scopes.contains(key) else {
+      throw input.malformed("a waiter at a place that is not its own")
+    }
     guard queue.lastKey.map({ $0 < waiter.ticket }) ?? true else { throw input.malformed("tickets that do not ascend") }
     queue.append(waiter.ticket, waiter)
+  }
+
+  mutating func readSharer(_ input: inout StrictReader) throws(StateError) {
+    let (holder, lease) = (try input.text(), try input.signed())
+    guard let (key, state) = scope, state.holder == nil, state.lastNumber > 0,
+      sharers.lastKey.map({ $0 < lease }) ?? true
+    else { throw input.malformed("a share in a scope that is not shared") }
+    sharers.append(
+      lease, GrantRecord(scope: key, number: state.lastNumber, holder: holder, lease: lease, isShared: true))
+  }
+
+  mutating func readGateway(_ tag: UInt8, _ input: inout StrictReader) throws(StateError) {
+    try gateways.read(tag, &input)
   }
 
   mutating func endScope() {
     guard let key = scope?.key, var state = scope?.state else { return }
     state.queue = queue.finish()
-    queue = .init()
+    state.sharers = sharers.finish()
+    (queue, sharers) = (.init(), .init())
     scopes.append(key, state)
   }
 
@@ -205,7 +244,10 @@ extension StateAssembly {
     try auth.read(tag, &input)
   }
 
-  mutating func endAuth(_ input: StrictReader) throws(StateError) { try auth.end(input) }
+  mutating func endAuth(_ input: StrictReader) throws(StateError) {
+    // Format 4 has the section also where there are neither users nor roles.
+    if hasSessions, auth.isUntouched { hasAuth = false } else { try auth.end(input) }
+  }
 }
 
 // MARK: - The whole
@@ -227,6 +269,8 @@ extension StateAssembly {
     state.clients = ClientTable(sorted: clients)
     state.alarms = alarms
     if hasAuth { state.auth = auth.finish() }
+    state.usesSessions = hasSessions
+    state.gateways = gateways.finish()
     return state
   }
 
@@ -247,6 +291,10 @@ extension StateAssembly {
     }
     state.scopes.scopes.forEach { scope, held in
       if let holder = held.holder { attach(to: holder.lease) { $0.scopes.append(scope, ()) } }
+      held.sharers.forEach { lease, _ in
+        attach(to: lease) { $0.scopes.append(scope, ()) }
+        return true
+      }
       held.queue.forEach { ticket, waiter in
         attach(to: waiter.lease) { $0.waits.append(WaitKey(scope: scope, ticket: ticket), ()) }
         return true

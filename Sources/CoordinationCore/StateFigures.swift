@@ -22,8 +22,8 @@ extension Coordination {
   package var figures: StateFigures {
     var (grants, waiting) = (0, 0)
     scopes.scopes.forEach { _, scope in
-      grants += scope.holder == nil ? 0 : 1
-      waiting += scope.queue.count
+      grants += scope.holder == nil ? scope.sharersCount : 1
+      waiting += scope.waitingCount
       return true
     }
     return StateFigures(

@@ -15,6 +15,10 @@ package enum StateLimits {
   package static var maxRemovedNodeRecords: Int { 64 }
   /// Alarms that may be up at once.
   package static var maxAlarms: Int { 64 }
+  package static var maxGateways: Int { 256 }
+  package static var maxScopesPerGateway: Int { 65_536 }
+  /// Records kept of gateways that were deregistered; the oldest beyond these go.
+  package static var maxRetiredGateways: Int { 64 }
   /// Tokens that users have for their passwords. One more pushes out the one that is nearest its end.
   package static var maxTokens: Int { 65_536 }
 

@@ -5,7 +5,7 @@
 // bytes are the business of whoever keeps them.
 
 package struct StateReader: Sendable {
-  private enum Section { case header, base, log, leases, scopes, nodes, clients, alarms, auth, done }
+  private enum Section { case header, base, log, leases, scopes, nodes, clients, alarms, auth, gateways, done }
 
   private var section = Section.header
   /// The beginning of a record whose end has not come yet.
@@ -84,11 +84,13 @@ package struct StateReader: Sendable {
     case (.leases, StateFormat.record): try parts.readLease(&input)
     case (.scopes, StateFormat.record): try parts.readScope(&input)
     case (.scopes, StateFormat.part): try parts.readWaiter(&input)
+    case (.scopes, StateFormat.deletion) where parts.hasSessions: try parts.readSharer(&input)
     case (.nodes, StateFormat.record): try parts.readNode(&input)
     case (.clients, StateFormat.record): try parts.readClient(&input)
     case (.clients, StateFormat.part): try parts.readRemembered(&input)
     case (.alarms, StateFormat.record): try parts.readAlarm(&input)
     case (.auth, _): try parts.readAuth(tag, &input)
+    case (.gateways, _): try parts.readGateway(tag, &input)
     default: throw input.malformed("unknown tag \(tag)")
     }
   }
@@ -113,7 +115,8 @@ package struct StateReader: Sendable {
       section = parts.hasAuth ? .auth : .done
     case .auth:
       try parts.endAuth(input)
-      section = .done
+      section = parts.hasSessions ? .gateways : .done
+    case .gateways: section = .done
     }
   }
 }

@@ -3,7 +3,8 @@
 // Must never: hold more of those bytes than one piece and one record, or depend on anything but the state. The same
 // state gives the same bytes on every node, whatever its history, its trees' shapes or the size of the pieces.
 //
-// Format 1, 2 where there are alarms, or 3 once there were users and roles. Numbers are LEB128 in their shortest form
+// Format 1, 2 where there are alarms, 3 once there were users and roles, or 4 once sessions, or grants on terms of their own,
+// were used. Numbers are LEB128 in their shortest form
 // (lease ids zigzag), text and data have their length before them, 8-byte numbers are little-endian. Each section is a
 // run of records that begin with a tag, and ends with tag 0:
 //
@@ -19,7 +20,17 @@
 //   clients  1 id · ttl · generation · deadline · forgotten through       by ascending id, its outcomes behind it
 //            2 sequence · fingerprint u64 · outcome
 //   alarms   1 kind u8 · member [· quota]                                 from format 2 on, in order; kind 3 has a quota
-//   auth     users, roles and tokens (AuthBytes.swift)                    format 3 alone
+//   auth     users, roles and tokens (AuthBytes.swift)                    from format 3 on
+//
+// In format 4 the following stand behind the parts of their records (SessionBytes.swift):
+//
+//   leases   1 … holder
+//   scopes   1 … lock delay · closed until · value
+//            2 … scope · has terms u8 [terms]
+//            3 holder · lease                                             those that share it, by ascending lease
+//   gateways 1 name                                                       by ascending name, its scopes behind it
+//            2 scope · unconfirmed number or 0
+//            3 name · by · reason                                         those that were deregistered, oldest first
 //
 // Everything else is derived: superseded versions, what an event replaced, what a lease has attached, sizes.
 
@@ -28,11 +39,13 @@ enum StateFormat {
   static var version: UInt8 { 1 }
   static var versionWithAlarms: UInt8 { 2 }
   static var versionWithAuth: UInt8 { 3 }
+  static var versionWithSessions: UInt8 { 4 }
   /// Ends a section.
   static var end: UInt8 { 0 }
   static var record: UInt8 { 1 }
   /// Belongs to the record before.
   static var part: UInt8 { 2 }
+  /// Of the revision log; elsewhere, another part of the record before.
   static var deletion: UInt8 { 3 }
 
   /// What the first revision of the log is counted from.
@@ -40,7 +53,7 @@ enum StateFormat {
 }
 
 package struct StateWriter: Sendable {
-  private enum Section: Int { case header, base, log, leases, scopes, nodes, clients, alarms, auth, done }
+  private enum Section: Int { case header, base, log, leases, scopes, nodes, clients, alarms, auth, gateways, done }
 
   private let state: Coordination
   private var section = Section.header
@@ -56,11 +69,13 @@ package struct StateWriter: Sendable {
   private var leases: OrderedTree<LeaseID, Lease>.Cursor
   private var scopes: OrderedTree<Key, ScopeState>.Cursor
   private var queue: OrderedTree<Ticket, Waiter>.Cursor?
+  private var sharers: OrderedTree<LeaseID, GrantRecord>.Cursor?
   private var nodePosition = 0
   private var clients: OrderedTree<ClientID, ClientRecord>.Cursor
   private var remembered: OrderedTree<UInt64, RememberedOutcome>.Cursor?
   private var alarmPosition = 0
   private var auth: AuthWriter
+  private var gateways: GatewayWriter
 
   /// Begins to write a state. It costs a copy of the state's roots, and the writer sees that instant for ever.
   package init(_ state: Coordination) {
@@ -73,6 +88,7 @@ package struct StateWriter: Sendable {
     scopes = .init(state.scopes.scopes)
     clients = .init(state.clients.clients)
     auth = AuthWriter(state.auth)
+    gateways = GatewayWriter(state.gateways)
   }
 
   /// The next bytes: exactly `maxBytes` of them, but for the last piece; nil when all were given.
@@ -100,7 +116,8 @@ package struct StateWriter: Sendable {
       case .nodes: writeNode()
       case .clients: writeClient()
       case .alarms: writeAlarm()
-      case .auth: version == StateFormat.versionWithAuth && auth.writeRecord(to: &out)
+      case .auth: !state.auth.isUntouched && auth.writeRecord(to: &out)
+      case .gateways: hasSessions && gateways.writeRecord(to: &out)
       case .done: false
       }
     guard !isWritten, let next = Section(rawValue: section.rawValue + 1) else { return }
@@ -108,7 +125,10 @@ package struct StateWriter: Sendable {
     section = next
   }
 
+  private var hasSessions: Bool { state.usesSessions }
+
   private var version: UInt8 {
+    if hasSessions { return StateFormat.versionWithSessions }
     if !state.auth.isUntouched { return StateFormat.versionWithAuth }
     return state.alarms.isEmpty ? StateFormat.version : StateFormat.versionWithAlarms
   }
@@ -119,6 +139,7 @@ package struct StateWriter: Sendable {
     case .header: true
     case .alarms: version < StateFormat.versionWithAlarms
     case .auth: version < StateFormat.versionWithAuth
+    case .gateways: !hasSessions
     default: false
     }
   }
@@ -169,6 +190,7 @@ package struct StateWriter: Sendable {
     out.number(UInt64(lease.ttlMilliseconds))
     out.number(lease.generation)
     out.number(lease.deadlineMilliseconds)
+    if hasSessions { out.data(Bytes(lease.holder.utf8)) }
     return true
   }
 
@@ -178,6 +200,13 @@ package struct StateWriter: Sendable {
       out.number(waiter.ticket)
       out.data(Bytes(waiter.holder.utf8))
       out.signed(waiter.lease)
+      if hasSessions { out.rest(of: waiter) }
+      return true
+    }
+    if let (_, record) = sharers?.next() {
+      out.byte(StateFormat.deletion)
+      out.data(Bytes(record.holder.utf8))
+      out.signed(record.lease)
       return true
     }
     guard let (scope, state) = scopes.next() else { return false }
@@ -189,7 +218,13 @@ package struct StateWriter: Sendable {
       out.data(Bytes(holder.holder.utf8))
       out.signed(holder.lease)
     }
+    if hasSessions {
+      out.number(UInt64(state.lockDelayMilliseconds))
+      out.number(state.closedUntilMilliseconds)
+      out.data(state.value)
+    }
     queue = .init(state.queue)
+    sharers = .init(state.sharers)
     return true
   }
 

@@ -25,6 +25,10 @@ final class CoreAccess: Sendable {
   let record: NodeRecord
   private let inbox: Inbox<CoreLoop.Work>
   private let nextRequest: NIOLockedValueBox<UInt64>
+  /// Tokens by which writes are guarded, once their signature was checked.
+  let fences = FenceReading()
+  /// Gateways that protect scopes through this node.
+  let gateways = ConnectedGateways()
 
   init(
     configuration: NodeConfiguration, identity: Identity, loop: CoreLoop, watches: WatchHub, issuer: TokenIssuer
@@ -55,11 +59,12 @@ final class CoreAccess: Sendable {
   /// - Parameters:
   ///   - name: under which it is carried out once, if the caller asked for that.
   ///   - caller: whose request it is, where authentication is on: it is judged by that when it is applied.
+  ///   - fence: the grant that must be current when it is applied.
   /// - Returns: the request's number, by which a waiting acquire can be cancelled.
   @discardableResult
   func submit(
-    _ command: Command, named name: ClientSequence? = nil, by caller: Caller? = nil, on eventLoop: any EventLoop,
-    _ body: @escaping @Sendable (Answer) -> Void
+    _ command: Command, named name: ClientSequence? = nil, by caller: Caller? = nil, fence: GrantFence? = nil,
+    on eventLoop: any EventLoop, _ body: @escaping @Sendable (Answer) -> Void
   ) -> UInt64 {
     // One with a name may be the retry of one that was carried out when there was room: the log knows.
     guard name != nil || configuration.quota.admits(command, storeBytes: publication.storeBytes) else {
@@ -69,7 +74,7 @@ final class CoreAccess: Sendable {
     }
     let id = newRequest()
     let envelope = Envelope(
-      origin: identity.nodeID.rawValue, request: id, name: name, caller: caller, command: command)
+      origin: identity.nodeID.rawValue, request: id, name: name, caller: caller, fence: fence, command: command)
     let payload = envelope.encoded()
     if payload.count > configuration.limits.maxRequestBytes {
       eventLoop.execute { body(.tooLarge) }

@@ -45,10 +45,10 @@ struct TokenIssuer: Sendable {
   }
 
   /// - Throws: `TokenError` when the grant cannot be put into a token, such as a scope of several kilobytes.
-  func token(scope: String, number: Revision, holder: String) throws -> String {
+  func token(scope: String, number: Revision, holder: String, isShared: Bool = false) throws -> String {
     guard let number = GrantNumber(number) else { preconditionFailure("a grant's number is a revision above 0") }
     let claims = FenceClaims(
-      cluster: clusterID, incarnation: incarnation, scope: scope, number: number, holder: holder)
+      cluster: clusterID, incarnation: incarnation, scope: scope, number: number, holder: holder, isShared: isShared)
     let now = MachineClock.wallSeconds
     return try key.sign(claims, issuedAtSeconds: now, expiresAtSeconds: now + Self.lifetimeSeconds)
   }

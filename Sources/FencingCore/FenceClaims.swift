@@ -10,8 +10,14 @@ package struct FenceClaims: Sendable, Hashable {
   package let scope: String
   package let number: GrantNumber
   package let holder: String
+  /// The holder shares its scope with others: it may read under the token, and not write.
+  package let isShared: Bool
 
-  package init(cluster: UInt64, incarnation: Incarnation, scope: String, number: GrantNumber, holder: String) {
+  package init(
+    cluster: UInt64, incarnation: Incarnation, scope: String, number: GrantNumber, holder: String,
+    isShared: Bool = false
+  ) {
+    self.isShared = isShared
     self.cluster = cluster
     self.incarnation = incarnation
     self.scope = scope

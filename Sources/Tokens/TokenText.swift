@@ -9,6 +9,8 @@ package enum TokenText {
   package static let maximumBytes = 4096
   package static let issuer = "portcullis"
   package static let audience = "portcullis-fence"
+  /// Of tokens that let their holder read alone. A gateway that knows nothing of shares takes no such token at all.
+  package static let sharedAudience = "portcullis-fence-read"
 
   static func header(kid: String) -> String {
     var bytes = Array(#"{"alg":"EdDSA","typ":"JWT","kid":"#.utf8)
@@ -18,6 +20,7 @@ package enum TokenText {
   }
 
   static func payload(_ claims: FenceClaims, issuedAtSeconds: Int64, expiresAtSeconds: Int64) -> [UInt8] {
+    let audience = claims.isShared ? sharedAudience : audience
     var bytes = Array(#"{"iss":"\#(issuer)","aud":"\#(audience)","iat":\#(issuedAtSeconds)"#.utf8)
     bytes.append(contentsOf: #","exp":\#(expiresAtSeconds),"cluster":"#.utf8)
     JSONText.append(ClusterText.format(claims.cluster), to: &bytes)
@@ -75,7 +78,10 @@ package enum TokenText {
       throw .malformed("its payload is not JSON: \(error)")
     }
     guard value["iss"] == .string(issuer) else { throw .wrongClaim(name: "iss", problem: "it is not \(issuer)") }
-    guard value["aud"] == .string(audience) else { throw .wrongClaim(name: "aud", problem: "it is not \(audience)") }
+    let isShared = value["aud"] == .string(sharedAudience)
+    guard isShared || value["aud"] == .string(audience) else {
+      throw .wrongClaim(name: "aud", problem: "it is not \(audience)")
+    }
     guard let cluster = ClusterText.parse(try string("cluster", in: value)) else {
       throw .wrongClaim(name: "cluster", problem: "it is not 16 lower-case hexadecimal digits")
     }
@@ -88,7 +94,7 @@ package enum TokenText {
     return VerifiedToken(
       claims: FenceClaims(
         cluster: cluster, incarnation: incarnation, scope: try string("scope", in: value), number: number,
-        holder: try string("holder", in: value)),
+        holder: try string("holder", in: value), isShared: isShared),
       issuedAtSeconds: try integer("iat", in: value), expiresAtSeconds: try integer("exp", in: value), kid: kid)
   }
 
@@ -114,6 +120,9 @@ package struct VerifiedToken: Sendable, Hashable {
   package let expiresAtSeconds: Int64
   /// The key that signed it.
   package let kid: String
+
+  /// The cluster as it is written everywhere.
+  package var clusterText: String { ClusterText.format(claims.cluster) }
 
   /// Expiry limits how long a token that leaked can be abused. It is never the safety argument: a stale token is
   /// refused by the floor, whatever any clock says. So a wide leeway costs nothing, and a token "from the

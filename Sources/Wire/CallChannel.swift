@@ -64,7 +64,7 @@ package final class TranslatedCall: CallChannel {
   /// the last answer, and one of watches goes on.
   package func start(_ method: RPCMethod, messages: [ByteBuffer]) {
     var head = RequestHead(path: self.path, headers: HPACKHeaders(self.metadata))
-    head.hasOwnMetadata = self.metadata.contains { $0.0.hasPrefix("portcullis-") }
+    head.hasOwnMetadata = self.metadata.contains { $0.0.hasPrefix("portcullis-") || $0.0 == "fence" }
     head.requiresLeader = self.metadata.contains { $0.0 == "hasleader" && $0.1 == "true" }
     head.hasCredentials = self.metadata.contains { $0.0 == "token" || $0.0 == "authorization" }
     // A stream of its own, so the number tells nobody apart.

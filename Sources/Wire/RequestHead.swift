@@ -6,7 +6,7 @@ import NIOHPACK
 package struct RequestHead {
   var path = ""
   var deadline: NIODeadline?
-  /// Whether there is a header whose name begins with `portcullis-`: most calls have none, and need not look for them.
+  /// Whether there is a header whose name begins with `portcullis-`, or `fence`: most calls have none, and need not look for them.
   var hasOwnMetadata = false
   /// Whether the caller wants to be refused where there is no leader: etcd's metadata `hasleader: true`.
   var requiresLeader = false
@@ -41,6 +41,7 @@ package struct RequestHead {
       case "grpc-encoding": head.encoding = MessageEncoding(value)
       case "hasleader": head.requiresLeader = value == "true"
       case "token", "authorization": head.hasCredentials = true
+      case "fence": head.hasOwnMetadata = true
       default: if name.utf8.count > 11, name.hasPrefix("portcullis-") { head.hasOwnMetadata = true }
       }
     }

@@ -18,7 +18,7 @@ package class ServerCall: @unchecked Sendable {
   /// When the caller stops waiting, if it said so.
   package let deadline: NIODeadline?
   package let path: String
-  /// Whether the caller sent metadata whose name begins with `portcullis-`.
+  /// Whether the caller sent metadata whose name begins with `portcullis-`, or `fence`.
   package let hasOwnMetadata: Bool
   /// Whether the caller wants to be refused where there is no leader.
   package let requiresLeader: Bool

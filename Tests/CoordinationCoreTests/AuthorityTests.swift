@@ -150,19 +150,19 @@ struct GrantTests {
     #expect(current == new && last == new.number && machine.holder("s") == "b")
   }
 
-  @Test("whichever way a grant ends, it is told of once, and nothing else is")
-  func ended() throws {
+  @Test("whichever way a grant begins or ends, its scope is told of, and no other is")
+  func touched() throws {
     var machine = machine(leases: 1, 2, 3)
     let first = try #require(machine.acquire("s", by: "a", lease: 1).grant)
-    #expect(machine.acquire("s", by: "b", lease: 2, waits: true).ended.isEmpty)
-    #expect(machine.apply(.release(scope: Key("s"), number: first.number + 1)).ended.isEmpty)
-    let released = machine.apply(.release(scope: Key("s"), number: first.number))
-    #expect(released.ended == [first])
-    let second = try #require(machine.state.scopes[Key("s")]?.holder)
-    let third = try #require(machine.acquire("t", by: "b", lease: 2).grant)
-    #expect(machine.apply(.leaseRevoke(3)).ended.isEmpty)
-    #expect(machine.apply(.leaseRevoke(2)).ended == [second, third])
-    #expect(machine.apply(.markClock).ended.isEmpty)
+    #expect(machine.acquire("s", by: "b", lease: 2, waits: true).touched.isEmpty)
+    #expect(machine.apply(.release(scope: Key("s"), number: first.number + 1)).touched.isEmpty)
+    // Once for its end, once for who is next.
+    #expect(machine.apply(.release(scope: Key("s"), number: first.number)).touched == [Key("s"), Key("s")])
+    #expect(machine.holder("s") == "b")
+    #expect(machine.acquire("t", by: "b", lease: 2).touched == [Key("t")])
+    #expect(machine.apply(.leaseRevoke(3)).touched.isEmpty)
+    #expect(machine.apply(.leaseRevoke(2)).touched == [Key("s"), Key("t")])
+    #expect(machine.apply(.markClock).touched.isEmpty)
   }
 
   @Test("a wait that is given up leaves the queue; asking twice holds one place")

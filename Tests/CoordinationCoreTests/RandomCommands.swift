@@ -8,9 +8,12 @@ struct RandomCommands {
   private var clients: [ClientID] = []
   private var sequence: UInt64 = 0
   private var sent: [(name: ClientSequence, command: Command)] = []
+  /// Whether there are sessions, gateways and grants on terms of their own, as states have them from format 4 on.
+  private let usesSessions: Bool
 
-  init(seed: UInt64) {
+  init(seed: UInt64, usesSessions: Bool? = nil) {
     draw = Draw(state: seed)
+    self.usesSessions = usesSessions ?? seed.isMultiple(of: 2)
   }
 
   private mutating func below(_ bound: Int) -> Int { Int(draw.next(upperBound: UInt64(bound))) }
@@ -63,8 +66,45 @@ struct RandomCommands {
     }
   }
 
+  private mutating func terms() -> GrantTerms {
+    var terms = GrantTerms()
+    terms.isShared = below(3) == 0
+    for _ in 0..<below(3) { terms.more.append(scope()) }
+    terms.lockDelayMilliseconds = Int64(below(2) * below(2000))
+    terms.value = Bytes(repeating: 7, count: below(3))
+    return terms
+  }
+
+  /// What states of old formats do not have.
+  private mutating func session(_ state: Coordination, clock: UInt64) -> Command {
+    switch below(8) {
+    case 0, 1: return .openSession(lease(), holder: "session \(below(3))", ttlMilliseconds: Int64(below(5000)))
+    case 2: return .closeSession(lease())
+    case 3:
+      let scope = scope()
+      return .proclaim(scope: scope, number: state.scopes[scope]?.lastNumber ?? 1, value: [UInt8(below(256))])
+    case 4:
+      let due = state.scopes.reopenable(at: clock, limit: 3)
+      guard let last = due.last else { return .reopen(scope: scope(), untilMilliseconds: clock) }
+      return .reopen(scope: last.scope, untilMilliseconds: last.untilMilliseconds)
+    case 5: return .gateway(.register(Key("g\(below(3))"), scopes: (0..<below(4)).map { _ in scope() }))
+    case 6 where below(4) == 0:
+      return .gateway(.retire(RetiredGateway(name: Key("g\(below(3))"), by: "root", reason: "gone")))
+    default:
+      let record = state.gateways[Key("g\(below(3))")]
+      let (scope, number) = record?.raises.last ?? (scope(), 1)
+      return .gateway(.confirm(Key("g\(below(3))"), scope: scope, number: number))
+    }
+  }
+
   private mutating func acquire() -> Command {
     let lease = lease()
+    if usesSessions, below(2) == 0 {
+      return .acquire(
+        AcquireRequest(
+          scope: scope(), holder: below(4) == 0 ? "" : "h\(lease)", lease: lease,
+          ttlMilliseconds: Int64(below(2) * 3000), waits: below(3) > 0, terms: terms()))
+    }
     return .acquire(
       AcquireRequest(
         scope: scope(), holder: "h\(lease)", lease: lease, ttlMilliseconds: Int64(below(2) * 3000),
@@ -73,7 +113,8 @@ struct RandomCommands {
 
   private mutating func release(_ state: Coordination) -> Command {
     let scope = scope()
-    return .release(scope: scope, number: state.scopes[scope]?.lastNumber ?? 1)
+    let sharer = state.scopes[scope]?.sharing.last?.lease ?? 0
+    return .release(scope: scope, number: state.scopes[scope]?.lastNumber ?? 1, lease: sharer)
   }
 
   private mutating func cancelWait(_ state: Coordination) -> Command {
@@ -99,6 +140,7 @@ struct RandomCommands {
     // None is up for long, or nothing else would be tried.
     if let alarm = state.alarms.last, below(3) == 0 { return .alarm(.disarm(alarm)) }
     switch below(100) {
+    case 0..<20 where usesSessions: return session(state, clock: clock)
     case 0..<40: return .put(put())
     case 40..<48: return .delete(delete())
     case 48..<56: return .transaction(transaction(depth: 0))

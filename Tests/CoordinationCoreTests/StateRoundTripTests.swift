@@ -232,8 +232,8 @@ struct DamagedStateTests {
   @Test("of a later format, they are refused by its number")
   func laterVersion() {
     var whole = bytes(of: Coordination())
-    whole[4] = 4
-    #expect(throws: StateError.unknownVersion(4)) { try read([whole]) }
+    whole[4] = 5
+    #expect(throws: StateError.unknownVersion(5)) { try read([whole]) }
   }
 
   @Test("after an error, a reader stays at it")

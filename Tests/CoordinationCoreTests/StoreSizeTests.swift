@@ -66,7 +66,7 @@ struct StoreSizeTests {
       case .put(let request) where !request.ignoresValue:
         let needed = try #require(command.neededBytes)
         #expect(growth <= needed)
-      case .put, .transaction, .delete, .leaseRevoke, .leaseExpire: break
+      case .put, .transaction, .delete, .leaseRevoke, .leaseExpire, .closeSession: break
       default: #expect(growth <= command.neededBytes ?? 0)
       }
     }

@@ -17,8 +17,10 @@ struct HandshakeTests {
     Hello(clusterID: 77, incarnation: 2, from: NodeID(from), to: NodeID(1), birth: birth, address: [])
   }
 
-  private static func registry(births: [NodeID: UInt64] = [:]) -> PeerRegistry {
-    PeerRegistry(identity: identity, membership: members(1, 2, 3), births: births)
+  private static func registry(
+    members: Membership = members(1, 2, 3), births: [NodeID: UInt64] = [:]
+  ) -> PeerRegistry {
+    PeerRegistry(identity: identity, membership: members, births: births)
   }
 
   private static func record(_ node: UInt64, birth: UInt64) -> NodeRecord {
@@ -90,6 +92,17 @@ struct HandshakeTests {
     let registry = Self.registry()
     _ = registry.registered([Self.record(8, birth: 1)])
     #expect(registry.refusal(of: Self.hello(from: 8, birth: 1))?.reason == .removed)
+  }
+
+  @Test("a node that joined and has not applied a change of members yet takes no founder for removed")
+  func foundersOfAJoiner() {
+    let registry = Self.registry(members: .nobody)
+    _ = registry.registered([Self.record(1, birth: 1), Self.record(2, birth: 2), Self.record(9, birth: 3)])
+    #expect(registry.refusal(of: Self.hello(from: 1, birth: 1)) == nil)
+    #expect(registry.applied(Self.members(1, 2, 3)) == [])
+    #expect(registry.refusal(of: Self.hello(from: 2, birth: 2)) == nil)
+    _ = registry.registered([Self.record(9, birth: 3)])
+    #expect(registry.refusal(of: Self.hello(from: 9, birth: 3))?.reason == .removed)
   }
 
   @Test("peer URLs need http or https, a host and a port, and nothing else")

@@ -66,7 +66,7 @@ final class Load: Sendable {
     let client = Portcullis(endpoints: Array(all[turn...] + all[..<turn]))
     defer { client.close() }
     var count = 0
-    while !state.withLock({ $0.isStopped }) {
+    while !state.withLock({ $0.isStopped }), !Task.isCancelled {
       count += 1
       var request = Etcdserverpb_PutRequest()
       request.key = Data("load/\(writer)/\(count)".utf8)
@@ -94,10 +94,24 @@ final class Load: Sendable {
     for waiter in ready { waiter.continuation.resume() }
   }
 
+  /// - Throws: `CancellationError` when the test is given up; the writers stop then as well.
   func waitForAcknowledged(more: Int) async throws {
-    await withCheckedContinuation { continuation in
-      state.withLock { $0.waiters.append(($0.acknowledged.count + more, continuation)) }
+    await withTaskCancellationHandler {
+      await withCheckedContinuation { continuation in
+        let isOver = state.withLock { state in
+          if !Task.isCancelled { state.waiters.append((state.acknowledged.count + more, continuation)) }
+          return Task.isCancelled
+        }
+        if isOver { continuation.resume() }
+      }
+    } onCancel: {
+      let waiters = state.withLock { state in
+        defer { state.waiters = [] }
+        return state.waiters
+      }
+      for waiter in waiters { waiter.continuation.resume() }
     }
+    try Task.checkCancellation()
   }
 
   /// Everything that one node gives in a linearizable read.

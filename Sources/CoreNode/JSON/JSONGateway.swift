@@ -72,7 +72,7 @@ struct JSONGateway: Sendable {
 
   /// Of a caller's headers those that calls look at; a token comes in `Authorization`, as with etcd's gateway.
   private static func metadata(of request: HTTPRequest) -> [(String, String)] {
-    let passedOn = ["portcullis-client", "portcullis-sequence", "hasleader"]
+    let passedOn = ["portcullis-client", "portcullis-sequence", "hasleader", "fence"]
     var metadata = passedOn.compactMap { name in request.header(name).map { (name, $0) } }
     if let token = request.header("authorization") { metadata.append(("token", token)) }
     return metadata

@@ -82,6 +82,44 @@ enum JSONRoutes {
   private static let own = [
     "/portcullis/v1/backup/save": JSONMethod(
       RPCPath.Backup.save, Portcullis_V1_SaveRequest.self, Portcullis_V1_SaveResponse.self),
+    "/portcullis/v1/authority/acquire": JSONMethod(
+      RPCPath.Authority.acquire, Portcullis_V1_AcquireRequest.self, Portcullis_V1_AcquireResponse.self),
+    "/portcullis/v1/authority/release": JSONMethod(
+      RPCPath.Authority.release, Portcullis_V1_ReleaseRequest.self, Portcullis_V1_ReleaseResponse.self),
+    "/portcullis/v1/authority/describe": JSONMethod(
+      RPCPath.Authority.describe, Portcullis_V1_DescribeRequest.self, Portcullis_V1_DescribeResponse.self),
+    "/portcullis/v1/authority/scopes": JSONMethod(
+      RPCPath.Authority.scopes, Portcullis_V1_ScopesRequest.self, Portcullis_V1_ScopesResponse.self),
+    "/portcullis/v1/authority/keys": JSONMethod(
+      RPCPath.Authority.keys, Portcullis_V1_KeysRequest.self, Portcullis_V1_KeysResponse.self),
+    "/portcullis/v1/authority/hold": JSONMethod(
+      RPCPath.Authority.hold, Portcullis_V1_HoldRequest.self, Portcullis_V1_HoldResponse.self),
+    "/portcullis/v1/sessions/open": JSONMethod(
+      RPCPath.Sessions.open, Portcullis_V1_OpenSessionRequest.self, Portcullis_V1_OpenSessionResponse.self),
+    "/portcullis/v1/sessions/keepalive": JSONMethod(
+      RPCPath.Sessions.keepAlive, Portcullis_V1_KeepSessionRequest.self, Portcullis_V1_KeepSessionResponse.self),
+    "/portcullis/v1/sessions/close": JSONMethod(
+      RPCPath.Sessions.close, Portcullis_V1_CloseSessionRequest.self, Portcullis_V1_CloseSessionResponse.self),
+    "/portcullis/v1/sessions/describe": JSONMethod(
+      RPCPath.Sessions.describe, Portcullis_V1_DescribeSessionRequest.self,
+      Portcullis_V1_DescribeSessionResponse.self),
+    "/portcullis/v1/sessions/list": JSONMethod(
+      RPCPath.Sessions.list, Portcullis_V1_ListSessionsRequest.self, Portcullis_V1_ListSessionsResponse.self),
+    "/portcullis/v1/elections/campaign": JSONMethod(
+      RPCPath.Elections.campaign, Portcullis_V1_AcquireRequest.self, Portcullis_V1_AcquireResponse.self),
+    "/portcullis/v1/elections/proclaim": JSONMethod(
+      RPCPath.Elections.proclaim, Portcullis_V1_ProclaimRequest.self, Portcullis_V1_ProclaimResponse.self),
+    "/portcullis/v1/elections/leader": JSONMethod(
+      RPCPath.Elections.leader, Portcullis_V1_LeaderRequest.self, Portcullis_V1_LeaderResponse.self),
+    "/portcullis/v1/elections/observe": JSONMethod(
+      RPCPath.Elections.observe, Portcullis_V1_LeaderRequest.self, Portcullis_V1_LeaderResponse.self),
+    "/portcullis/v1/elections/resign": JSONMethod(
+      RPCPath.Elections.resign, Portcullis_V1_ReleaseRequest.self, Portcullis_V1_ReleaseResponse.self),
+    "/portcullis/v1/gateways/list": JSONMethod(
+      RPCPath.Gateways.list, Portcullis_V1_ListGatewaysRequest.self, Portcullis_V1_ListGatewaysResponse.self),
+    "/portcullis/v1/gateways/deregister": JSONMethod(
+      RPCPath.Gateways.deregister, Portcullis_V1_DeregisterGatewayRequest.self,
+      Portcullis_V1_DeregisterGatewayResponse.self),
     "/portcullis/v1/listing/list": JSONMethod(
       RPCPath.Listing.list, Portcullis_V1_ListRequest.self, Portcullis_V1_ListResponse.self),
   ]

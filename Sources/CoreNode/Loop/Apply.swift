@@ -63,7 +63,8 @@ extension CoreLoop {
     default: break
     }
     for notice in result.notices { settle(notice) }
-    if !result.ended.isEmpty { endedGrants += result.ended }
+    if !result.touched.isEmpty { touchedScopes += result.touched }
+    note(envelope.command, touched: result.touched)
     // Whichever node gave the place up: a caller who asked again may share it on another one.
     if case .cancelWait(_, let ticket) = envelope.command, case .waitEnded(let holder) = result.outcome {
       settleCancelled(ticket, holder: holder)
@@ -74,13 +75,22 @@ extension CoreLoop {
     if case .queued(let ticket) = result.outcome, case .acquire(let request) = envelope.command {
       let wait = Wait(
         request: envelope.request, scope: request.scope, holder: request.holder, lease: request.lease,
-        completion: completion)
+        terms: request.terms, completion: completion)
       waits.add(ticket, wait)
       // The caller's time was over, or it was gone, before it was known that it would have to wait.
       if let end { cancelWait(envelope.request, end) }
+    } else if case .acquire(let request) = envelope.command {
+      tell(completion, result.outcome, terms: request.terms, isNew: !result.touched.isEmpty)
     } else {
       answered.append((completion, result.outcome, state.revision))
     }
+  }
+
+  /// Whether gateways have something to do, or did it.
+  private func note(_ command: Command, touched: [Key]) {
+    if case .gateway = command { hasGatewayNews = true }
+    guard !hasGatewayNews, state.gateways.count > 0 else { return }
+    hasGatewayNews = touched.contains { state.gateways.protects($0) }
   }
 }
 
@@ -89,18 +99,24 @@ extension CoreLoop {
 extension CoreLoop {
   private func settle(_ notice: Notice) {
     switch notice {
-    case .granted(let ticket, let record):
-      for wait in waits.remove(ticket) {
-        if wait.isAbandoned {
-          // Nobody is left to hold it: a caller that went away must not end up as the holder.
-          propose(.release(scope: wait.scope, number: record.number))
-        } else {
-          answered.append((wait.completion, .granted(record), state.revision))
-        }
-      }
+    case .granted(let ticket, let record): settle(ticket, [record])
+    case .grantedAll(let ticket, let records): settle(ticket, records)
     case .dismissed(let ticket):
       for wait in waits.remove(ticket) {
-        answered.append((wait.completion, .waitEnded(holder: state.scopes[wait.scope]?.holder), state.revision))
+        answered.append((wait.completion, .waitEnded(holder: state.scopes[wait.scope]?.foremost), state.revision))
+      }
+    case .confirmed(let scope, _): settleBarriers(of: scope)
+    }
+  }
+
+  private func settle(_ ticket: Ticket, _ records: [GrantRecord]) {
+    for wait in waits.remove(ticket) {
+      if wait.isAbandoned {
+        // Nobody is left to hold it: a caller that went away must not end up as the holder.
+        for record in records { propose(.release(record)) }
+      } else {
+        let outcome: Outcome = wait.terms?.more.isEmpty ?? true ? .granted(records[0]) : .grantedAll(records)
+        tell(wait.completion, outcome, terms: wait.terms, isNew: true)
       }
     }
   }
@@ -116,9 +132,15 @@ extension CoreLoop {
     switch waits.end(request, end) {
     case .place(let ticket, let scope): propose(.cancelWait(scope: scope, ticket: ticket))
     case .caller(let wait) where end == .deadline:
-      answered.append((wait.completion, .waitEnded(holder: state.scopes[wait.scope]?.holder), state.revision))
+      answered.append((wait.completion, .waitEnded(holder: state.scopes[wait.scope]?.foremost), state.revision))
       changedSincePublication = true
     case .caller, nil: break
     }
+  }
+}
+
+extension Command {
+  static func release(_ grant: GrantRecord) -> Command {
+    .release(scope: grant.scope, number: grant.number, lease: grant.isShared ? grant.lease : 0)
   }
 }

@@ -104,9 +104,13 @@ final class CoreLoop: @unchecked Sendable {
   var answered: [(Completion, Outcome, Revision)] = []
   /// The same for changes of membership and leadership.
   var done: [Completion] = []
-  /// Grants that ended in this turn, told of once the snapshot without them is published.
-  var endedGrants: [GrantRecord] = []
-  /// The state became another one: nobody knows which grants ended on the way.
+  /// Grants that are not told to their holders before the gateways have confirmed.
+  var barriers = BarrierTable()
+  /// Scopes that changed in this turn, told of once the snapshot that shows it is published.
+  var touchedScopes: [Key] = []
+  /// Raises are to be made, or were confirmed, in this turn.
+  var hasGatewayNews = false
+  /// The state became another one: nobody knows which scopes changed on the way.
   var hasNewState = false
   var housekeeping: Housekeeping
 
@@ -201,6 +205,7 @@ final class CoreLoop: @unchecked Sendable {
     }
     for (_, completion) in pending.removeAll() { replies.add(completion, .stopping) }
     for completion in waits.removeAll() { replies.add(completion, .stopping) }
+    for held in barriers.remove(where: { _ in true }) { replies.add(held.completion, .stopping) }
     for completion in transfers.removeAll() { replies.add(completion, .stopping) }
     for completion in reads.values.joined() { replies.add(completion, .failure(.stopping)) }
     replies.send()

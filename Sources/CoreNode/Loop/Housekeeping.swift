@@ -55,6 +55,7 @@ struct Housekeeping {
       return
     }
     expireLeases(on: loop, now)
+    reopenScopes(on: loop, now)
     expireClients(on: loop, now)
     forgetRemoved(on: loop, now)
     markClock(on: loop, now)
@@ -84,6 +85,16 @@ struct Housekeeping {
     where proposedExpiries[candidate.lease] == nil {
       proposedExpiries[candidate.lease] = now
       loop.propose(.leaseExpire(candidate))
+    }
+  }
+
+  /// A proposal that is made twice opens nothing that was closed again since: it names the time.
+  private mutating func reopenScopes(on loop: CoreLoop, _ now: UInt64) {
+    let reading = loop.clock.now(localMilliseconds: now)
+    for (scope, until) in loop.state.scopes.reopenable(
+      at: reading, limit: loop.parts.configuration.limits.maxExpiriesPerLook)
+    {
+      loop.propose(.reopen(scope: scope, untilMilliseconds: until))
     }
   }
 

@@ -100,6 +100,7 @@ struct Wait {
   let scope: Key
   let holder: String
   let lease: LeaseID
+  let terms: GrantTerms?
   let completion: Completion
   var isAbandoned = false
 }

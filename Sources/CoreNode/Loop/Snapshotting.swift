@@ -94,6 +94,7 @@ extension CoreLoop {
     housekeeping.reset()
     for (_, completion) in pending.removeAll() { replies.add(completion, .timedOut) }
     settleWaits()
+    settleAllBarriers()
     inputs.append(.applied(through: applied))
     hasUrgentInput = true
     changedSincePublication = true
@@ -113,9 +114,9 @@ extension CoreLoop {
 
   /// Its turn may have come inside the snapshot: a caller that went away must not end up as the holder.
   private func giveBack(_ wait: Wait) {
-    guard let holder = state.scopes[wait.scope]?.holder, holder.lease == wait.lease, holder.holder == wait.holder else {
-      return
+    for scope in [wait.scope] + (wait.terms?.more ?? []) {
+      guard let grant = state.scopes[scope]?.grant(of: wait.lease), grant.holder == wait.holder else { continue }
+      propose(.release(grant))
     }
-    propose(.release(scope: wait.scope, number: holder.number))
   }
 }

@@ -181,7 +181,7 @@ extension CoreLoop {
       || MachineClock.monotonicNanoseconds >= publishedNanoseconds + Self.catchUpPublicationNanoseconds
   }
 
-  private func publish() {
+  func publish() {
     guard isPublicationDue else { return }
     changedSincePublication = false
     appliedSincePublication = false
@@ -189,10 +189,10 @@ extension CoreLoop {
     let snapshot = makeSnapshot()
     publication.publish(snapshot)
     parts.watches.advance(to: snapshot)
-    if hasNewState || !endedGrants.isEmpty {
-      parts.holds.ended(hasNewState ? nil : endedGrants)
-      endedGrants.removeAll()
-      hasNewState = false
+    if hasNewState || !touchedScopes.isEmpty || hasGatewayNews {
+      parts.holds.changed(hasNewState ? nil : touchedScopes, concernsGateways: hasGatewayNews)
+      touchedScopes.removeAll()
+      (hasNewState, hasGatewayNews) = (false, false)
     }
     for (completion, outcome, revision) in answered {
       replies.add(completion, .applied(outcome, snapshot, revision: revision))
@@ -231,6 +231,7 @@ extension CoreLoop {
       failedProposals += 1
       replies.add(completion, .timedOut)
     }
+    endBarriers(nowNanoseconds: now)
     for completion in transfers.removeOverdue(nowNanoseconds: now) { replies.add(completion, .timedOut) }
     if let end = endsAtNanoseconds, now >= end {
       endsAtNanoseconds = nil

@@ -36,14 +36,17 @@ package final class PeerRegistry: Sendable {
   }
 
   /// Takes note of what nodes have said of themselves. A record of a node that is no member is of one that was: it can
-  /// only have been applied behind the entry that added the node.
+  /// only have been applied behind the entry that added the node, unless the node was a founder. A node that joined and
+  /// replays the log from its beginning does not know the founders before the first change of members, and a member that
+  /// it took for a removed one would end itself on its word.
   /// - Returns: every birth that is known now, if one is new.
   package func registered(_ records: [NodeRecord]) -> [NodeID: UInt64]? {
     state.withLockedValue { state in
       var isNew = false
+      let knowsMembers = state.membership != .nobody
       for record in records {
         let node = NodeID(record.node)
-        if record.isRemoved || !state.membership.contains(node) { state.removed.insert(node) }
+        if record.isRemoved || (knowsMembers && !state.membership.contains(node)) { state.removed.insert(node) }
         guard record.birth != 0, state.births[node] != record.birth else { continue }
         state.births[node] = record.birth
         isNew = true

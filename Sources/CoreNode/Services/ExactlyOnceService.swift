@@ -63,26 +63,31 @@ extension UnaryCall {
   ) {
     do throws(RPCStatus) {
       let name = try requestName()
-      if let caller = try core.caller(of: self) { return submit(command, to: core, named: name, by: caller, body) }
-      core.submit(command, named: name, on: eventLoop) { self.finish($0, body) }
+      let fence = try core.fences.fence(of: self, core: core)
+      if let caller = try core.caller(of: self) {
+        return submit(command, to: core, named: name, by: caller, fence: fence, body)
+      }
+      core.submit(command, named: name, fence: fence, on: eventLoop) { self.finish($0, fence, body) }
     } catch {
       fail(error)
     }
   }
 
   private func submit(
-    _ command: Command, to core: CoreAccess, named name: ClientSequence?, by caller: Caller,
+    _ command: Command, to core: CoreAccess, named name: ClientSequence?, by caller: Caller, fence: GrantFence?,
     _ body: @escaping @Sendable (Outcome, Snapshot, Revision) -> Void
   ) {
-    core.submit(command, named: name, by: caller, on: eventLoop) { answer in
+    core.submit(command, named: name, by: caller, fence: fence, on: eventLoop) { answer in
       if !self.isCancelled, let again = core.caller(of: self, after: answer, by: caller) {
-        return self.submit(command, to: core, named: name, by: again, body)
+        return self.submit(command, to: core, named: name, by: again, fence: fence, body)
       }
-      self.finish(answer, body)
+      self.finish(answer, fence, body)
     }
   }
 
-  private func finish(_ answer: Answer, _ body: (Outcome, Snapshot, Revision) -> Void) {
+  private func finish(_ answer: Answer, _ fence: GrantFence?, _ body: (Outcome, Snapshot, Revision) -> Void) {
+    // A release that is refused without a fence is an answer of its own.
+    if let fence, case .applied(.refused(let refusal), _, _) = answer { return fail(RPCStatus(stale: fence, refusal)) }
     self.answer(answer) { outcome, snapshot in body(outcome, snapshot, answer.revision ?? snapshot.state.revision) }
   }
 }

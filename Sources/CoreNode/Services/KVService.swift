@@ -98,10 +98,15 @@ struct KVService: Sendable {
     _ call: UnaryCall, isSerializable: Bool,
     _ body: @escaping @Sendable (Snapshot) throws(RequestError) -> Void
   ) {
+    let fence: GrantFence?
+    do throws(RPCStatus) { fence = try core.fences.fence(of: call, core: core) } catch { return call.fail(error) }
     @Sendable func answer(_ result: Result<Snapshot, ReadFailure>) {
       switch result {
       case .failure(let failure): call.fail(RPCStatus(failure))
       case .success(let snapshot):
+        if let fence, let refusal = snapshot.state.staleness(of: fence, isRead: true) {
+          return call.fail(RPCStatus(stale: fence, refusal))
+        }
         do throws(RequestError) { try body(snapshot) } catch { call.fail(RPCStatus(error)) }
       }
     }

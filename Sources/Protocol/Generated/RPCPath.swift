@@ -83,6 +83,7 @@ package enum RPCPath {
     package static let acquire = "/portcullis.v1.Authority/Acquire"
     package static let release = "/portcullis.v1.Authority/Release"
     package static let describe = "/portcullis.v1.Authority/Describe"
+    package static let scopes = "/portcullis.v1.Authority/Scopes"
     package static let keys = "/portcullis.v1.Authority/Keys"
     package static let hold = "/portcullis.v1.Authority/Hold"
   }
@@ -91,8 +92,22 @@ package enum RPCPath {
     package static let save = "/portcullis.v1.Backup/Save"
   }
 
+  package enum Elections {
+    package static let campaign = "/portcullis.v1.Elections/Campaign"
+    package static let proclaim = "/portcullis.v1.Elections/Proclaim"
+    package static let leader = "/portcullis.v1.Elections/Leader"
+    package static let observe = "/portcullis.v1.Elections/Observe"
+    package static let resign = "/portcullis.v1.Elections/Resign"
+  }
+
   package enum ExactlyOnce {
     package static let openClient = "/portcullis.v1.ExactlyOnce/OpenClient"
+  }
+
+  package enum Gateways {
+    package static let protect = "/portcullis.v1.Gateways/Protect"
+    package static let list = "/portcullis.v1.Gateways/List"
+    package static let deregister = "/portcullis.v1.Gateways/Deregister"
   }
 
   package enum Leases {
@@ -108,5 +123,13 @@ package enum RPCPath {
 
   package enum Members {
     package static let replace = "/portcullis.v1.Members/Replace"
+  }
+
+  package enum Sessions {
+    package static let open = "/portcullis.v1.Sessions/Open"
+    package static let keepAlive = "/portcullis.v1.Sessions/KeepAlive"
+    package static let close = "/portcullis.v1.Sessions/Close"
+    package static let describe = "/portcullis.v1.Sessions/Describe"
+    package static let list = "/portcullis.v1.Sessions/List"
   }
 }

@@ -30,6 +30,141 @@ fileprivate nonisolated struct _GeneratedWithProtocGenSwiftVersion: SwiftProtobu
   typealias Version = _2
 }
 
+package nonisolated enum Portcullis_V1_Mode: SwiftProtobuf.Enum, Swift.CaseIterable {
+  package typealias RawValue = Int
+
+  /// Nobody else holds the scope.
+  case exclusive // = 0
+
+  /// Others may hold it shared as well, all under the number of the first of them. A gateway lets such a token read, and
+  /// not write.
+  case shared // = 1
+  case UNRECOGNIZED(Int)
+
+  package init() {
+    self = .exclusive
+  }
+
+  package init?(rawValue: Int) {
+    switch rawValue {
+    case 0: self = .exclusive
+    case 1: self = .shared
+    default: self = .UNRECOGNIZED(rawValue)
+    }
+  }
+
+  package var rawValue: Int {
+    switch self {
+    case .exclusive: return 0
+    case .shared: return 1
+    case .UNRECOGNIZED(let i): return i
+    }
+  }
+
+  // The compiler won't synthesize support with the UNRECOGNIZED case.
+  package static let allCases: [Portcullis_V1_Mode] = [
+    .exclusive,
+    .shared,
+  ]
+
+}
+
+/// Fence before grant: a new holder is told of its grant when each gateway that protects the scope refuses the ones before
+/// it, so that nothing stale can land behind the new holder's first read.
+package nonisolated enum Portcullis_V1_Barrier: SwiftProtobuf.Enum, Swift.CaseIterable {
+  package typealias RawValue = Int
+
+  /// Required, where a gateway is registered for the scope.
+  case `default` // = 0
+
+  /// Without every gateway's word there is no grant.
+  case `required` // = 1
+
+  /// The grant is made without it once barrier_ms are over, and says so.
+  case preferred // = 2
+
+  /// Gateways hear of the number and nobody waits for them.
+  case off // = 3
+  case UNRECOGNIZED(Int)
+
+  package init() {
+    self = .default
+  }
+
+  package init?(rawValue: Int) {
+    switch rawValue {
+    case 0: self = .default
+    case 1: self = .required
+    case 2: self = .preferred
+    case 3: self = .off
+    default: self = .UNRECOGNIZED(rawValue)
+    }
+  }
+
+  package var rawValue: Int {
+    switch self {
+    case .default: return 0
+    case .required: return 1
+    case .preferred: return 2
+    case .off: return 3
+    case .UNRECOGNIZED(let i): return i
+    }
+  }
+
+  // The compiler won't synthesize support with the UNRECOGNIZED case.
+  package static let allCases: [Portcullis_V1_Barrier] = [
+    .default,
+    .required,
+    .preferred,
+    .off,
+  ]
+
+}
+
+package nonisolated enum Portcullis_V1_BarrierState: SwiftProtobuf.Enum, Swift.CaseIterable {
+  package typealias RawValue = Int
+
+  /// No gateway is registered for the scope.
+  case none // = 0
+
+  /// Every gateway refuses what is older.
+  case confirmed // = 1
+
+  /// Some gateway may still take an older token.
+  case unconfirmed // = 2
+  case UNRECOGNIZED(Int)
+
+  package init() {
+    self = .none
+  }
+
+  package init?(rawValue: Int) {
+    switch rawValue {
+    case 0: self = .none
+    case 1: self = .confirmed
+    case 2: self = .unconfirmed
+    default: self = .UNRECOGNIZED(rawValue)
+    }
+  }
+
+  package var rawValue: Int {
+    switch self {
+    case .none: return 0
+    case .confirmed: return 1
+    case .unconfirmed: return 2
+    case .UNRECOGNIZED(let i): return i
+    }
+  }
+
+  // The compiler won't synthesize support with the UNRECOGNIZED case.
+  package static let allCases: [Portcullis_V1_BarrierState] = [
+    .none,
+    .confirmed,
+    .unconfirmed,
+  ]
+
+}
+
 /// What an answer rests on.
 package nonisolated struct Portcullis_V1_Evidence: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
@@ -74,6 +209,13 @@ package nonisolated struct Portcullis_V1_Grant: Sendable {
   /// A JWT, set only in the answer to the holder itself.
   package var token: String = String()
 
+  package var mode: Portcullis_V1_Mode = .exclusive
+
+  package var barrier: Portcullis_V1_BarrierState = .none
+
+  /// What the holder has said of itself: of an election's leader, mostly an address.
+  package var value: Data = Data()
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -98,6 +240,12 @@ package nonisolated struct Portcullis_V1_Refusal: Sendable {
   /// Clears the value of `heldBy`. Subsequent reads from it will return its default value.
   package mutating func clearHeldBy() {self._heldBy = nil}
 
+  /// Gateways that have not confirmed the raise.
+  package var missing: [String] = []
+
+  /// How long the scope stays closed behind a holder that was lost.
+  package var closedMs: Int64 = 0
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -112,9 +260,10 @@ package nonisolated struct Portcullis_V1_AcquireRequest: Sendable {
 
   package var scope: String = String()
 
+  /// Left out with a session, which has a holder.
   package var holder: String = String()
 
-  /// The lease that the grant lives on. 0: a lease of ttl_ms is made together with the grant.
+  /// The lease, or session, that the grant lives on. 0: a lease of ttl_ms is made together with the grant.
   package var lease: Int64 = 0
 
   package var ttlMs: Int64 = 0
@@ -125,41 +274,68 @@ package nonisolated struct Portcullis_V1_AcquireRequest: Sendable {
   /// Repeating a request under the same id answers with the grant that the first one made.
   package var requestID: String = String()
 
+  /// Other scopes, which are granted together with the first or not at all. Waiting for several cannot lead to a deadlock:
+  /// places are taken in all of them at once.
+  package var moreScopes: [String] = []
+
+  package var mode: Portcullis_V1_Mode = .exclusive
+
+  /// How long the scope stays closed when the holder is lost, as opposed to releasing it: for resources that cannot check a
+  /// token (Chubby's lock-delay). At most ten minutes.
+  package var lockDelayMs: Int64 = 0
+
+  package var barrier: Portcullis_V1_Barrier = .default
+
+  /// How long to wait for the gateways' word. 0: five seconds if it is required, one if it is preferred.
+  package var barrierMs: Int64 = 0
+
+  /// What the holder says of itself; at most 4096 bytes.
+  package var value: Data = Data()
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
 }
 
-package nonisolated struct Portcullis_V1_AcquireResponse: Sendable {
+package nonisolated struct Portcullis_V1_AcquireResponse: @unchecked Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
   package var evidence: Portcullis_V1_Evidence {
-    get {_evidence ?? Portcullis_V1_Evidence()}
-    set {_evidence = newValue}
+    get {_storage._evidence ?? Portcullis_V1_Evidence()}
+    set {_uniqueStorage()._evidence = newValue}
   }
   /// Returns true if `evidence` has been explicitly set.
-  package var hasEvidence: Bool {self._evidence != nil}
+  package var hasEvidence: Bool {_storage._evidence != nil}
   /// Clears the value of `evidence`. Subsequent reads from it will return its default value.
-  package mutating func clearEvidence() {self._evidence = nil}
+  package mutating func clearEvidence() {_uniqueStorage()._evidence = nil}
 
-  package var outcome: Portcullis_V1_AcquireResponse.OneOf_Outcome? = nil
+  package var outcome: OneOf_Outcome? {
+    get {return _storage._outcome}
+    set {_uniqueStorage()._outcome = newValue}
+  }
 
   package var granted: Portcullis_V1_Grant {
     get {
-      if case .granted(let v)? = outcome {return v}
+      if case .granted(let v)? = _storage._outcome {return v}
       return Portcullis_V1_Grant()
     }
-    set {outcome = .granted(newValue)}
+    set {_uniqueStorage()._outcome = .granted(newValue)}
   }
 
   package var refused: Portcullis_V1_Refusal {
     get {
-      if case .refused(let v)? = outcome {return v}
+      if case .refused(let v)? = _storage._outcome {return v}
       return Portcullis_V1_Refusal()
     }
-    set {outcome = .refused(newValue)}
+    set {_uniqueStorage()._outcome = .refused(newValue)}
+  }
+
+  /// Of more_scopes, in their order.
+  package var alsoGranted: [Portcullis_V1_Grant] {
+    get {_storage._alsoGranted}
+    set {_uniqueStorage()._alsoGranted = newValue}
   }
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
@@ -172,7 +348,7 @@ package nonisolated struct Portcullis_V1_AcquireResponse: Sendable {
 
   package init() {}
 
-  fileprivate var _evidence: Portcullis_V1_Evidence? = nil
+  fileprivate var _storage = _StorageClass.defaultInstance
 }
 
 package nonisolated struct Portcullis_V1_ReleaseRequest: Sendable {
@@ -187,6 +363,9 @@ package nonisolated struct Portcullis_V1_ReleaseRequest: Sendable {
 
   /// When set, this lease is revoked together with the grant.
   package var lease: Int64 = 0
+
+  /// Whose share ends, where the scope is held shared.
+  package var holderLease: Int64 = 0
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -203,36 +382,39 @@ package nonisolated struct Portcullis_V1_Released: Sendable {
   package init() {}
 }
 
-package nonisolated struct Portcullis_V1_ReleaseResponse: Sendable {
+package nonisolated struct Portcullis_V1_ReleaseResponse: @unchecked Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
   package var evidence: Portcullis_V1_Evidence {
-    get {_evidence ?? Portcullis_V1_Evidence()}
-    set {_evidence = newValue}
+    get {_storage._evidence ?? Portcullis_V1_Evidence()}
+    set {_uniqueStorage()._evidence = newValue}
   }
   /// Returns true if `evidence` has been explicitly set.
-  package var hasEvidence: Bool {self._evidence != nil}
+  package var hasEvidence: Bool {_storage._evidence != nil}
   /// Clears the value of `evidence`. Subsequent reads from it will return its default value.
-  package mutating func clearEvidence() {self._evidence = nil}
+  package mutating func clearEvidence() {_uniqueStorage()._evidence = nil}
 
-  package var outcome: Portcullis_V1_ReleaseResponse.OneOf_Outcome? = nil
+  package var outcome: OneOf_Outcome? {
+    get {return _storage._outcome}
+    set {_uniqueStorage()._outcome = newValue}
+  }
 
   package var released: Portcullis_V1_Released {
     get {
-      if case .released(let v)? = outcome {return v}
+      if case .released(let v)? = _storage._outcome {return v}
       return Portcullis_V1_Released()
     }
-    set {outcome = .released(newValue)}
+    set {_uniqueStorage()._outcome = .released(newValue)}
   }
 
   package var refused: Portcullis_V1_Refusal {
     get {
-      if case .refused(let v)? = outcome {return v}
+      if case .refused(let v)? = _storage._outcome {return v}
       return Portcullis_V1_Refusal()
     }
-    set {outcome = .refused(newValue)}
+    set {_uniqueStorage()._outcome = .refused(newValue)}
   }
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
@@ -245,7 +427,7 @@ package nonisolated struct Portcullis_V1_ReleaseResponse: Sendable {
 
   package init() {}
 
-  fileprivate var _evidence: Portcullis_V1_Evidence? = nil
+  fileprivate var _storage = _StorageClass.defaultInstance
 }
 
 package nonisolated struct Portcullis_V1_DescribeRequest: Sendable {
@@ -274,7 +456,116 @@ package nonisolated struct Portcullis_V1_Waiter: Sendable {
   package init() {}
 }
 
-package nonisolated struct Portcullis_V1_DescribeResponse: Sendable {
+package nonisolated struct Portcullis_V1_DescribeResponse: @unchecked Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var evidence: Portcullis_V1_Evidence {
+    get {_storage._evidence ?? Portcullis_V1_Evidence()}
+    set {_uniqueStorage()._evidence = newValue}
+  }
+  /// Returns true if `evidence` has been explicitly set.
+  package var hasEvidence: Bool {_storage._evidence != nil}
+  /// Clears the value of `evidence`. Subsequent reads from it will return its default value.
+  package mutating func clearEvidence() {_uniqueStorage()._evidence = nil}
+
+  /// Unset when the scope is free.
+  package var holder: Portcullis_V1_Grant {
+    get {_storage._holder ?? Portcullis_V1_Grant()}
+    set {_uniqueStorage()._holder = newValue}
+  }
+  /// Returns true if `holder` has been explicitly set.
+  package var hasHolder: Bool {_storage._holder != nil}
+  /// Clears the value of `holder`. Subsequent reads from it will return its default value.
+  package mutating func clearHolder() {_uniqueStorage()._holder = nil}
+
+  /// First in line first.
+  package var waiting: [Portcullis_V1_Waiter] {
+    get {_storage._waiting}
+    set {_uniqueStorage()._waiting = newValue}
+  }
+
+  /// The highest number ever granted for the scope; 0 when there was none.
+  package var lastNumber: Int64 {
+    get {_storage._lastNumber}
+    set {_uniqueStorage()._lastNumber = newValue}
+  }
+
+  /// Those that hold it shared.
+  package var sharers: [Portcullis_V1_Grant] {
+    get {_storage._sharers}
+    set {_uniqueStorage()._sharers = newValue}
+  }
+
+  /// How long the scope stays closed behind a holder that was lost.
+  package var closedMs: Int64 {
+    get {_storage._closedMs}
+    set {_uniqueStorage()._closedMs = newValue}
+  }
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+
+  fileprivate var _storage = _StorageClass.defaultInstance
+}
+
+package nonisolated struct Portcullis_V1_ScopesRequest: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// Those that begin with it; empty for all.
+  package var prefix: String = String()
+
+  /// From here on; empty for the beginning.
+  package var from: String = String()
+
+  /// At most so many; 0: 1000.
+  package var limit: Int32 = 0
+
+  /// Only those that somebody holds or waits for.
+  package var inUse: Bool = false
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+package nonisolated struct Portcullis_V1_ScopeSummary: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var scope: String = String()
+
+  /// Unset when the scope is free or held shared.
+  package var holder: Portcullis_V1_Grant {
+    get {_holder ?? Portcullis_V1_Grant()}
+    set {_holder = newValue}
+  }
+  /// Returns true if `holder` has been explicitly set.
+  package var hasHolder: Bool {self._holder != nil}
+  /// Clears the value of `holder`. Subsequent reads from it will return its default value.
+  package mutating func clearHolder() {self._holder = nil}
+
+  package var lastNumber: Int64 = 0
+
+  package var waiting: Int64 = 0
+
+  package var sharers: Int64 = 0
+
+  package var closedMs: Int64 = 0
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+
+  fileprivate var _holder: Portcullis_V1_Grant? = nil
+}
+
+package nonisolated struct Portcullis_V1_ScopesResponse: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
@@ -288,28 +579,16 @@ package nonisolated struct Portcullis_V1_DescribeResponse: Sendable {
   /// Clears the value of `evidence`. Subsequent reads from it will return its default value.
   package mutating func clearEvidence() {self._evidence = nil}
 
-  /// Unset when the scope is free.
-  package var holder: Portcullis_V1_Grant {
-    get {_holder ?? Portcullis_V1_Grant()}
-    set {_holder = newValue}
-  }
-  /// Returns true if `holder` has been explicitly set.
-  package var hasHolder: Bool {self._holder != nil}
-  /// Clears the value of `holder`. Subsequent reads from it will return its default value.
-  package mutating func clearHolder() {self._holder = nil}
+  package var scopes: [Portcullis_V1_ScopeSummary] = []
 
-  /// First in line first.
-  package var waiting: [Portcullis_V1_Waiter] = []
-
-  /// The highest number ever granted for the scope; 0 when there was none.
-  package var lastNumber: Int64 = 0
+  /// Where to go on; empty when this was all.
+  package var next: String = String()
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
 
   fileprivate var _evidence: Portcullis_V1_Evidence? = nil
-  fileprivate var _holder: Portcullis_V1_Grant? = nil
 }
 
 /// The first message names what is held; the fields that name it are not looked at in later ones. Every message, the first
@@ -336,37 +615,40 @@ package nonisolated struct Portcullis_V1_HoldRequest: Sendable {
   package init() {}
 }
 
-package nonisolated struct Portcullis_V1_HoldResponse: Sendable {
+package nonisolated struct Portcullis_V1_HoldResponse: @unchecked Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
   package var evidence: Portcullis_V1_Evidence {
-    get {_evidence ?? Portcullis_V1_Evidence()}
-    set {_evidence = newValue}
+    get {_storage._evidence ?? Portcullis_V1_Evidence()}
+    set {_uniqueStorage()._evidence = newValue}
   }
   /// Returns true if `evidence` has been explicitly set.
-  package var hasEvidence: Bool {self._evidence != nil}
+  package var hasEvidence: Bool {_storage._evidence != nil}
   /// Clears the value of `evidence`. Subsequent reads from it will return its default value.
-  package mutating func clearEvidence() {self._evidence = nil}
+  package mutating func clearEvidence() {_uniqueStorage()._evidence = nil}
 
-  package var outcome: Portcullis_V1_HoldResponse.OneOf_Outcome? = nil
+  package var outcome: OneOf_Outcome? {
+    get {return _storage._outcome}
+    set {_uniqueStorage()._outcome = newValue}
+  }
 
   package var held: Portcullis_V1_Held {
     get {
-      if case .held(let v)? = outcome {return v}
+      if case .held(let v)? = _storage._outcome {return v}
       return Portcullis_V1_Held()
     }
-    set {outcome = .held(newValue)}
+    set {_uniqueStorage()._outcome = .held(newValue)}
   }
 
   /// It ended, and somebody else may have it: the last message of the stream.
   package var lost: Portcullis_V1_Refusal {
     get {
-      if case .lost(let v)? = outcome {return v}
+      if case .lost(let v)? = _storage._outcome {return v}
       return Portcullis_V1_Refusal()
     }
-    set {outcome = .lost(newValue)}
+    set {_uniqueStorage()._outcome = .lost(newValue)}
   }
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
@@ -380,7 +662,7 @@ package nonisolated struct Portcullis_V1_HoldResponse: Sendable {
 
   package init() {}
 
-  fileprivate var _evidence: Portcullis_V1_Evidence? = nil
+  fileprivate var _storage = _StorageClass.defaultInstance
 }
 
 /// The lease was renewed, and what is held is still held.
@@ -440,6 +722,18 @@ package nonisolated struct Portcullis_V1_KeysResponse: Sendable {
 
 fileprivate nonisolated let _protobuf_package = "portcullis.v1"
 
+nonisolated extension Portcullis_V1_Mode: SwiftProtobuf._ProtoNameProviding {
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0EXCLUSIVE\0\u{1}SHARED\0")
+}
+
+nonisolated extension Portcullis_V1_Barrier: SwiftProtobuf._ProtoNameProviding {
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0DEFAULT\0\u{1}REQUIRED\0\u{1}PREFERRED\0\u{1}OFF\0")
+}
+
+nonisolated extension Portcullis_V1_BarrierState: SwiftProtobuf._ProtoNameProviding {
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0NONE\0\u{1}CONFIRMED\0\u{1}UNCONFIRMED\0")
+}
+
 nonisolated extension Portcullis_V1_Evidence: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".Evidence"
   package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}cluster_id\0\u{1}incarnation\0\u{1}revision\0\u{1}term\0\u{3}member_id\0")
@@ -492,7 +786,7 @@ nonisolated extension Portcullis_V1_Evidence: SwiftProtobuf.Message, SwiftProtob
 
 nonisolated extension Portcullis_V1_Grant: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".Grant"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}scope\0\u{1}number\0\u{1}holder\0\u{1}lease\0\u{3}ttl_ms\0\u{3}time_left_ms\0\u{1}token\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}scope\0\u{1}number\0\u{1}holder\0\u{1}lease\0\u{3}ttl_ms\0\u{3}time_left_ms\0\u{1}token\0\u{1}mode\0\u{1}barrier\0\u{1}value\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -507,6 +801,9 @@ nonisolated extension Portcullis_V1_Grant: SwiftProtobuf.Message, SwiftProtobuf.
       case 5: try { try decoder.decodeSingularInt64Field(value: &self.ttlMs) }()
       case 6: try { try decoder.decodeSingularInt64Field(value: &self.timeLeftMs) }()
       case 7: try { try decoder.decodeSingularStringField(value: &self.token) }()
+      case 8: try { try decoder.decodeSingularEnumField(value: &self.mode) }()
+      case 9: try { try decoder.decodeSingularEnumField(value: &self.barrier) }()
+      case 10: try { try decoder.decodeSingularBytesField(value: &self.value) }()
       default: break
       }
     }
@@ -534,6 +831,15 @@ nonisolated extension Portcullis_V1_Grant: SwiftProtobuf.Message, SwiftProtobuf.
     if !self.token.isEmpty {
       try visitor.visitSingularStringField(value: self.token, fieldNumber: 7)
     }
+    if self.mode != .exclusive {
+      try visitor.visitSingularEnumField(value: self.mode, fieldNumber: 8)
+    }
+    if self.barrier != .none {
+      try visitor.visitSingularEnumField(value: self.barrier, fieldNumber: 9)
+    }
+    if !self.value.isEmpty {
+      try visitor.visitSingularBytesField(value: self.value, fieldNumber: 10)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -545,6 +851,9 @@ nonisolated extension Portcullis_V1_Grant: SwiftProtobuf.Message, SwiftProtobuf.
     if lhs.ttlMs != rhs.ttlMs {return false}
     if lhs.timeLeftMs != rhs.timeLeftMs {return false}
     if lhs.token != rhs.token {return false}
+    if lhs.mode != rhs.mode {return false}
+    if lhs.barrier != rhs.barrier {return false}
+    if lhs.value != rhs.value {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -552,7 +861,7 @@ nonisolated extension Portcullis_V1_Grant: SwiftProtobuf.Message, SwiftProtobuf.
 
 nonisolated extension Portcullis_V1_Refusal: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".Refusal"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}reason\0\u{1}advice\0\u{3}held_by\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}reason\0\u{1}advice\0\u{3}held_by\0\u{1}missing\0\u{3}closed_ms\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -563,6 +872,8 @@ nonisolated extension Portcullis_V1_Refusal: SwiftProtobuf.Message, SwiftProtobu
       case 1: try { try decoder.decodeSingularStringField(value: &self.reason) }()
       case 2: try { try decoder.decodeSingularStringField(value: &self.advice) }()
       case 3: try { try decoder.decodeSingularMessageField(value: &self._heldBy) }()
+      case 4: try { try decoder.decodeRepeatedStringField(value: &self.missing) }()
+      case 5: try { try decoder.decodeSingularInt64Field(value: &self.closedMs) }()
       default: break
       }
     }
@@ -582,6 +893,12 @@ nonisolated extension Portcullis_V1_Refusal: SwiftProtobuf.Message, SwiftProtobu
     try { if let v = self._heldBy {
       try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
     } }()
+    if !self.missing.isEmpty {
+      try visitor.visitRepeatedStringField(value: self.missing, fieldNumber: 4)
+    }
+    if self.closedMs != 0 {
+      try visitor.visitSingularInt64Field(value: self.closedMs, fieldNumber: 5)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -589,6 +906,8 @@ nonisolated extension Portcullis_V1_Refusal: SwiftProtobuf.Message, SwiftProtobu
     if lhs.reason != rhs.reason {return false}
     if lhs.advice != rhs.advice {return false}
     if lhs._heldBy != rhs._heldBy {return false}
+    if lhs.missing != rhs.missing {return false}
+    if lhs.closedMs != rhs.closedMs {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -596,7 +915,7 @@ nonisolated extension Portcullis_V1_Refusal: SwiftProtobuf.Message, SwiftProtobu
 
 nonisolated extension Portcullis_V1_AcquireRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".AcquireRequest"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}scope\0\u{1}holder\0\u{1}lease\0\u{3}ttl_ms\0\u{3}wait_ms\0\u{3}request_id\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}scope\0\u{1}holder\0\u{1}lease\0\u{3}ttl_ms\0\u{3}wait_ms\0\u{3}request_id\0\u{3}more_scopes\0\u{1}mode\0\u{3}lock_delay_ms\0\u{1}barrier\0\u{3}barrier_ms\0\u{1}value\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -610,6 +929,12 @@ nonisolated extension Portcullis_V1_AcquireRequest: SwiftProtobuf.Message, Swift
       case 4: try { try decoder.decodeSingularInt64Field(value: &self.ttlMs) }()
       case 5: try { try decoder.decodeSingularInt64Field(value: &self.waitMs) }()
       case 6: try { try decoder.decodeSingularStringField(value: &self.requestID) }()
+      case 7: try { try decoder.decodeRepeatedStringField(value: &self.moreScopes) }()
+      case 8: try { try decoder.decodeSingularEnumField(value: &self.mode) }()
+      case 9: try { try decoder.decodeSingularInt64Field(value: &self.lockDelayMs) }()
+      case 10: try { try decoder.decodeSingularEnumField(value: &self.barrier) }()
+      case 11: try { try decoder.decodeSingularInt64Field(value: &self.barrierMs) }()
+      case 12: try { try decoder.decodeSingularBytesField(value: &self.value) }()
       default: break
       }
     }
@@ -634,6 +959,24 @@ nonisolated extension Portcullis_V1_AcquireRequest: SwiftProtobuf.Message, Swift
     if !self.requestID.isEmpty {
       try visitor.visitSingularStringField(value: self.requestID, fieldNumber: 6)
     }
+    if !self.moreScopes.isEmpty {
+      try visitor.visitRepeatedStringField(value: self.moreScopes, fieldNumber: 7)
+    }
+    if self.mode != .exclusive {
+      try visitor.visitSingularEnumField(value: self.mode, fieldNumber: 8)
+    }
+    if self.lockDelayMs != 0 {
+      try visitor.visitSingularInt64Field(value: self.lockDelayMs, fieldNumber: 9)
+    }
+    if self.barrier != .default {
+      try visitor.visitSingularEnumField(value: self.barrier, fieldNumber: 10)
+    }
+    if self.barrierMs != 0 {
+      try visitor.visitSingularInt64Field(value: self.barrierMs, fieldNumber: 11)
+    }
+    if !self.value.isEmpty {
+      try visitor.visitSingularBytesField(value: self.value, fieldNumber: 12)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -644,6 +987,12 @@ nonisolated extension Portcullis_V1_AcquireRequest: SwiftProtobuf.Message, Swift
     if lhs.ttlMs != rhs.ttlMs {return false}
     if lhs.waitMs != rhs.waitMs {return false}
     if lhs.requestID != rhs.requestID {return false}
+    if lhs.moreScopes != rhs.moreScopes {return false}
+    if lhs.mode != rhs.mode {return false}
+    if lhs.lockDelayMs != rhs.lockDelayMs {return false}
+    if lhs.barrier != rhs.barrier {return false}
+    if lhs.barrierMs != rhs.barrierMs {return false}
+    if lhs.value != rhs.value {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -651,71 +1000,116 @@ nonisolated extension Portcullis_V1_AcquireRequest: SwiftProtobuf.Message, Swift
 
 nonisolated extension Portcullis_V1_AcquireResponse: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".AcquireResponse"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}evidence\0\u{1}granted\0\u{1}refused\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}evidence\0\u{1}granted\0\u{1}refused\0\u{3}also_granted\0")
+
+  fileprivate class _StorageClass {
+    var _evidence: Portcullis_V1_Evidence? = nil
+    var _outcome: Portcullis_V1_AcquireResponse.OneOf_Outcome?
+    var _alsoGranted: [Portcullis_V1_Grant] = []
+
+      // This property is used as the initial default value for new instances of the type.
+      // The type itself is protecting the reference to its storage via CoW semantics.
+      // This will force a copy to be made of this reference when the first mutation occurs;
+      // hence, it is safe to mark this as `nonisolated(unsafe)`.
+      static nonisolated(unsafe) let defaultInstance = _StorageClass()
+
+    private init() {}
+
+    init(copying source: _StorageClass) {
+      _evidence = source._evidence
+      _outcome = source._outcome
+      _alsoGranted = source._alsoGranted
+    }
+  }
+
+  fileprivate mutating func _uniqueStorage() -> _StorageClass {
+    if !isKnownUniquelyReferenced(&_storage) {
+      _storage = _StorageClass(copying: _storage)
+    }
+    return _storage
+  }
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
-    while let fieldNumber = try decoder.nextFieldNumber() {
-      // The use of inline closures is to circumvent an issue where the compiler
-      // allocates stack space for every case branch when no optimizations are
-      // enabled. https://github.com/apple/swift-protobuf/issues/1034
-      switch fieldNumber {
-      case 1: try { try decoder.decodeSingularMessageField(value: &self._evidence) }()
-      case 2: try {
-        var v: Portcullis_V1_Grant?
-        var hadOneofValue = false
-        if let current = self.outcome {
-          hadOneofValue = true
-          if case .granted(let m) = current {v = m}
+    _ = _uniqueStorage()
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      while let fieldNumber = try decoder.nextFieldNumber() {
+        // The use of inline closures is to circumvent an issue where the compiler
+        // allocates stack space for every case branch when no optimizations are
+        // enabled. https://github.com/apple/swift-protobuf/issues/1034
+        switch fieldNumber {
+        case 1: try { try decoder.decodeSingularMessageField(value: &_storage._evidence) }()
+        case 2: try {
+          var v: Portcullis_V1_Grant?
+          var hadOneofValue = false
+          if let current = _storage._outcome {
+            hadOneofValue = true
+            if case .granted(let m) = current {v = m}
+          }
+          try decoder.decodeSingularMessageField(value: &v)
+          if let v = v {
+            if hadOneofValue {try decoder.handleConflictingOneOf()}
+            _storage._outcome = .granted(v)
+          }
+        }()
+        case 3: try {
+          var v: Portcullis_V1_Refusal?
+          var hadOneofValue = false
+          if let current = _storage._outcome {
+            hadOneofValue = true
+            if case .refused(let m) = current {v = m}
+          }
+          try decoder.decodeSingularMessageField(value: &v)
+          if let v = v {
+            if hadOneofValue {try decoder.handleConflictingOneOf()}
+            _storage._outcome = .refused(v)
+          }
+        }()
+        case 4: try { try decoder.decodeRepeatedMessageField(value: &_storage._alsoGranted) }()
+        default: break
         }
-        try decoder.decodeSingularMessageField(value: &v)
-        if let v = v {
-          if hadOneofValue {try decoder.handleConflictingOneOf()}
-          self.outcome = .granted(v)
-        }
-      }()
-      case 3: try {
-        var v: Portcullis_V1_Refusal?
-        var hadOneofValue = false
-        if let current = self.outcome {
-          hadOneofValue = true
-          if case .refused(let m) = current {v = m}
-        }
-        try decoder.decodeSingularMessageField(value: &v)
-        if let v = v {
-          if hadOneofValue {try decoder.handleConflictingOneOf()}
-          self.outcome = .refused(v)
-        }
-      }()
-      default: break
       }
     }
   }
 
   package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
-    // The use of inline closures is to circumvent an issue where the compiler
-    // allocates stack space for every if/case branch local when no optimizations
-    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
-    // https://github.com/apple/swift-protobuf/issues/1182
-    try { if let v = self._evidence {
-      try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
-    } }()
-    switch self.outcome {
-    case .granted?: try {
-      guard case .granted(let v)? = self.outcome else { preconditionFailure() }
-      try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
-    }()
-    case .refused?: try {
-      guard case .refused(let v)? = self.outcome else { preconditionFailure() }
-      try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
-    }()
-    case nil: break
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every if/case branch local when no optimizations
+      // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+      // https://github.com/apple/swift-protobuf/issues/1182
+      try { if let v = _storage._evidence {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
+      } }()
+      switch _storage._outcome {
+      case .granted?: try {
+        guard case .granted(let v)? = _storage._outcome else { preconditionFailure() }
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+      }()
+      case .refused?: try {
+        guard case .refused(let v)? = _storage._outcome else { preconditionFailure() }
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
+      }()
+      case nil: break
+      }
+      if !_storage._alsoGranted.isEmpty {
+        try visitor.visitRepeatedMessageField(value: _storage._alsoGranted, fieldNumber: 4)
+      }
     }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: Portcullis_V1_AcquireResponse, rhs: Portcullis_V1_AcquireResponse) -> Bool {
-    if lhs._evidence != rhs._evidence {return false}
-    if lhs.outcome != rhs.outcome {return false}
+    if lhs._storage !== rhs._storage {
+      let storagesAreEqual: Bool = withExtendedLifetime((lhs._storage, rhs._storage)) { (_args: (_StorageClass, _StorageClass)) in
+        let _storage = _args.0
+        let rhs_storage = _args.1
+        if _storage._evidence != rhs_storage._evidence {return false}
+        if _storage._outcome != rhs_storage._outcome {return false}
+        if _storage._alsoGranted != rhs_storage._alsoGranted {return false}
+        return true
+      }
+      if !storagesAreEqual {return false}
+    }
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -723,7 +1117,7 @@ nonisolated extension Portcullis_V1_AcquireResponse: SwiftProtobuf.Message, Swif
 
 nonisolated extension Portcullis_V1_ReleaseRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".ReleaseRequest"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}scope\0\u{1}number\0\u{1}lease\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}scope\0\u{1}number\0\u{1}lease\0\u{3}holder_lease\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -734,6 +1128,7 @@ nonisolated extension Portcullis_V1_ReleaseRequest: SwiftProtobuf.Message, Swift
       case 1: try { try decoder.decodeSingularStringField(value: &self.scope) }()
       case 2: try { try decoder.decodeSingularInt64Field(value: &self.number) }()
       case 3: try { try decoder.decodeSingularInt64Field(value: &self.lease) }()
+      case 4: try { try decoder.decodeSingularInt64Field(value: &self.holderLease) }()
       default: break
       }
     }
@@ -749,6 +1144,9 @@ nonisolated extension Portcullis_V1_ReleaseRequest: SwiftProtobuf.Message, Swift
     if self.lease != 0 {
       try visitor.visitSingularInt64Field(value: self.lease, fieldNumber: 3)
     }
+    if self.holderLease != 0 {
+      try visitor.visitSingularInt64Field(value: self.holderLease, fieldNumber: 4)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -756,6 +1154,7 @@ nonisolated extension Portcullis_V1_ReleaseRequest: SwiftProtobuf.Message, Swift
     if lhs.scope != rhs.scope {return false}
     if lhs.number != rhs.number {return false}
     if lhs.lease != rhs.lease {return false}
+    if lhs.holderLease != rhs.holderLease {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -784,69 +1183,107 @@ nonisolated extension Portcullis_V1_ReleaseResponse: SwiftProtobuf.Message, Swif
   package static let protoMessageName: String = _protobuf_package + ".ReleaseResponse"
   package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}evidence\0\u{1}released\0\u{1}refused\0")
 
+  fileprivate class _StorageClass {
+    var _evidence: Portcullis_V1_Evidence? = nil
+    var _outcome: Portcullis_V1_ReleaseResponse.OneOf_Outcome?
+
+      // This property is used as the initial default value for new instances of the type.
+      // The type itself is protecting the reference to its storage via CoW semantics.
+      // This will force a copy to be made of this reference when the first mutation occurs;
+      // hence, it is safe to mark this as `nonisolated(unsafe)`.
+      static nonisolated(unsafe) let defaultInstance = _StorageClass()
+
+    private init() {}
+
+    init(copying source: _StorageClass) {
+      _evidence = source._evidence
+      _outcome = source._outcome
+    }
+  }
+
+  fileprivate mutating func _uniqueStorage() -> _StorageClass {
+    if !isKnownUniquelyReferenced(&_storage) {
+      _storage = _StorageClass(copying: _storage)
+    }
+    return _storage
+  }
+
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
-    while let fieldNumber = try decoder.nextFieldNumber() {
-      // The use of inline closures is to circumvent an issue where the compiler
-      // allocates stack space for every case branch when no optimizations are
-      // enabled. https://github.com/apple/swift-protobuf/issues/1034
-      switch fieldNumber {
-      case 1: try { try decoder.decodeSingularMessageField(value: &self._evidence) }()
-      case 2: try {
-        var v: Portcullis_V1_Released?
-        var hadOneofValue = false
-        if let current = self.outcome {
-          hadOneofValue = true
-          if case .released(let m) = current {v = m}
+    _ = _uniqueStorage()
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      while let fieldNumber = try decoder.nextFieldNumber() {
+        // The use of inline closures is to circumvent an issue where the compiler
+        // allocates stack space for every case branch when no optimizations are
+        // enabled. https://github.com/apple/swift-protobuf/issues/1034
+        switch fieldNumber {
+        case 1: try { try decoder.decodeSingularMessageField(value: &_storage._evidence) }()
+        case 2: try {
+          var v: Portcullis_V1_Released?
+          var hadOneofValue = false
+          if let current = _storage._outcome {
+            hadOneofValue = true
+            if case .released(let m) = current {v = m}
+          }
+          try decoder.decodeSingularMessageField(value: &v)
+          if let v = v {
+            if hadOneofValue {try decoder.handleConflictingOneOf()}
+            _storage._outcome = .released(v)
+          }
+        }()
+        case 3: try {
+          var v: Portcullis_V1_Refusal?
+          var hadOneofValue = false
+          if let current = _storage._outcome {
+            hadOneofValue = true
+            if case .refused(let m) = current {v = m}
+          }
+          try decoder.decodeSingularMessageField(value: &v)
+          if let v = v {
+            if hadOneofValue {try decoder.handleConflictingOneOf()}
+            _storage._outcome = .refused(v)
+          }
+        }()
+        default: break
         }
-        try decoder.decodeSingularMessageField(value: &v)
-        if let v = v {
-          if hadOneofValue {try decoder.handleConflictingOneOf()}
-          self.outcome = .released(v)
-        }
-      }()
-      case 3: try {
-        var v: Portcullis_V1_Refusal?
-        var hadOneofValue = false
-        if let current = self.outcome {
-          hadOneofValue = true
-          if case .refused(let m) = current {v = m}
-        }
-        try decoder.decodeSingularMessageField(value: &v)
-        if let v = v {
-          if hadOneofValue {try decoder.handleConflictingOneOf()}
-          self.outcome = .refused(v)
-        }
-      }()
-      default: break
       }
     }
   }
 
   package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
-    // The use of inline closures is to circumvent an issue where the compiler
-    // allocates stack space for every if/case branch local when no optimizations
-    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
-    // https://github.com/apple/swift-protobuf/issues/1182
-    try { if let v = self._evidence {
-      try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
-    } }()
-    switch self.outcome {
-    case .released?: try {
-      guard case .released(let v)? = self.outcome else { preconditionFailure() }
-      try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
-    }()
-    case .refused?: try {
-      guard case .refused(let v)? = self.outcome else { preconditionFailure() }
-      try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
-    }()
-    case nil: break
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every if/case branch local when no optimizations
+      // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+      // https://github.com/apple/swift-protobuf/issues/1182
+      try { if let v = _storage._evidence {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
+      } }()
+      switch _storage._outcome {
+      case .released?: try {
+        guard case .released(let v)? = _storage._outcome else { preconditionFailure() }
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+      }()
+      case .refused?: try {
+        guard case .refused(let v)? = _storage._outcome else { preconditionFailure() }
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
+      }()
+      case nil: break
+      }
     }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: Portcullis_V1_ReleaseResponse, rhs: Portcullis_V1_ReleaseResponse) -> Bool {
-    if lhs._evidence != rhs._evidence {return false}
-    if lhs.outcome != rhs.outcome {return false}
+    if lhs._storage !== rhs._storage {
+      let storagesAreEqual: Bool = withExtendedLifetime((lhs._storage, rhs._storage)) { (_args: (_StorageClass, _StorageClass)) in
+        let _storage = _args.0
+        let rhs_storage = _args.1
+        if _storage._evidence != rhs_storage._evidence {return false}
+        if _storage._outcome != rhs_storage._outcome {return false}
+        return true
+      }
+      if !storagesAreEqual {return false}
+    }
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -919,7 +1356,216 @@ nonisolated extension Portcullis_V1_Waiter: SwiftProtobuf.Message, SwiftProtobuf
 
 nonisolated extension Portcullis_V1_DescribeResponse: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".DescribeResponse"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}evidence\0\u{1}holder\0\u{1}waiting\0\u{3}last_number\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}evidence\0\u{1}holder\0\u{1}waiting\0\u{3}last_number\0\u{1}sharers\0\u{3}closed_ms\0")
+
+  fileprivate class _StorageClass {
+    var _evidence: Portcullis_V1_Evidence? = nil
+    var _holder: Portcullis_V1_Grant? = nil
+    var _waiting: [Portcullis_V1_Waiter] = []
+    var _lastNumber: Int64 = 0
+    var _sharers: [Portcullis_V1_Grant] = []
+    var _closedMs: Int64 = 0
+
+      // This property is used as the initial default value for new instances of the type.
+      // The type itself is protecting the reference to its storage via CoW semantics.
+      // This will force a copy to be made of this reference when the first mutation occurs;
+      // hence, it is safe to mark this as `nonisolated(unsafe)`.
+      static nonisolated(unsafe) let defaultInstance = _StorageClass()
+
+    private init() {}
+
+    init(copying source: _StorageClass) {
+      _evidence = source._evidence
+      _holder = source._holder
+      _waiting = source._waiting
+      _lastNumber = source._lastNumber
+      _sharers = source._sharers
+      _closedMs = source._closedMs
+    }
+  }
+
+  fileprivate mutating func _uniqueStorage() -> _StorageClass {
+    if !isKnownUniquelyReferenced(&_storage) {
+      _storage = _StorageClass(copying: _storage)
+    }
+    return _storage
+  }
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    _ = _uniqueStorage()
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      while let fieldNumber = try decoder.nextFieldNumber() {
+        // The use of inline closures is to circumvent an issue where the compiler
+        // allocates stack space for every case branch when no optimizations are
+        // enabled. https://github.com/apple/swift-protobuf/issues/1034
+        switch fieldNumber {
+        case 1: try { try decoder.decodeSingularMessageField(value: &_storage._evidence) }()
+        case 2: try { try decoder.decodeSingularMessageField(value: &_storage._holder) }()
+        case 3: try { try decoder.decodeRepeatedMessageField(value: &_storage._waiting) }()
+        case 4: try { try decoder.decodeSingularInt64Field(value: &_storage._lastNumber) }()
+        case 5: try { try decoder.decodeRepeatedMessageField(value: &_storage._sharers) }()
+        case 6: try { try decoder.decodeSingularInt64Field(value: &_storage._closedMs) }()
+        default: break
+        }
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every if/case branch local when no optimizations
+      // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+      // https://github.com/apple/swift-protobuf/issues/1182
+      try { if let v = _storage._evidence {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
+      } }()
+      try { if let v = _storage._holder {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+      } }()
+      if !_storage._waiting.isEmpty {
+        try visitor.visitRepeatedMessageField(value: _storage._waiting, fieldNumber: 3)
+      }
+      if _storage._lastNumber != 0 {
+        try visitor.visitSingularInt64Field(value: _storage._lastNumber, fieldNumber: 4)
+      }
+      if !_storage._sharers.isEmpty {
+        try visitor.visitRepeatedMessageField(value: _storage._sharers, fieldNumber: 5)
+      }
+      if _storage._closedMs != 0 {
+        try visitor.visitSingularInt64Field(value: _storage._closedMs, fieldNumber: 6)
+      }
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Portcullis_V1_DescribeResponse, rhs: Portcullis_V1_DescribeResponse) -> Bool {
+    if lhs._storage !== rhs._storage {
+      let storagesAreEqual: Bool = withExtendedLifetime((lhs._storage, rhs._storage)) { (_args: (_StorageClass, _StorageClass)) in
+        let _storage = _args.0
+        let rhs_storage = _args.1
+        if _storage._evidence != rhs_storage._evidence {return false}
+        if _storage._holder != rhs_storage._holder {return false}
+        if _storage._waiting != rhs_storage._waiting {return false}
+        if _storage._lastNumber != rhs_storage._lastNumber {return false}
+        if _storage._sharers != rhs_storage._sharers {return false}
+        if _storage._closedMs != rhs_storage._closedMs {return false}
+        return true
+      }
+      if !storagesAreEqual {return false}
+    }
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Portcullis_V1_ScopesRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".ScopesRequest"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}prefix\0\u{1}from\0\u{1}limit\0\u{3}in_use\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.prefix) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.from) }()
+      case 3: try { try decoder.decodeSingularInt32Field(value: &self.limit) }()
+      case 4: try { try decoder.decodeSingularBoolField(value: &self.inUse) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.prefix.isEmpty {
+      try visitor.visitSingularStringField(value: self.prefix, fieldNumber: 1)
+    }
+    if !self.from.isEmpty {
+      try visitor.visitSingularStringField(value: self.from, fieldNumber: 2)
+    }
+    if self.limit != 0 {
+      try visitor.visitSingularInt32Field(value: self.limit, fieldNumber: 3)
+    }
+    if self.inUse != false {
+      try visitor.visitSingularBoolField(value: self.inUse, fieldNumber: 4)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Portcullis_V1_ScopesRequest, rhs: Portcullis_V1_ScopesRequest) -> Bool {
+    if lhs.prefix != rhs.prefix {return false}
+    if lhs.from != rhs.from {return false}
+    if lhs.limit != rhs.limit {return false}
+    if lhs.inUse != rhs.inUse {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Portcullis_V1_ScopeSummary: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".ScopeSummary"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}scope\0\u{1}holder\0\u{3}last_number\0\u{1}waiting\0\u{1}sharers\0\u{3}closed_ms\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.scope) }()
+      case 2: try { try decoder.decodeSingularMessageField(value: &self._holder) }()
+      case 3: try { try decoder.decodeSingularInt64Field(value: &self.lastNumber) }()
+      case 4: try { try decoder.decodeSingularInt64Field(value: &self.waiting) }()
+      case 5: try { try decoder.decodeSingularInt64Field(value: &self.sharers) }()
+      case 6: try { try decoder.decodeSingularInt64Field(value: &self.closedMs) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    if !self.scope.isEmpty {
+      try visitor.visitSingularStringField(value: self.scope, fieldNumber: 1)
+    }
+    try { if let v = self._holder {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+    } }()
+    if self.lastNumber != 0 {
+      try visitor.visitSingularInt64Field(value: self.lastNumber, fieldNumber: 3)
+    }
+    if self.waiting != 0 {
+      try visitor.visitSingularInt64Field(value: self.waiting, fieldNumber: 4)
+    }
+    if self.sharers != 0 {
+      try visitor.visitSingularInt64Field(value: self.sharers, fieldNumber: 5)
+    }
+    if self.closedMs != 0 {
+      try visitor.visitSingularInt64Field(value: self.closedMs, fieldNumber: 6)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Portcullis_V1_ScopeSummary, rhs: Portcullis_V1_ScopeSummary) -> Bool {
+    if lhs.scope != rhs.scope {return false}
+    if lhs._holder != rhs._holder {return false}
+    if lhs.lastNumber != rhs.lastNumber {return false}
+    if lhs.waiting != rhs.waiting {return false}
+    if lhs.sharers != rhs.sharers {return false}
+    if lhs.closedMs != rhs.closedMs {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Portcullis_V1_ScopesResponse: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".ScopesResponse"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}evidence\0\u{1}scopes\0\u{1}next\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -928,9 +1574,8 @@ nonisolated extension Portcullis_V1_DescribeResponse: SwiftProtobuf.Message, Swi
       // enabled. https://github.com/apple/swift-protobuf/issues/1034
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularMessageField(value: &self._evidence) }()
-      case 2: try { try decoder.decodeSingularMessageField(value: &self._holder) }()
-      case 3: try { try decoder.decodeRepeatedMessageField(value: &self.waiting) }()
-      case 4: try { try decoder.decodeSingularInt64Field(value: &self.lastNumber) }()
+      case 2: try { try decoder.decodeRepeatedMessageField(value: &self.scopes) }()
+      case 3: try { try decoder.decodeSingularStringField(value: &self.next) }()
       default: break
       }
     }
@@ -944,23 +1589,19 @@ nonisolated extension Portcullis_V1_DescribeResponse: SwiftProtobuf.Message, Swi
     try { if let v = self._evidence {
       try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
     } }()
-    try { if let v = self._holder {
-      try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
-    } }()
-    if !self.waiting.isEmpty {
-      try visitor.visitRepeatedMessageField(value: self.waiting, fieldNumber: 3)
+    if !self.scopes.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.scopes, fieldNumber: 2)
     }
-    if self.lastNumber != 0 {
-      try visitor.visitSingularInt64Field(value: self.lastNumber, fieldNumber: 4)
+    if !self.next.isEmpty {
+      try visitor.visitSingularStringField(value: self.next, fieldNumber: 3)
     }
     try unknownFields.traverse(visitor: &visitor)
   }
 
-  package static func ==(lhs: Portcullis_V1_DescribeResponse, rhs: Portcullis_V1_DescribeResponse) -> Bool {
+  package static func ==(lhs: Portcullis_V1_ScopesResponse, rhs: Portcullis_V1_ScopesResponse) -> Bool {
     if lhs._evidence != rhs._evidence {return false}
-    if lhs._holder != rhs._holder {return false}
-    if lhs.waiting != rhs.waiting {return false}
-    if lhs.lastNumber != rhs.lastNumber {return false}
+    if lhs.scopes != rhs.scopes {return false}
+    if lhs.next != rhs.next {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -1015,69 +1656,107 @@ nonisolated extension Portcullis_V1_HoldResponse: SwiftProtobuf.Message, SwiftPr
   package static let protoMessageName: String = _protobuf_package + ".HoldResponse"
   package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}evidence\0\u{1}held\0\u{1}lost\0")
 
+  fileprivate class _StorageClass {
+    var _evidence: Portcullis_V1_Evidence? = nil
+    var _outcome: Portcullis_V1_HoldResponse.OneOf_Outcome?
+
+      // This property is used as the initial default value for new instances of the type.
+      // The type itself is protecting the reference to its storage via CoW semantics.
+      // This will force a copy to be made of this reference when the first mutation occurs;
+      // hence, it is safe to mark this as `nonisolated(unsafe)`.
+      static nonisolated(unsafe) let defaultInstance = _StorageClass()
+
+    private init() {}
+
+    init(copying source: _StorageClass) {
+      _evidence = source._evidence
+      _outcome = source._outcome
+    }
+  }
+
+  fileprivate mutating func _uniqueStorage() -> _StorageClass {
+    if !isKnownUniquelyReferenced(&_storage) {
+      _storage = _StorageClass(copying: _storage)
+    }
+    return _storage
+  }
+
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
-    while let fieldNumber = try decoder.nextFieldNumber() {
-      // The use of inline closures is to circumvent an issue where the compiler
-      // allocates stack space for every case branch when no optimizations are
-      // enabled. https://github.com/apple/swift-protobuf/issues/1034
-      switch fieldNumber {
-      case 1: try { try decoder.decodeSingularMessageField(value: &self._evidence) }()
-      case 2: try {
-        var v: Portcullis_V1_Held?
-        var hadOneofValue = false
-        if let current = self.outcome {
-          hadOneofValue = true
-          if case .held(let m) = current {v = m}
+    _ = _uniqueStorage()
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      while let fieldNumber = try decoder.nextFieldNumber() {
+        // The use of inline closures is to circumvent an issue where the compiler
+        // allocates stack space for every case branch when no optimizations are
+        // enabled. https://github.com/apple/swift-protobuf/issues/1034
+        switch fieldNumber {
+        case 1: try { try decoder.decodeSingularMessageField(value: &_storage._evidence) }()
+        case 2: try {
+          var v: Portcullis_V1_Held?
+          var hadOneofValue = false
+          if let current = _storage._outcome {
+            hadOneofValue = true
+            if case .held(let m) = current {v = m}
+          }
+          try decoder.decodeSingularMessageField(value: &v)
+          if let v = v {
+            if hadOneofValue {try decoder.handleConflictingOneOf()}
+            _storage._outcome = .held(v)
+          }
+        }()
+        case 3: try {
+          var v: Portcullis_V1_Refusal?
+          var hadOneofValue = false
+          if let current = _storage._outcome {
+            hadOneofValue = true
+            if case .lost(let m) = current {v = m}
+          }
+          try decoder.decodeSingularMessageField(value: &v)
+          if let v = v {
+            if hadOneofValue {try decoder.handleConflictingOneOf()}
+            _storage._outcome = .lost(v)
+          }
+        }()
+        default: break
         }
-        try decoder.decodeSingularMessageField(value: &v)
-        if let v = v {
-          if hadOneofValue {try decoder.handleConflictingOneOf()}
-          self.outcome = .held(v)
-        }
-      }()
-      case 3: try {
-        var v: Portcullis_V1_Refusal?
-        var hadOneofValue = false
-        if let current = self.outcome {
-          hadOneofValue = true
-          if case .lost(let m) = current {v = m}
-        }
-        try decoder.decodeSingularMessageField(value: &v)
-        if let v = v {
-          if hadOneofValue {try decoder.handleConflictingOneOf()}
-          self.outcome = .lost(v)
-        }
-      }()
-      default: break
       }
     }
   }
 
   package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
-    // The use of inline closures is to circumvent an issue where the compiler
-    // allocates stack space for every if/case branch local when no optimizations
-    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
-    // https://github.com/apple/swift-protobuf/issues/1182
-    try { if let v = self._evidence {
-      try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
-    } }()
-    switch self.outcome {
-    case .held?: try {
-      guard case .held(let v)? = self.outcome else { preconditionFailure() }
-      try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
-    }()
-    case .lost?: try {
-      guard case .lost(let v)? = self.outcome else { preconditionFailure() }
-      try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
-    }()
-    case nil: break
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every if/case branch local when no optimizations
+      // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+      // https://github.com/apple/swift-protobuf/issues/1182
+      try { if let v = _storage._evidence {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
+      } }()
+      switch _storage._outcome {
+      case .held?: try {
+        guard case .held(let v)? = _storage._outcome else { preconditionFailure() }
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+      }()
+      case .lost?: try {
+        guard case .lost(let v)? = _storage._outcome else { preconditionFailure() }
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
+      }()
+      case nil: break
+      }
     }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: Portcullis_V1_HoldResponse, rhs: Portcullis_V1_HoldResponse) -> Bool {
-    if lhs._evidence != rhs._evidence {return false}
-    if lhs.outcome != rhs.outcome {return false}
+    if lhs._storage !== rhs._storage {
+      let storagesAreEqual: Bool = withExtendedLifetime((lhs._storage, rhs._storage)) { (_args: (_StorageClass, _StorageClass)) in
+        let _storage = _args.0
+        let rhs_storage = _args.1
+        if _storage._evidence != rhs_storage._evidence {return false}
+        if _storage._outcome != rhs_storage._outcome {return false}
+        return true
+      }
+      if !storagesAreEqual {return false}
+    }
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -15,7 +15,13 @@ extension Applied {
       case .granted(let ticket, let record):
         sum.add(1 << 32 | ticket)
         sum.add(record)
+      case .grantedAll(let ticket, let records):
+        sum.add(3 << 32 | ticket)
+        for record in records { sum.add(record) }
       case .dismissed(let ticket): sum.add(2 << 32 | ticket)
+      case .confirmed(let scope, let number):
+        sum.add(Checksum.of(scope.bytes))
+        sum.add(UInt64(bitPattern: number))
       }
     }
     return sum.value
@@ -56,6 +62,13 @@ private struct Fingerprint {
     case .waitEnded(let holder): add(11); add(holder)
     case .refused(.held(let record)): add(12); add(record)
     case .refused(.notHolder(let current, let last)): addPlain(13, last); add(current)
+    case .grantedAll(let records): add(23); for record in records { add(record) }
+    case .refused(.awaited(let holder)): add(24); for byte in holder.utf8 { add(UInt64(byte)) }
+    case .refused(.closed(let until)): add(25); add(until)
+    case .refused(.unconfirmed(let record, _)): add(26); add(record)
+    case .proclaimed(let record): add(27); add(record)
+    case .reopened(let wasClosed): addPlain(28, wasClosed ? 1 : 0)
+    case .gatewayChanged(let isChanged): addPlain(29, isChanged ? 1 : 0)
     case .failed(let error): add(14); add(error)
     case .clientOpened(let id, _): add(15); add(id)
     case .clientEnded(let id): add(16); add(id)

@@ -133,6 +133,10 @@ extension Simulator {
     case .granted(let ticket, let record):
       guard let id = node.waits.removeValue(forKey: ticket) else { return }
       try answer(id, .granted(record), at: node.applied)
+    case .grantedAll(let ticket, let records):
+      guard let id = node.waits.removeValue(forKey: ticket) else { return }
+      try answer(id, .grantedAll(records), at: node.applied)
+    case .confirmed: break
     case .dismissed(let ticket):
       guard let id = node.waits.removeValue(forKey: ticket) else { return }
       try answer(id, .waitEnded(holder: nil), at: node.applied)

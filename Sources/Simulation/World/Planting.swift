@@ -72,7 +72,7 @@ extension Simulator {
     case (.executedTwice, _): name = nil
     case (.generationIgnored, .leaseExpire(let candidate)) where state.leases[candidate.lease] != nil:
       command = .leaseRevoke(candidate.lease)
-    case (.releaseIgnoresNumber, .release(let scope, _)):
+    case (.releaseIgnoresNumber, .release(let scope, _, _)):
       if let holder = state.scopes[scope]?.holder { command = .release(scope: scope, number: holder.number) }
     default: return envelope
     }

