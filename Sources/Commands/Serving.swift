@@ -74,7 +74,7 @@ package struct Serving: Sendable {
     } else {
       source = ClusterAuthority(client: Portcullis(endpoints: endpoints, tls: tls))
     }
-    let server = try GatewayServer(
+    let server = try await GatewayServer(
       configuration: gateway, keys: source, standings: source, raises: source, logger: logger)
     do {
       try await server.run { port in

@@ -122,7 +122,7 @@ func withGateway(
       DatabaseDeclaration(name: "scratch", path: folder.file("scratch.db"), isOpen: true),
     ])
   configuration.limits = limits
-  let server = try GatewayServer(
+  let server = try await GatewayServer(
     configuration: configuration, keys: keys ?? StaticKeys([key.publicKey]), standings: standings,
     logger: quietLogger)
   let (ports, portContinuation) = AsyncStream.makeStream(of: Int.self)

@@ -307,25 +307,27 @@ struct HTTPTests {
 
 @Suite("Starting a gateway")
 struct GatewayStartTests {
-  private func start(_ declarations: [DatabaseDeclaration]) throws(GatewayError) -> GatewayServer {
-    try GatewayServer(
+  private func start(_ declarations: [DatabaseDeclaration]) async throws(GatewayError) -> GatewayServer {
+    try await GatewayServer(
       configuration: GatewayConfiguration(port: 0, databases: declarations), keys: StaticKeys([]), logger: quietLogger)
   }
 
   @Test(
     "names that cannot stand in a path, and doubles, are refused",
     arguments: ["", "a/b", "../x", "a b", "-a", String(repeating: "a", count: 65)])
-  func names(name: String) throws {
+  func names(name: String) async throws {
     let folder = try Folder()
-    #expect(throws: GatewayError.self) { try start([DatabaseDeclaration(name: name, path: folder.file("a.db"))]) }
-    #expect(throws: GatewayError.self) {
-      try start([
+    await #expect(throws: GatewayError.self) {
+      try await start([DatabaseDeclaration(name: name, path: folder.file("a.db"))])
+    }
+    await #expect(throws: GatewayError.self) {
+      try await start([
         DatabaseDeclaration(name: "a", path: folder.file("a.db")),
         DatabaseDeclaration(name: "a", path: folder.file("b.db")),
       ])
     }
-    #expect(throws: GatewayError.self) {
-      try start([
+    await #expect(throws: GatewayError.self) {
+      try await start([
         DatabaseDeclaration(name: "a", path: folder.file("a.db")),
         DatabaseDeclaration(name: "b", path: folder.file("a.db")),
       ])
@@ -333,10 +335,10 @@ struct GatewayStartTests {
   }
 
   @Test("one database that cannot be opened stops the start and says which and why")
-  func cannotOpen() throws {
+  func cannotOpen() async throws {
     let folder = try Folder()
     do {
-      _ = try start([
+      _ = try await start([
         DatabaseDeclaration(name: "good", path: folder.file("a.db")),
         DatabaseDeclaration(name: "bad", path: folder.file("missing/b.db")),
       ])
@@ -351,7 +353,7 @@ struct GatewayStartTests {
     try await withGateway { gateway in
       let folder = try Folder()
       let declaration = DatabaseDeclaration(name: "a", path: folder.file("a.db"))
-      let second = try GatewayServer(
+      let second = try await GatewayServer(
         configuration: GatewayConfiguration(port: gateway.port, databases: [declaration]), keys: StaticKeys([]),
         logger: quietLogger)
       await #expect(throws: (any Error).self) { try await second.run() }

@@ -60,10 +60,13 @@ enum FenceTable {
           key TEXT NOT NULL,
           hash BLOB NOT NULL,
           answer BLOB,
-          kept_at INTEGER NOT NULL,
-          UNIQUE(scope, key)
+          kept_at INTEGER NOT NULL
         ) STRICT
         """),
+    // Of its own name: the index of a UNIQUE clause would be called as if it were the user's.
+    Object(
+      kind: "index", name: "_fence_request_key", columns: [""],
+      sql: "CREATE UNIQUE INDEX IF NOT EXISTS main._fence_request_key ON _fence_request(scope, key)"),
     Object(
       kind: "index", name: "_fence_request_answers", columns: [""],
       sql: "CREATE INDEX IF NOT EXISTS main._fence_request_answers ON _fence_request(id) WHERE answer IS NOT NULL"),

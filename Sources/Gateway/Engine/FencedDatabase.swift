@@ -22,6 +22,29 @@ package struct DatabaseStatus: Sendable {
   package let closedScopes: [String]
   /// Why no writes are taken any more, if so.
   package let haltReason: String?
+
+  /// What only ever grows, for adding up over several openings of a file.
+  package struct Sums: Sendable, Hashable {
+    package var commits: UInt64 = 0
+    package var writes: UInt64 = 0
+    package var refusals: UInt64 = 0
+    package var repetitions: UInt64 = 0
+    package var replays: UInt64 = 0
+    package var checkpoints: UInt64 = 0
+
+    static func + (left: Self, right: Self) -> Self {
+      Sums(
+        commits: left.commits + right.commits, writes: left.writes + right.writes,
+        refusals: left.refusals + right.refusals, repetitions: left.repetitions + right.repetitions,
+        replays: left.replays + right.replays, checkpoints: left.checkpoints + right.checkpoints)
+    }
+  }
+
+  var sums: Sums {
+    Sums(
+      commits: commits, writes: writes, refusals: refusals, repetitions: repetitions, replays: replays,
+      checkpoints: checkpoints)
+  }
 }
 
 package final class FencedDatabase: Sendable {
@@ -152,6 +175,9 @@ package final class FencedDatabase: Sendable {
       repetitions: counters.repetitions, closedScopes: counters.closedScopes.keys.sorted(),
       haltReason: counters.haltReason)
   }
+
+  /// Whether no request waits or runs.
+  var isIdle: Bool { writes.unanswered == 0 && reads.unfinished == 0 }
 
   /// Takes no further requests, finishes those that it has, and closes the file. May be called more than once.
   package func close() async {

@@ -10,6 +10,7 @@ package enum OpenError: Error, Sendable, Hashable, CustomStringConvertible {
   case cannotUseWAL(path: String, reason: String)
   case foreignFenceTable(path: String)
   case noThread
+  case gatewayStopping
   case storage(path: String, reason: String)
 
   package var description: String {
@@ -31,6 +32,8 @@ package enum OpenError: Error, Sendable, Hashable, CustomStringConvertible {
         + " Close every other program that has it open and try again."
     case .foreignFenceTable(let path):
       return "\(path) has a table whose name starts with _fence and that is not the gateway's. Rename that table."
+    case .gatewayStopping:
+      return "The gateway is stopping."
     case .noThread:
       return "The system has no thread left for a database."
     case .storage(let path, let reason):

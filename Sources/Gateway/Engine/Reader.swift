@@ -34,6 +34,8 @@ enum ReadEnd: Sendable {
 final class ReaderQueue: Sendable {
   private struct State: Sendable {
     var jobs: [ReadJob] = []
+    /// Waiting, or with a reader.
+    var unfinished = 0
     var isClosed = false
   }
 
@@ -47,11 +49,16 @@ final class ReaderQueue: Sendable {
       if state.isClosed { return .closed }
       if state.jobs.count >= limit { return .overloaded(queued: state.jobs.count) }
       state.jobs.append(job)
+      state.unfinished += 1
       return nil
     }
   }
 
   func close() { monitor.withLock { $0.isClosed = true } }
+
+  var unfinished: Int { monitor.read { $0.unfinished } }
+
+  func finished() { monitor.withLock { $0.unfinished -= 1 } }
 
   func next() -> ReadJob? {
     monitor.wait { state -> ReadJob?? in
@@ -91,6 +98,7 @@ final class Reader {
         isAnswered = true
         job.complete(.success(.streaming))
       }
+      queue.finished()
       if !isAnswered { job.complete(result) }
     }
   }

@@ -157,4 +157,6 @@ package enum RequestFailure: Error, Sendable, Hashable {
   case halted(String)
   case storage(String)
   case closed
+  /// The file could not be opened; the reason names its path, so it goes to the log and not to the client.
+  case unopened(OpenError)
 }

@@ -19,6 +19,10 @@ package struct GatewayConfiguration: Sendable {
 package struct GatewayLimits: Sendable {
   package var engine = EngineLimits()
   package var bodyBytes = 4 << 20
+  /// With more databases than this, files are opened when they are asked for, and closed when they are idle.
+  package var openDatabases = 64
+  /// How long a file stays open that nobody uses.
+  package var idleSeconds = 60.0
   package var cachedTokens = 4096
   /// Each costs a signature check when it is new.
   package var tokensPerRequest = 16

@@ -34,9 +34,7 @@ struct GatewayContext: RequestContext {
 struct GatewayRoutes: Sendable {
   typealias Context = GatewayContext
 
-  let databases: [String: FencedDatabase]
-  /// In the order of their declaration. The first is the default database.
-  let names: [String]
+  let shelf: DatabaseShelf
   let verifier: TokenVerifier
   let asking: AuthorityAsking
   let limits: GatewayLimits
@@ -77,15 +75,18 @@ struct GatewayRoutes: Sendable {
 
   // MARK: What requests have in common
 
-  func database(_ context: Context) throws(Problem) -> FencedDatabase {
-    let name = context.parameters.get("name") ?? names.first ?? ""
-    guard let database = databases[name] else {
+  func database(_ context: Context) throws(Problem) -> DatabaseSlot {
+    guard let name = context.parameters.get("name") else {
+      guard let first = shelf.slots.first else { throw .notFound("This gateway serves no database.") }
+      return first
+    }
+    guard let database = shelf.slot(name) else {
       throw .notFound("This gateway serves no database named \"\(name.prefix(64))\".")
     }
     return database
   }
 
-  func claims(_ request: Request, for database: FencedDatabase) async throws(Problem) -> [FenceClaims] {
+  func claims(_ request: Request, for database: DatabaseSlot) async throws(Problem) -> [FenceClaims] {
     let scope = database.declaration.scope
     var all: [FenceClaims] = []
     for token in TokenReading.tokens(in: request.headers) {
@@ -117,29 +118,39 @@ struct GatewayRoutes: Sendable {
     }
   }
 
-  /// Asks the engine; a scope that is closed is opened first, if the core can be asked.
+  /// Asks the engine, which is started if it is not; a scope that is closed is opened first, if the core can be asked.
   func ask<Answer: Sendable>(
-    _ database: FencedDatabase, _ context: Context, _ ask: () async throws(RequestFailure) -> Answer
+    _ slot: DatabaseSlot, _ context: Context,
+    _ ask: (FencedDatabase) async throws(RequestFailure) -> Answer
   ) async throws(Problem) -> Answer {
+    let database: FencedDatabase
+    do throws(OpenError) {
+      database = try await slot.lease()
+    } catch {
+      throw problem(.unopened(error), slot, context)
+    }
+    defer { slot.release() }
     do throws(RequestFailure) {
-      return try await ask()
+      return try await ask(database)
     } catch {
       guard case .scopeClosed(let scope) = error, await asking.open(scope, of: database) else {
-        throw problem(error, database, context)
+        throw problem(error, slot, context)
       }
     }
     do throws(RequestFailure) {
-      return try await ask()
+      return try await ask(database)
     } catch {
-      throw problem(error, database, context)
+      throw problem(error, slot, context)
     }
   }
 
-  private func problem(_ failure: RequestFailure, _ database: FencedDatabase, _ context: Context) -> Problem {
+  private func problem(_ failure: RequestFailure, _ database: DatabaseSlot, _ context: Context) -> Problem {
     let name = database.declaration.name
     switch failure {
     case .halted(let reason), .storage(let reason):
       context.logger.error("request failed", metadata: ["database": "\(name)", "why": "\(reason)"])
+    case .unopened(let error):
+      context.logger.error("database not opened", metadata: ["database": "\(name)", "why": "\(error)"])
     default:
       context.logger.debug("request refused", metadata: ["database": "\(name)", "why": "\(failure)"])
     }

@@ -11,32 +11,34 @@ import ServiceLifecycle
 
 package final class GatewayServer: Sendable {
   private let configuration: GatewayConfiguration
-  private let databases: [FencedDatabase]
+  private let shelf: DatabaseShelf
   private let verifier: TokenVerifier
   private let asking: AuthorityAsking
   private let raises: (any AuthorityRaises)?
   private let logger: Logger
 
-  /// Opens the databases. Only when all of them are under protection is anything served.
+  /// Opens the databases, unless they are many. Only when all of them are under protection is anything served.
   package init(
     configuration: GatewayConfiguration, keys: any AuthorityKeys, standings: (any AuthorityStandings)? = nil,
     raises: (any AuthorityRaises)? = nil, logger: Logger
-  ) throws(GatewayError) {
+  ) async throws(GatewayError) {
     self.configuration = configuration
     self.logger = logger
     self.verifier = TokenVerifier(source: keys, limits: configuration.limits)
     self.raises = raises
     self.asking = AuthorityAsking(source: standings, logger: logger)
     try Self.check(configuration.databases)
-    var opened: [FencedDatabase] = []
-    for declaration in configuration.databases {
+    shelf = DatabaseShelf(configuration.databases, limits: configuration.limits, logger: logger)
+    guard !shelf.isLazy else { return }
+    for slot in shelf.slots {
       do throws(OpenError) {
-        opened.append(try FencedDatabase(declaration, limits: configuration.limits.engine, logger: logger))
+        _ = try await slot.lease()
+        slot.release()
       } catch {
-        throw .open(database: declaration.name, error)
+        await shelf.end()
+        throw .open(database: slot.declaration.name, error)
       }
     }
-    self.databases = opened
   }
 
   private static func check(_ declarations: [DatabaseDeclaration]) throws(GatewayError) {
@@ -83,16 +85,10 @@ package final class GatewayServer: Sendable {
       && (name.first.map { $0.isLetter || $0.isNumber } ?? false)
   }
 
-  /// The database of this name, for use without HTTP.
-  package func database(_ name: String) -> FencedDatabase? {
-    databases.first { $0.declaration.name == name }
-  }
-
   /// Serves until the task is cancelled, then lets running requests end. `onReady` gets the port.
   package func run(onReady: @escaping @Sendable (_ port: Int) async -> Void = { _ in }) async throws {
     let routes = GatewayRoutes(
-      databases: Dictionary(uniqueKeysWithValues: databases.map { ($0.declaration.name, $0) }),
-      names: databases.map(\.declaration.name), verifier: verifier, asking: asking, limits: configuration.limits)
+      shelf: shelf, verifier: verifier, asking: asking, limits: configuration.limits)
     let application = Application(
       router: routes.router(),
       configuration: ApplicationConfiguration(
@@ -102,11 +98,16 @@ package final class GatewayServer: Sendable {
     var group = ServiceGroupConfiguration(services: [application], logger: quietLogger)
     group.maximumGracefulShutdownDuration = .seconds(configuration.limits.shutdownSeconds)
     let services = ServiceGroup(configuration: group)
+    let tidying = Task { [shelf, limits = configuration.limits] in
+      while shelf.isLazy, (try? await Task.sleep(for: .seconds(min(1, limits.idleSeconds / 4)))) != nil {
+        await shelf.tidy()
+      }
+    }
     // Cancelling the server's own task would cut answers in the middle. So it runs in a task of its own, and
     // cancellation of ours asks it to stop in order.
     let serving = Task { try await services.run() }
     let keeping = raises.map { RaiseKeeping(source: $0, verifier: verifier, logger: logger) }
-    let guarding = Task { await keeping?.run(databases) }
+    let guarding = Task { await keeping?.run(shelf.slots) }
     let result = await withTaskCancellationHandler {
       await serving.result
     } onCancel: {
@@ -114,7 +115,9 @@ package final class GatewayServer: Sendable {
     }
     guarding.cancel()
     await guarding.value
-    for database in databases { await database.close() }
+    tidying.cancel()
+    await tidying.value
+    await shelf.end()
     do {
       try result.get()
     } catch let error as IOError {

@@ -8,11 +8,13 @@ import Hummingbird
 extension GatewayRoutes {
   func status(_ request: Request) async -> Response {
     var floors: [String: [ScopeFloor]] = [:]
-    for name in names {
-      guard let database = databases[name] else { continue }
+    // A look at the gateway opens no file.
+    for slot in shelf.slots where slot.isOpen {
+      guard let database = try? await slot.lease() else { continue }
+      defer { slot.release() }
       for scope in ScopeMap(database.declaration).all {
         if let floor = try? await database.floor(of: scope) {
-          floors[name, default: []].append(ScopeFloor(scope: scope, floor: floor))
+          floors[database.declaration.name, default: []].append(ScopeFloor(scope: scope, floor: floor))
         }
       }
     }
@@ -22,16 +24,14 @@ extension GatewayRoutes {
       json.member("uptime_seconds", WallClock.seconds - startedAt)
       json.member("databases") { json in
         json.array { json in
-          for name in names {
-            if let database = databases[name] { describe(database, floors: known[name] ?? [], into: &json) }
-          }
+          for slot in shelf.slots { describe(slot, floors: known[slot.declaration.name] ?? [], into: &json) }
         }
       }
     }
   }
 
-  private func describe(_ database: FencedDatabase, floors: [ScopeFloor], into json: inout JSONWriter) {
-    let status = database.status
+  private func describe(_ database: DatabaseSlot, floors: [ScopeFloor], into json: inout JSONWriter) {
+    let (status, sums) = (database.status, database.sums)
     let scope = database.declaration.scope
     json.object { json in
       json.member("name", database.declaration.name)
@@ -45,20 +45,23 @@ extension GatewayRoutes {
           json.array { json in for entry in floors { json.authority(entry.floor, scope: entry.scope) } }
         }
       }
-      json.member("closed_scopes") { json in json.array { json in status.closedScopes.forEach { json.string($0) } } }
-      json.member("queued_writes", Int64(status.queuedWrites))
-      json.member("commits", Int64(clamping: status.commits))
-      json.member("writes", Int64(clamping: status.writes))
-      json.member("refusals", Int64(clamping: status.refusals))
-      json.member("repetitions", Int64(clamping: status.repetitions))
-      json.member("replayed_groups", Int64(clamping: status.replays))
-      json.member("checkpoints", Int64(clamping: status.checkpoints))
-      json.member("wal_frames", Int64(status.walFrames))
-      if let reason = status.haltReason { json.member("halted", reason) }
+      json.member("file_open", status != nil)
+      if let status {
+        json.member("closed_scopes") { json in json.array { json in status.closedScopes.forEach { json.string($0) } } }
+        json.member("queued_writes", Int64(status.queuedWrites))
+        json.member("wal_frames", Int64(status.walFrames))
+      }
+      json.member("commits", Int64(clamping: sums.commits))
+      json.member("writes", Int64(clamping: sums.writes))
+      json.member("refusals", Int64(clamping: sums.refusals))
+      json.member("repetitions", Int64(clamping: sums.repetitions))
+      json.member("replayed_groups", Int64(clamping: sums.replays))
+      json.member("checkpoints", Int64(clamping: sums.checkpoints))
+      if let reason = status?.haltReason { json.member("halted", reason) }
     }
   }
 
-  private var isReady: Bool { databases.values.allSatisfy { $0.status.haltReason == nil } }
+  private var isReady: Bool { shelf.slots.allSatisfy { $0.status?.haltReason == nil } }
 
   func readiness(_ request: Request) -> Response {
     let isReady = isReady
@@ -91,25 +94,26 @@ extension GatewayRoutes {
   }
 
   func metrics() -> Response {
-    let statuses = names.compactMap { name in databases[name].map { (name, $0.status) } }
     var text = ""
-    func write(_ name: String, _ type: String, _ value: (DatabaseStatus) -> UInt64) {
+    func write(_ name: String, _ type: String, _ value: (DatabaseSlot) -> UInt64?) {
       text += "# TYPE portcullis_gateway_\(name) \(type)\n"
       // Names hold nothing that would need an escape: `GatewayServer` has looked.
-      for (database, status) in statuses {
-        text += "portcullis_gateway_\(name){database=\"\(database)\"} \(value(status))\n"
+      for slot in shelf.slots {
+        guard let value = value(slot) else { continue }
+        text += "portcullis_gateway_\(name){database=\"\(slot.declaration.name)\"} \(value)\n"
       }
     }
-    write("commits_total", "counter") { $0.commits }
-    write("writes_total", "counter") { $0.writes }
-    write("refusals_total", "counter") { $0.refusals }
-    write("repetitions_total", "counter") { $0.repetitions }
-    write("replayed_groups_total", "counter") { $0.replays }
-    write("checkpoints_total", "counter") { $0.checkpoints }
-    write("queued_writes", "gauge") { UInt64($0.queuedWrites) }
-    write("wal_frames", "gauge") { UInt64($0.walFrames) }
-    write("closed_scopes", "gauge") { UInt64($0.closedScopes.count) }
-    write("halted", "gauge") { $0.haltReason == nil ? 0 : 1 }
+    write("commits_total", "counter") { $0.sums.commits }
+    write("writes_total", "counter") { $0.sums.writes }
+    write("refusals_total", "counter") { $0.sums.refusals }
+    write("repetitions_total", "counter") { $0.sums.repetitions }
+    write("replayed_groups_total", "counter") { $0.sums.replays }
+    write("checkpoints_total", "counter") { $0.sums.checkpoints }
+    write("file_open", "gauge") { $0.isOpen ? 1 : 0 }
+    write("queued_writes", "gauge") { $0.status.map { UInt64($0.queuedWrites) } }
+    write("wal_frames", "gauge") { $0.status.map { UInt64($0.walFrames) } }
+    write("closed_scopes", "gauge") { $0.status.map { UInt64($0.closedScopes.count) } }
+    write("halted", "gauge") { $0.status.map { $0.haltReason == nil ? 0 : 1 } }
     return Response(
       status: .ok, headers: [.contentType: "text/plain; version=0.0.4; charset=utf-8"],
       body: ResponseBody(byteBuffer: ByteBuffer(string: text)))

@@ -157,6 +157,15 @@ extension Problem {
       self.init(
         status: .internalServerError, type: "storage", title: "The request was not carried out", detail: reason,
         recovery: "Nothing of it was done. See the gateway's log.", scope: scope)
+    case .unopened(let error):
+      if case .gatewayStopping = error {
+        self = Problem(.closed, scope: scope)
+        return
+      }
+      self.init(
+        unavailable: "unopened", title: "The database cannot be opened",
+        detail: "Its file cannot be put under protection at the moment.",
+        recovery: "See the gateway's log for the reason; nothing of the request was done.", scope: scope)
     case .closed:
       self.init(
         unavailable: "stopping", title: "The gateway is stopping", detail: "It takes no further requests.",

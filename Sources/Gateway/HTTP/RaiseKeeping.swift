@@ -23,40 +23,48 @@ struct RaiseKeeping: Sendable {
   let logger: Logger
 
   /// Runs until the task is cancelled.
-  func run(_ databases: [FencedDatabase]) async {
+  func run(_ slots: [DatabaseSlot]) async {
     await withDiscardingTaskGroup { group in
-      for database in databases { group.addTask { await keep(database) } }
+      for slot in slots { group.addTask { await keep(slot) } }
     }
   }
 
-  private func keep(_ database: FencedDatabase) async {
+  private func keep(_ slot: DatabaseSlot) async {
     var pause = Duration.milliseconds(100)
     while !Task.isCancelled {
       do {
         // An open database has no fence before its first token; it is asked again.
-        guard let identity = try await database.identity() else {
+        guard let identity = try await identity(in: slot) else {
           try await Task.sleep(for: .seconds(1))
           continue
         }
-        let name = "\(database.declaration.name)@\(identity)"
+        let name = "\(slot.declaration.name)@\(identity)"
         let began = ContinuousClock.now
-        try await source.protect(name, scopes: ScopeMap(database.declaration).all) { await raise($0, of: database) }
+        try await source.protect(name, scopes: ScopeMap(slot.declaration).all) { await raise($0, in: slot) }
         if ContinuousClock.now - began > .seconds(5) { pause = .milliseconds(100) }
       } catch {
         if Task.isCancelled { return }
         logger.warning(
           "the gateway is not registered at the core, so grants of its scopes wait",
-          metadata: ["database": "\(database.declaration.name)", "why": "\(error)"])
+          metadata: ["database": "\(slot.declaration.name)", "why": "\(error)"])
       }
       try? await Task.sleep(for: pause)
       pause = min(pause * 2, .seconds(2))
     }
   }
 
-  private func raise(_ token: String, of database: FencedDatabase) async -> Bool {
-    let name = database.declaration.name
+  private func identity(in slot: DatabaseSlot) async throws -> String? {
+    let database = try await slot.lease()
+    defer { slot.release() }
+    return try await database.identity()
+  }
+
+  private func raise(_ token: String, in slot: DatabaseSlot) async -> Bool {
+    let name = slot.declaration.name
     do {
       let claims = try await verifier.verify(token)
+      let database = try await slot.lease()
+      defer { slot.release() }
       return try await raise(claims, of: database)
     } catch {
       logger.error("a raise was not made", metadata: ["database": "\(name)", "why": "\(error)"])

@@ -35,7 +35,7 @@ extension GatewayRoutes {
     read.timeoutSeconds = try TimeReading.timeoutSeconds(query)
     read.onlyReads = true
     let request = read
-    let outcome = try await ask(database, context) { () async throws(RequestFailure) in
+    let outcome = try await ask(database, context) { database async throws(RequestFailure) in
       try await database.query(request)
     }
     return AnswerWriting.query(
@@ -44,7 +44,7 @@ extension GatewayRoutes {
 
   private func write(
     _ statements: [SQLStatement], _ claims: [FenceClaims], _ request: Request, _ query: QueryItems,
-    _ database: FencedDatabase, _ context: Context
+    _ database: DatabaseSlot, _ context: Context
   ) async throws -> WriteOutcome {
     var write = WriteRequest(
       statements: statements, claims: claims, isAllOrNothing: query.has("transaction"),
@@ -52,7 +52,8 @@ extension GatewayRoutes {
     write.timeoutSeconds = try TimeReading.timeoutSeconds(query)
     if database.declaration.asksCore { try await asking.confirm(claims) }
     let asked = write
-    return try await ask(database, context) { () async throws(RequestFailure) in try await database.execute(asked) }
+    return try await ask(database, context) { database async throws(RequestFailure) in try await database.execute(asked)
+    }
   }
 
   func query(_ request: Request, _ context: Context, _ statements: [SQLStatement]) async throws -> Response {
@@ -64,7 +65,7 @@ extension GatewayRoutes {
     let (asked, form) = (read, AnswerForm(query))
     // Indenting needs the whole answer, so that one is bounded in size.
     if form.isPretty {
-      let outcome = try await ask(database, context) { () async throws(RequestFailure) in
+      let outcome = try await ask(database, context) { database async throws(RequestFailure) in
         try await database.query(asked)
       }
       return AnswerWriting.query(outcome, form: form, nanoseconds: MonotonicClock.nanoseconds - start)
@@ -72,7 +73,7 @@ extension GatewayRoutes {
     let stream = ByteStream(stallSeconds: limits.stallSeconds) { [channel = context.channel] in
       channel.close(promise: nil)
     }
-    try await ask(database, context) { () async throws(RequestFailure) in
+    try await ask(database, context) { database async throws(RequestFailure) in
       try await database.stream(asked) { onFirstChunk in
         JSONRows(form: form, stream: stream, start: start, onFirstChunk: onFirstChunk)
       }
@@ -89,7 +90,7 @@ extension GatewayRoutes {
     let stream = ByteStream(stallSeconds: limits.stallSeconds) { [channel = context.channel] in
       channel.close(promise: nil)
     }
-    try await ask(database, context) { () async throws(RequestFailure) in try await database.backup(to: stream) }
+    try await ask(database, context) { database async throws(RequestFailure) in try await database.backup(to: stream) }
     return await StreamingResponse.make(stream, contentType: "application/vnd.sqlite3")
   }
 
@@ -99,7 +100,7 @@ extension GatewayRoutes {
     let database = try database(context)
     let query = QueryItems(request.uri.query)
     let scope = try scope(query, of: database)
-    let floor = try await ask(database, context) { () async throws(RequestFailure) in
+    let floor = try await ask(database, context) { database async throws(RequestFailure) in
       try await database.floor(of: scope)
     }
     return AnswerWriting.answer(AnswerForm(query)) { json in
@@ -117,7 +118,7 @@ extension GatewayRoutes {
     if database.declaration.asksCore { try await asking.confirm(claims) }
     var receipts: [(scope: String, receipt: RaiseReceipt)] = []
     for claims in claims {
-      let receipt = try await ask(database, context) { () async throws(RequestFailure) in
+      let receipt = try await ask(database, context) { database async throws(RequestFailure) in
         try await database.raise(claims)
       }
       receipts.append((claims.scope, receipt))
@@ -135,7 +136,7 @@ extension GatewayRoutes {
     let query = QueryItems(request.uri.query)
     let scope = try scope(query, of: database)
     let key = context.parameters.get("key") ?? ""
-    let outcome = try await ask(database, context) { () async throws(RequestFailure) in
+    let outcome = try await ask(database, context) { database async throws(RequestFailure) in
       try await database.keptAnswer(to: key, scope: scope)
     }
     guard let outcome else {
@@ -144,7 +145,7 @@ extension GatewayRoutes {
     return AnswerWriting.mixed(outcome, form: AnswerForm(query), nanoseconds: 0)
   }
 
-  private func scope(_ query: QueryItems, of database: FencedDatabase) throws(Problem) -> String {
+  private func scope(_ query: QueryItems, of database: DatabaseSlot) throws(Problem) -> String {
     guard let scope = query.values("scope").first else { return database.declaration.scope }
     guard ScopeMap(database.declaration).contains(scope) else {
       throw .notFound("The database has no scope \"\(scope.prefix(64))\".")
