@@ -115,6 +115,10 @@ extension Portcullis {
 public struct ScopeDescription: Sendable {
   /// The store's revision at which this was read.
   public let revision: Int64
+  /// The id of the cluster that answered.
+  public let cluster: UInt64
+  /// Of that cluster.
+  public let incarnation: UInt64
   /// The grant of the one that holds the scope alone, without its token; nil when nobody does.
   public let grant: Grant?
   /// The grants of those that share it.
@@ -128,6 +132,8 @@ public struct ScopeDescription: Sendable {
 
   init(_ response: Portcullis_V1_DescribeResponse) {
     revision = response.evidence.revision
+    cluster = response.evidence.clusterID
+    incarnation = response.evidence.incarnation
     grant = response.hasHolder ? Grant(response.holder, response.evidence) : nil
     sharers = response.sharers.map { Grant($0, response.evidence) }
     waiting = response.waiting.map(\.holder)

@@ -41,6 +41,8 @@ package struct Holding: Sendable {
   /// - Returns: the command's exit code.
   /// - Throws: `CommandFailure` with `ExitCode.notHeld` when the scope could not be had, or was lost meanwhile.
   package func run(_ command: [String]) async throws -> Int32 {
+    // What the caller opened for the command is the command's; what we open from here on is not.
+    let given = ChildProcess.openDescriptors
     let signals = Signals()
     let client = Portcullis(endpoints: endpoints, tls: tls)
     defer { client.close() }
@@ -60,7 +62,7 @@ package struct Holding: Sendable {
     let ending: Ending
     let child: ChildProcess
     do {
-      child = try ChildProcess(command, environment: try environment(for: grants))
+      child = try ChildProcess(command, environment: try environment(for: grants), keeping: given)
       ending = await firstEnding(child, session, grants, signals)
     } catch {
       await session.close()

@@ -143,8 +143,6 @@ struct DatabaseArgument: ExpressibleByArgument, Sendable {
     name = String(parts[0])
     path = String(parts[1])
   }
-
-  var declaration: DatabaseDeclaration { DatabaseDeclaration(name: name, path: path) }
 }
 
 enum LogLevelArgument: String, ExpressibleByArgument, CaseIterable, Sendable {
