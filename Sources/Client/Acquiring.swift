@@ -72,7 +72,8 @@ extension Portcullis {
     var request = Portcullis_V1_ReleaseRequest()
     request.scope = grant.scope
     request.number = grant.number
-    request.holderLease = grant.session
+    // Which share it is; a grant alone is named by its number.
+    if grant.mode == .shared { request.holderLease = grant.session }
     let response: Portcullis_V1_ReleaseResponse
     do {
       response = try await call(path, request, as: Portcullis_V1_ReleaseResponse.self, isRepeatable: true)

@@ -69,8 +69,9 @@ public struct Election: Sendable {
     switch response.outcome {
     case .leader(let grant): return Grant(grant, response.evidence)
     case .refused(let refusal):
+      let leader = refusal.hasHeldBy ? " (\(refusal.heldBy.holder) leads under number \(refusal.heldBy.number))" : ""
       throw ClientError(
-        .stale, "number \(number) proclaims nothing for \(scope): \(refusal.reason); \(refusal.advice)",
+        .stale, "number \(number) proclaims nothing for \(scope): \(refusal.reason)\(leader); \(refusal.advice)",
         refusal: Refusal(refusal, response.evidence))
     case nil: throw ClientError(.failed, "the answer to proclaiming for \(scope) says nothing")
     }

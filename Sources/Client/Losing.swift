@@ -33,7 +33,11 @@ extension Session {
         await waitUntilOver()
         if case .lost(let ending) = current { feed.yield(.session(ending)) }
       },
-      Task { if let reason = await news(of: grant) { feed.yield(.grant(reason: reason)) } },
+      Task {
+        // Of shares, which are many under one number, nodes tell nothing.
+        guard grant.mode == .exclusive, let reason = await news(of: grant) else { return }
+        feed.yield(.grant(reason: reason))
+      },
     ]
     defer { for task in tasks { task.cancel() } }
     for await ending in endings { return ending }

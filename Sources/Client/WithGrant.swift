@@ -4,7 +4,7 @@ extension Portcullis {
   /// Acquires a scope, runs `body` while it is held, and releases it.
   ///
   ///     try await portcullis.withGrant(on: "orders") { grant in
-  ///       try await gateway.execute("UPDATE …", token: grant.token)
+  ///       try await gateway.run(.execute, ["UPDATE …"], on: "orders", token: grant.token)
   ///     }
   ///
   /// `body` is cancelled when the cluster says that the grant is over, and at the session's deadline, which is earlier than

@@ -13,6 +13,7 @@ enum Clients {
 
   static let hasPyJWT = FileManager.default.fileExists(atPath: directory + "/python/jwt")
   static let hasPyrqlite = FileManager.default.fileExists(atPath: directory + "/python/pyrqlite")
+  static let hasRequests = FileManager.default.fileExists(atPath: directory + "/python/requests")
   static let pythonPath = directory + "/python"
 
   private static func executable(_ path: String) -> String? {
