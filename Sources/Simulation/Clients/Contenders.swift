@@ -37,6 +37,8 @@ struct Contender {
   /// The operation whose answer it goes by.
   var acquire: UInt64?
   var grants: [GrantRecord] = []
+  /// Releases whose answer it waits for. Who asks again before all of them are carried out gets what the last one ends.
+  var releasesLeft = 0
 
   init(position: Int, clock: LocalClock) {
     self.position = position
@@ -206,6 +208,7 @@ extension Simulator {
     case 4, 5: contenders[position].phase = .idle
     case 6: submit(.end, .leaseRevoke(contender.lease), for: position)
     default:
+      contenders[position].releasesLeft = contender.grants.count
       for grant in contender.grants {
         submit(.release, .release(grant), for: position)
       }
@@ -243,7 +246,10 @@ extension Simulator {
     case (.acquire, let outcome):
       if case .refused(.awaited) = outcome { reach(.refusedForWhoCameEarlier) }
       if contenders[position].acquire == id { contenders[position].phase = .live }
-    case (.release, _): if contenders[position].phase == .leaving { contenders[position].phase = .live }
+    case (.release, _):
+      contenders[position].releasesLeft -= 1
+      guard contenders[position].releasesLeft == 0 else { return }
+      if contenders[position].phase == .leaving { contenders[position].phase = .live }
     case (.upgrade, .refused): reach(.upgradeRefused)
     case (.write, .refused): reach(.guardedWriteRefused)
     default: break
