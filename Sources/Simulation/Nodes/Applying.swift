@@ -123,6 +123,9 @@ extension Simulator {
     }
     if world.contention != nil {
       noteContention(operation, envelope.command, result)
+      if !result.touched.isEmpty {
+        trace.record(.note("\(entry.index): \(operation.work) \(envelope.command) ended with \(result)"), at: now)
+      }
       try checkOpenings()
     }
     guard case .leaseExpire(let candidate) = envelope.command else { return }
