@@ -97,6 +97,7 @@ let serverRooms: [Target] = [
     name: "Gateway",
     dependencies: [
       "FencingCore", "CSQLite", "Client", "Tokens",
+      .product(name: "Crypto", package: "swift-crypto"),
       .product(name: "Hummingbird", package: "hummingbird"),
       .product(name: "NIOCore", package: "swift-nio"),
       .product(name: "Logging", package: "swift-log"),
@@ -120,7 +121,7 @@ let measuringRooms: [Target] = [
 let commands: Target = .target(
   name: "Commands",
   dependencies: [
-    "CoreNode", "Gateway", "Client", "Tokens",
+    "CoreNode", "Gateway", "Client", "FencingCore", "Tokens",
     .product(name: "Logging", package: "swift-log"),
     .product(name: "Yams", package: "Yams"),
   ])
@@ -128,7 +129,8 @@ let commands: Target = .target(
 let executable: Target = .executableTarget(
   name: "portcullis",
   dependencies: [
-    "Commands", "Client", "CoreNode", "Wire", "Gateway", "Workloads", "Reporting", "Measurement", "DiskProbe",
+    "Commands", "Client", "CoreNode", "FencingCore", "Wire", "Gateway", "Workloads", "Reporting", "Measurement",
+    "DiskProbe",
     "LogStorage",
     "Simulation",
     .product(name: "ArgumentParser", package: "swift-argument-parser"),
@@ -214,7 +216,7 @@ let testTargets: [Target] = [
       .product(name: "Crypto", package: "swift-crypto"),
       .product(name: "SwiftProtobuf", package: "swift-protobuf"),
     ],
-    exclude: ["verify_token.py"]),
+    exclude: ["rqlite_client.py", "verify_token.py"]),
 ]
 
 let package = Package(

@@ -5,23 +5,39 @@
 import Protocol
 import Wire
 
+/// Why authority is over.
+public enum AuthorityEnding: Sendable, Hashable, CustomStringConvertible {
+  /// The session is over, and with it everything that it held.
+  case session(SessionEnding)
+  /// The grant alone is: it was released, or handed on. The reason is the cluster's, as the end of a sentence.
+  case grant(reason: String)
+
+  /// One clause for people.
+  public var description: String {
+    switch self {
+    case .session(let ending): ending.description
+    case .grant(let reason): reason
+    }
+  }
+}
+
 extension Session {
-  /// Returns when the grant may not be relied on any more: it was released or handed on, its lease has ended, or the
-  /// session could not be renewed before its deadline. A task that is cancelled waits no longer.
-  /// - Returns: what happened, as the end of a sentence.
-  public func waitUntilLost(_ grant: Grant) async -> String {
-    let (reasons, feed) = AsyncStream<String>.makeStream()
+  /// Returns when the grant may not be relied on any more: it was released or handed on, its session has ended, or the
+  /// session could not be renewed before its deadline.
+  /// - Returns: what happened; nil when the calling task was cancelled before anything did.
+  public func waitUntilLost(_ grant: Grant) async -> AuthorityEnding? {
+    let (endings, feed) = AsyncStream<AuthorityEnding>.makeStream()
     // No child tasks: one that is connecting ends when it has connected, and the deadline does not wait for that.
     let tasks = [
       Task {
         await waitUntilOver()
-        feed.yield("number \(grant.number) could not be renewed in time")
+        if case .lost(let ending) = current { feed.yield(.session(ending)) }
       },
-      Task { if let reason = await news(of: grant) { feed.yield(reason) } },
+      Task { if let reason = await news(of: grant) { feed.yield(.grant(reason: reason)) } },
     ]
     defer { for task in tasks { task.cancel() } }
-    for await reason in reasons { return reason }
-    return "nobody waits for the news any more"
+    for await ending in endings { return ending }
+    return nil
   }
 
   /// Nil where nothing can be heard: the server does not know the call, or the task was cancelled.

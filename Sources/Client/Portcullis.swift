@@ -50,7 +50,16 @@ public final class Portcullis: Sendable {
   /// An endpoint that cannot be reached is skipped, since nothing was sent to it. A call that was sent and failed with
   /// UNAVAILABLE is sent again to the next endpoint only if `isRepeatable`: otherwise it may have been carried out.
   package func call<Request: Message, Response: Message & Sendable>(
-    _ path: String, _ request: Request, as type: Response.Type, isRepeatable: Bool, timeout: Duration = .seconds(10)
+    _ path: String, _ request: Request, as type: Response.Type, isRepeatable: Bool, timeout: Duration = .seconds(10),
+    metadata: [(String, String)] = []
+  ) async throws(RPCStatus) -> Response {
+    try await call(path, as: type, isRepeatable: isRepeatable, timeout: timeout, metadata: metadata) { _ in request }
+  }
+
+  /// The same for a request that depends on the time that is left when it is sent, again perhaps.
+  func call<Request: Message, Response: Message & Sendable>(
+    _ path: String, as type: Response.Type, isRepeatable: Bool, timeout: Duration, metadata: [(String, String)] = [],
+    making request: (_ left: Duration) -> Request
   ) async throws(RPCStatus) -> Response {
     let deadline = NIODeadline.now() + .nanoseconds(timeout.nanoseconds)
     var last = RPCStatus(.unavailable, "no endpoint was tried in time")
@@ -62,7 +71,9 @@ public final class Portcullis: Sendable {
         let connection = try await connection()
         wasReached = true
         do throws(RPCStatus) {
-          return try await connection.unary(path, request, as: type, deadline: deadline)
+          let left = Duration.nanoseconds((deadline - .now()).nanoseconds)
+          return try await connection.unary(
+            path, request(left), as: type, metadata: metadata, deadline: deadline)
         } catch {
           // A node says whether it refused before anything was done. etcd's says no more than that it has no leader.
           let wasNotDone = error.isCertainlyNotApplied || error.message.hasSuffix("no leader")
@@ -147,6 +158,17 @@ public final class Portcullis: Sendable {
     let made = try tls.source(logger: logger)
     state.withLockedValue { $0.tls = made }
     return made
+  }
+
+  /// Gives the current connection up, and with it every call on it: its node takes requests and does not answer, as one that
+  /// is suspended does. Where there is one endpoint alone, nothing is to be had elsewhere.
+  func moveOn() {
+    if endpoints.count > 1 { giveUpConnection() }
+  }
+
+  /// The next call makes a new connection, to the next endpoint.
+  func giveUpConnection() {
+    if let current = state.withLockedValue({ $0.connection }) { drop(current) }
   }
 
   /// Forgets a connection, so that the next call goes elsewhere.

@@ -42,36 +42,51 @@ public final class Session: Sendable {
     var isOver: Bool { if case .lost = shown { true } else { false } }
   }
 
-  /// The etcd lease that carries the session.
+  /// Its id, which can be named wherever a lease can: what lives on it ends with it.
   public let lease: Int64
-  /// What the server granted, which may be more than was asked for.
+  /// The name by which others can tell whose it is.
+  public let holder: String
+  /// What the server granted.
   public let timeToLive: Duration
+
+  /// What it was opened on.
+  public var client: Portcullis { portcullis }
 
   let portcullis: Portcullis
   private let state: NIOLockedValueBox<State>
 
-  private init(client: Portcullis, lease: Int64, timeToLive: Duration, sent: ContinuousClock.Instant) {
+  private init(
+    client: Portcullis, session: Portcullis_V1_Session, sent: ContinuousClock.Instant
+  ) {
     self.portcullis = client
-    self.lease = lease
-    self.timeToLive = timeToLive
-    self.state = NIOLockedValueBox(State(deadline: Self.deadline(sent: sent, timeToLive: timeToLive)))
+    self.lease = session.id
+    self.holder = session.holder
+    self.timeToLive = .milliseconds(session.ttlMs)
+    let deadline = Self.deadline(sent: sent, timeToLive: timeToLive)
+    self.state = NIOLockedValueBox(State(deadline: deadline))
   }
 
   /// Opens a session and keeps it alive until `close`, or until it is lost.
-  /// - Parameter timeToLive: rounded up to whole seconds; the server has a minimum (2 s by default).
-  public static func open(on client: Portcullis, timeToLive: Duration) async throws(ClientError) -> Session {
-    var request = Etcdserverpb_LeaseGrantRequest()
-    request.ttl = max(1, (timeToLive.nanoseconds + 999_999_999) / 1_000_000_000)
+  /// - Parameters:
+  ///   - holder: a name by which others can tell whose it is, of 512 bytes at most. Nil: host and process.
+  ///   - timeToLive: how long it outlives this process; the server has a minimum of half a second or more.
+  public static func open(
+    on client: Portcullis, holder: String? = nil, timeToLive: Duration
+  ) async throws(ClientError) -> Session {
+    var request = Portcullis_V1_OpenSessionRequest()
+    request.holder = holder ?? HolderName.ofThisProcess
+    request.ttlMs = timeToLive.milliseconds
+    request.requestID = RequestID.random()
+    // A retry may find the session that the first attempt opened, so its time runs from before that.
     let sent = ContinuousClock.now
-    let response: Etcdserverpb_LeaseGrantResponse
+    let response: Portcullis_V1_OpenSessionResponse
     do {
-      // A grant that was made and not answered ends by itself.
       response = try await client.call(
-        RPCPath.Lease.leaseGrant, request, as: Etcdserverpb_LeaseGrantResponse.self, isRepeatable: true)
+        RPCPath.Sessions.open, request, as: Portcullis_V1_OpenSessionResponse.self, isRepeatable: true)
     } catch {
       throw ClientError(error, during: "opening a session")
     }
-    let session = Session(client: client, lease: response.id, timeToLive: .seconds(response.ttl), sent: sent)
+    let session = Session(client: client, session: response.session, sent: sent)
     session.startRenewing()
     return session
   }
@@ -126,14 +141,19 @@ public final class Session: Sendable {
     }
   }
 
-  /// Gives up everything that the session holds. Errors are of no consequence: what is not revoked ends by itself.
+  /// Gives up everything that the session holds, at once. Errors are of no consequence: what is not closed ends by itself.
   public func close() async {
     end(.closed)
-    var request = Etcdserverpb_LeaseRevokeRequest()
+    var request = Portcullis_V1_CloseSessionRequest()
     request.id = lease
-    _ = try? await portcullis.call(
-      RPCPath.Lease.leaseRevoke, request, as: Etcdserverpb_LeaseRevokeResponse.self, isRepeatable: true,
-      timeout: .seconds(2))
+    let message = request
+    // A task that was cancelled can still do this, and whoever waits for the scope need not wait for the deadline.
+    let closing = Task { [portcullis] in
+      _ = try? await portcullis.call(
+        RPCPath.Sessions.close, message, as: Portcullis_V1_CloseSessionResponse.self, isRepeatable: true,
+        timeout: .seconds(2))
+    }
+    await closing.value
   }
 
   private static func deadline(sent: ContinuousClock.Instant, timeToLive: Duration) -> ContinuousClock.Instant {
@@ -157,8 +177,8 @@ public final class Session: Sendable {
       if Task.isCancelled || ContinuousClock.now >= deadline { break }
       let sent = ContinuousClock.now
       switch await renew() {
-      case .renewed:
-        show(.active, deadline: Self.deadline(sent: sent, timeToLive: timeToLive))
+      case .renewed(let timeLeft):
+        show(.active, deadline: Self.deadline(sent: sent, timeToLive: timeLeft))
         pause = timeToLive / 3
       case .lost:
         return end(.endedByCluster)
@@ -171,19 +191,22 @@ public final class Session: Sendable {
     end(.deadlinePassed)
   }
 
-  private enum Renewal { case renewed, lost, unanswered }
+  private enum Renewal { case renewed(Duration), lost, unanswered }
 
-  /// A keepalive stream with one request is on the wire what a call with one request is.
+  /// A stream with one request is on the wire what a call with one request is.
   private func renew() async -> Renewal {
-    var request = Etcdserverpb_LeaseKeepAliveRequest()
+    var request = Portcullis_V1_KeepSessionRequest()
     request.id = lease
     do {
       let response = try await portcullis.call(
-        RPCPath.Lease.leaseKeepAlive, request, as: Etcdserverpb_LeaseKeepAliveResponse.self, isRepeatable: true,
+        RPCPath.Sessions.keepAlive, request, as: Portcullis_V1_KeepSessionResponse.self, isRepeatable: true,
         timeout: timeToLive / 3)
-      return response.ttl > 0 ? .renewed : .lost
+      return response.timeLeftMs > 0 ? .renewed(.milliseconds(response.timeLeftMs)) : .lost
     } catch {
-      return error.code == .notFound ? .lost : .unanswered
+      if error.code == .notFound { return .lost }
+      // A node that takes calls and answers none would keep them until the session is lost.
+      if error.code == .deadlineExceeded { portcullis.moveOn() }
+      return .unanswered
     }
   }
 

@@ -9,15 +9,27 @@ package final class ChildProcess: Sendable {
 
   /// Starts a program found on the PATH. On a terminal it becomes the foreground group, so Ctrl-C and Ctrl-Z reach it
   /// as they would without us.
-  package init(_ arguments: [String], environment: [String: String]) throws(CommandFailure) {
+  /// - Parameter keeping: the descriptors that the program gets beside the three streams. A connection of ours in its
+  ///   hands would be one that it could write to, and that stayed open when we close it: SwiftNIO's sockets are inherited
+  ///   unless they are closed here.
+  package init(
+    _ arguments: [String], environment: [String: String], keeping: Set<Int32>
+  ) throws(CommandFailure) {
     precondition(!arguments.isEmpty, "a program has a name")
-    processID = try Self.spawn(arguments, environment)
+    processID = try Self.spawn(arguments, environment, closing: Self.openDescriptors.subtracting(keeping))
     if isatty(STDIN_FILENO) == 1 {
       // Handing the terminal over, and taking it back, must not stop us.
       signal(SIGTTOU, SIG_IGN)
       tcsetpgrp(STDIN_FILENO, processID)
     }
     exit = Self.wait(for: processID)
+  }
+
+  /// What this process has open now, beside the three streams.
+  package static var openDescriptors: Set<Int32> {
+    let names = (try? FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd")) ?? []
+    // The listing itself was open, and is no longer.
+    return Set(names.compactMap { Int32($0) }.filter { $0 > STDERR_FILENO && fcntl($0, F_GETFD) >= 0 })
   }
 
   /// What a shell would report: the exit code, or 128 and the signal that ended it.
@@ -49,8 +61,13 @@ package final class ChildProcess: Sendable {
   }
 
   private static func spawn(
-    _ arguments: [String], _ environment: [String: String]
+    _ arguments: [String], _ environment: [String: String], closing: Set<Int32>
   ) throws(CommandFailure) -> pid_t {
+    var actions = posix_spawn_file_actions_t()
+    posix_spawn_file_actions_init(&actions)
+    defer { posix_spawn_file_actions_destroy(&actions) }
+    // One that is closed by now is no error.
+    for descriptor in closing { posix_spawn_file_actions_addclose(&actions, descriptor) }
     var attributes = posix_spawnattr_t()
     posix_spawnattr_init(&attributes)
     defer { posix_spawnattr_destroy(&attributes) }
@@ -68,7 +85,7 @@ package final class ChildProcess: Sendable {
       for variable in variables { free(variable) }
     }
     var process: pid_t = 0
-    let result = posix_spawnp(&process, arguments[0], nil, &attributes, &pointers, &variables)
+    let result = posix_spawnp(&process, arguments[0], &actions, &attributes, &pointers, &variables)
     guard result == 0 else {
       throw CommandFailure(
         ExitCode.notFound, "\(arguments[0]) cannot be started: \(String(cString: strerror(result)))")

@@ -1,4 +1,5 @@
-// `portcullis acquire`: runs a command while a scope is held, and not a moment longer than this client may rely on it.
+// `portcullis acquire` and `elect campaign`: runs a command while scopes are held, and not a moment longer than this client
+// may rely on it.
 
 package import Client
 import Foundation
@@ -9,7 +10,10 @@ package struct Holding: Sendable {
   package var gateway: Endpoint
   /// How TLS is spoken with `endpoints`.
   package var tls = TLSOptions()
-  package var scope: String
+  /// Everything but how long to wait.
+  package var request: GrantRequest
+  /// Whether what is held is a leadership.
+  package var isElection = false
   package var holder: String
   package var timeToLive: Duration
   /// How long to queue; nil for as long as it takes.
@@ -18,35 +22,39 @@ package struct Holding: Sendable {
   package var grace: Duration
 
   package init(
-    endpoints: [Endpoint], gateway: Endpoint, scope: String, holder: String, timeToLive: Duration, wait: Duration?,
-    grace: Duration
+    endpoints: [Endpoint], gateway: Endpoint, request: GrantRequest, holder: String, timeToLive: Duration,
+    wait: Duration?, grace: Duration
   ) {
     self.endpoints = endpoints
     self.gateway = gateway
-    self.scope = scope
+    self.request = request
     self.holder = holder
     self.timeToLive = timeToLive
     self.wait = wait
     self.grace = grace
   }
 
+  private var label: String { request.scopes.joined(separator: ", ") }
+
   private enum Ending: Sendable { case exited(Int32), lost(String), signalled(Int32) }
 
   /// - Returns: the command's exit code.
   /// - Throws: `CommandFailure` with `ExitCode.notHeld` when the scope could not be had, or was lost meanwhile.
   package func run(_ command: [String]) async throws -> Int32 {
+    // What the caller opened for the command is the command's; what we open from here on is not.
+    let given = ChildProcess.openDescriptors
     let signals = Signals()
     let client = Portcullis(endpoints: endpoints, tls: tls)
     defer { client.close() }
     let session: Session
     do {
-      session = try await Session.open(on: client, timeToLive: timeToLive)
+      session = try await Session.open(on: client, holder: holder, timeToLive: timeToLive)
     } catch {
       throw CommandFailure(ExitCode.unavailable, "\(error)")
     }
-    let grant: Grant
+    let grants: [Grant]
     do {
-      grant = try await acquire(with: session, signals)
+      grants = try await acquire(with: session, signals)
     } catch {
       await session.close()
       throw error
@@ -54,54 +62,63 @@ package struct Holding: Sendable {
     let ending: Ending
     let child: ChildProcess
     do {
-      child = try ChildProcess(command, environment: environment(for: grant))
-      ending = await firstEnding(child, session, grant, signals)
+      child = try ChildProcess(command, environment: try environment(for: grants), keeping: given)
+      ending = await firstEnding(child, session, grants, signals)
     } catch {
       await session.close()
       throw error
     }
-    return try await conclude(ending, child, session, grant)
+    return try conclude(ending)
   }
 
-  private func acquire(with session: Session, _ signals: Signals) async throws -> Grant {
-    try await withThrowingTaskGroup(of: Grant?.self) { group in
-      group.addTask { [self] in try await acquireInTurns(with: session) }
+  private func acquire(with session: Session, _ signals: Signals) async throws -> [Grant] {
+    try await withThrowingTaskGroup(of: [Grant]?.self) { group in
+      group.addTask { [self] in try await acquire(with: session) }
       group.addTask {
         _ = await signals.first()
         return nil
       }
       defer { group.cancelAll() }
-      guard let first = try await group.next(), let grant = first else {
-        throw CommandFailure(128 + SIGINT, "interrupted before \(scope) was acquired")
+      guard let first = try await group.next(), let grants = first else {
+        throw CommandFailure(128 + SIGINT, "interrupted before \(label) was acquired")
       }
-      return grant
+      return grants
     }
   }
 
-  /// Queues for a minute at a time, so that a node which goes away is noticed.
-  private func acquireInTurns(with session: Session) async throws -> Grant {
-    let end = wait.map { ContinuousClock.now + $0 }
-    while true {
-      let left = end.map { max(.zero, ContinuousClock.now.duration(to: $0)) }
-      do {
-        return try await session.acquire(scope, holder: holder, wait: min(left ?? .seconds(60), .seconds(60)))
-      } catch {
-        let mayTryAgain = error.code == .held && session.isAlive && end.map { ContinuousClock.now < $0 } ?? true
-        if !mayTryAgain {
-          let isOut = [.unavailable, .untrusted].contains(error.code)
-          let code = isOut ? ExitCode.unavailable : ExitCode.notHeld
-          throw CommandFailure(code, "\(error)")
-        }
+  /// As long as it takes is one long wait, for a place in line is lost with its call. A node that goes away is noticed by the
+  /// session's renewals.
+  private static let asLongAsItTakes = Duration.seconds(7 * 24 * 3600)
+
+  private func acquire(with session: Session) async throws -> [Grant] {
+    var request = request
+    request.wait = wait ?? Self.asLongAsItTakes
+    do {
+      if isElection {
+        let election = Election(request.scopes[0], on: session.client)
+        let value = String(decoding: request.value, as: UTF8.self)
+        return [try await election.campaign(with: session, value: value, wait: request.wait)]
       }
+      return try await session.acquire(request)
+    } catch {
+      let code: Int32 =
+        switch error.code {
+        case .unavailable, .untrusted: ExitCode.unavailable
+        case .invalidArgument: ExitCode.usage
+        default: ExitCode.notHeld
+        }
+      throw CommandFailure(code, error.description)
     }
   }
 
   private func firstEnding(
-    _ child: ChildProcess, _ session: Session, _ grant: Grant, _ signals: Signals
+    _ child: ChildProcess, _ session: Session, _ grants: [Grant], _ signals: Signals
   ) async -> Ending {
     await withTaskGroup(of: Ending?.self) { group in
       group.addTask { .exited(await child.exitCode()) }
-      group.addTask { .lost(await session.waitUntilLost(grant)) }
+      for grant in grants {
+        group.addTask { await session.waitUntilLost(grant).map { .lost(Self.reason($0, grant)) } }
+      }
       group.addTask { await signals.first().map(Ending.signalled) }
       defer { group.cancelAll() }
       for await ending in group {
@@ -123,27 +140,37 @@ package struct Holding: Sendable {
     }
   }
 
-  private func conclude(
-    _ ending: Ending, _ child: ChildProcess, _ session: Session, _ grant: Grant
-  ) async throws -> Int32 {
+  private static func reason(_ ending: AuthorityEnding, _ grant: Grant) -> String {
+    switch ending {
+    case .session(.deadlinePassed): "number \(grant.number) could not be renewed in time"
+    default: ending.description
+    }
+  }
+
+  private func conclude(_ ending: Ending) throws -> Int32 {
     switch ending {
     case .exited(let code): return code
     case .signalled(let number): return 128 + number
     case .lost(let reason):
       throw CommandFailure(
         ExitCode.notHeld,
-        "\(scope) was lost: \(reason), so the command was ended. What it wrote"
+        "\(label) was lost: \(reason), so the command was ended. What it wrote"
           + " before then stands; what it tries to write once somebody else holds the scope is refused by its number.")
     }
   }
 
-  private func environment(for grant: Grant) -> [String: String] {
+  private func environment(for grants: [Grant]) throws -> [String: String] {
+    let grant = grants[0]
     var environment = ProcessInfo.processInfo.environment
     environment["PORTCULLIS_SCOPE"] = grant.scope
     environment["PORTCULLIS_TOKEN"] = grant.token
+    let tokens = grants.reduce(into: [:]) { $0[$1.scope] = $1.token }
+    environment["PORTCULLIS_TOKENS"] = try JSONOutput.line(tokens)
     environment["PORTCULLIS_NUMBER"] = String(grant.number)
     environment["PORTCULLIS_INCARNATION"] = String(grant.incarnation)
     environment["PORTCULLIS_HOLDER"] = grant.holder
+    environment["PORTCULLIS_SESSION"] = SessionID.text(grant.session)
+    environment["PORTCULLIS_BARRIER"] = grant.barrier.rawValue
     environment["PORTCULLIS_ENDPOINTS"] = endpoints.map(\.description).joined(separator: ",")
     environment["PORTCULLIS_GATEWAY"] = gateway.description
     environment.merge(tls.environment) { $1 }

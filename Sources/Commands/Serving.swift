@@ -2,6 +2,7 @@
 
 package import Client
 package import CoreNode
+import FencingCore
 import Foundation
 package import Gateway
 import Glibc
@@ -67,13 +68,14 @@ package struct Serving: Sendable {
       try await Task.sleep(for: .seconds(Int64.max / 2_000_000_000))
       return
     }
-    let keys: any AuthorityKeys
+    let source: any AuthorityKeys & AuthorityStandings & AuthorityRaises
     if let node {
-      keys = NodeKeys(node: node)
+      source = NodeAuthority(node: node)
     } else {
-      keys = ClusterKeys(client: Portcullis(endpoints: endpoints, tls: tls))
+      source = ClusterAuthority(client: Portcullis(endpoints: endpoints, tls: tls))
     }
-    let server = try GatewayServer(configuration: gateway, keys: keys, logger: logger)
+    let server = try GatewayServer(
+      configuration: gateway, keys: source, standings: source, raises: source, logger: logger)
     do {
       try await server.run { port in
         onReady(Running(clusterID: node?.clusterID, clientPort: node?.clientPort, gatewayPort: port))
@@ -84,16 +86,58 @@ package struct Serving: Sendable {
   }
 }
 
-/// Keys from the core node in the same process.
-private struct NodeKeys: AuthorityKeys {
+/// Keys and standings from the core node in the same process.
+private struct NodeAuthority: AuthorityKeys, AuthorityStandings, AuthorityRaises {
   let node: CoreNode
 
   func keySet(refresh: Bool) async throws -> KeySet { try KeySet(jwks: node.jwks) }
+
+  func protect(
+    _ gateway: String, scopes: [String], raise: @escaping @Sendable (String) async -> Bool
+  ) async throws {
+    try await node.protect(gateway, scopes: scopes, raise: raise)
+  }
+
+  func standing(of scope: String) async throws -> Standing {
+    let record = try await node.describe(scope: scope)
+    return try Standing(
+      of: scope, cluster: node.clusterID, incarnation: record.incarnation, current: record.current,
+      lastNumber: record.lastNumber)
+  }
 }
 
-/// Keys from a cluster elsewhere.
-private struct ClusterKeys: AuthorityKeys {
+/// Keys and standings from a cluster elsewhere.
+private struct ClusterAuthority: AuthorityKeys, AuthorityStandings, AuthorityRaises {
   let client: Portcullis
 
   func keySet(refresh: Bool) async throws -> KeySet { try KeySet(jwks: await client.keys()) }
+
+  func protect(
+    _ gateway: String, scopes: [String], raise: @escaping @Sendable (String) async -> Bool
+  ) async throws {
+    try await client.protect(gateway, scopes: scopes, raise: raise)
+  }
+
+  func standing(of scope: String) async throws -> Standing {
+    let description = try await client.describe(scope)
+    return try Standing(
+      of: scope, cluster: description.cluster, incarnation: description.incarnation,
+      current: description.grant.map { ($0.number, $0.holder) }, lastNumber: description.lastNumber)
+  }
+}
+
+extension Standing {
+  /// - Throws: `CommandFailure` where a number is none that the fence could compare.
+  fileprivate init(
+    of scope: String, cluster: UInt64, incarnation: UInt64, current: (number: Int64, holder: String)?,
+    lastNumber: Int64
+  ) throws {
+    guard let incarnation = Incarnation(incarnation), current.map({ GrantNumber($0.number) != nil }) ?? true else {
+      throw CommandFailure(ExitCode.failed, "the core's answer about the scope \"\(scope)\" holds no valid number")
+    }
+    self.init(
+      cluster: cluster, incarnation: incarnation,
+      current: current.flatMap { held in GrantNumber(held.number).map { Grant(number: $0, holder: held.holder) } },
+      lastNumber: GrantNumber(lastNumber))
+  }
 }

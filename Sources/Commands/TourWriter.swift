@@ -99,9 +99,9 @@ package struct TourWriterProcess: Sendable {
       do {
         switch try JSONDecoder().decode(TourOrder.self, from: Data(line.utf8)) {
         case .acquire:
-          let opened = try await Session.open(on: client, timeToLive: timeToLive)
+          let opened = try await Session.open(on: client, holder: holder, timeToLive: timeToLive)
           session = opened
-          let grant = try await opened.acquire(scope, holder: holder, wait: .seconds(60))
+          let grant = try await opened.acquire(scope, wait: .seconds(60))
           token = grant.token
           report = .granted(number: grant.number)
         case .write(let statement):

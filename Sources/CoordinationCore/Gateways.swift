@@ -17,6 +17,8 @@ package struct GatewayRecord: Sendable {
 
   package var unconfirmedCount: Int { unconfirmed.count }
 
+  package func isUnconfirmed(_ scope: Key) -> Bool { unconfirmed[scope] != nil }
+
   package var raises: [(scope: Key, number: Revision)] {
     var all: [(Key, Revision)] = []
     unconfirmed.forEach { scope, number in

@@ -183,7 +183,7 @@ extension Coordination {
   /// - Parameter lease: whose share ends, where the scope is shared; else 0.
   mutating func release(_ scope: Key, number: Revision, lease: LeaseID, notices: inout [Notice]) -> Outcome {
     let state = scopes[scope]
-    let current = lease == 0 ? state?.holder : state?.sharers[lease]
+    let current = lease == 0 ? state?.holder : state?.grant(of: lease)
     guard let current, current.number == number else {
       return .refused(.notHolder(current: state?.foremost, lastNumber: state?.lastNumber ?? 0))
     }

@@ -27,6 +27,8 @@ final class CoreAccess: Sendable {
   private let nextRequest: NIOLockedValueBox<UInt64>
   /// Tokens by which writes are guarded, once their signature was checked.
   let fences = FenceReading()
+  /// Gateways that protect scopes through this node.
+  let gateways = ConnectedGateways()
 
   init(
     configuration: NodeConfiguration, identity: Identity, loop: CoreLoop, watches: WatchHub, issuer: TokenIssuer

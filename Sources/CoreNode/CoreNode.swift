@@ -18,7 +18,7 @@ package final class CoreNode: Sendable {
   package var incarnation: UInt64 { access.identity.incarnation }
   /// The port on which clients are served, whatever was asked for.
   package let clientPort: Int
-  private let access: CoreAccess
+  let access: CoreAccess
   private let loop: CoreLoop
   private let storage: LogStorage
   private let peers: PeerTransport
@@ -225,14 +225,13 @@ package final class CoreNode: Sendable {
   /// A linearizable read is answered only when everything before it was applied. The state that a node starts with may be
   /// that of a snapshot, with a long log behind it.
   private func hasCaughtUp() async -> Bool {
+    if case .success = await linearizableSnapshot() { return true }
+    return false
+  }
+
+  func linearizableSnapshot() async -> Result<Snapshot, ReadFailure> {
     await withCheckedContinuation { continuation in
-      access.readLinearizably(on: group.next()) { result in
-        if case .success = result {
-          continuation.resume(returning: true)
-        } else {
-          continuation.resume(returning: false)
-        }
-      }
+      access.readLinearizably(on: group.next()) { continuation.resume(returning: $0) }
     }
   }
 

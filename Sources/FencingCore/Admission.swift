@@ -35,6 +35,14 @@ package enum Refusal: Error, Sendable, Hashable {
     }
   }
 
+  /// Whether nothing below the presented number gets in all the same: the floor is as high or higher.
+  package var isBelowFloor: Bool {
+    switch self {
+    case .stale, .lowerIncarnation, .otherHolder: true
+    case .otherCluster, .wrongScope: false
+    }
+  }
+
   /// The floor that decided, where there was one.
   package var seen: Floor? {
     switch self {
@@ -64,7 +72,9 @@ package func admit(_ claims: FenceClaims, against floor: Floor?, binding: ScopeB
   }
   if claims.authority < floor.authority { return .refuse(.stale(seen: floor, presented: claims)) }
   if claims.authority == floor.authority {
-    return claims.holder == floor.holder ? .accept : .refuse(.otherHolder(seen: floor, presented: claims))
+    // Those who share a scope have one number between them, and the floor knows the first.
+    return claims.isShared || claims.holder == floor.holder
+      ? .accept : .refuse(.otherHolder(seen: floor, presented: claims))
   }
   let raised = claims.floor
   precondition(raised.authority > floor.authority, "a raise must be upwards")

@@ -14,6 +14,10 @@ package struct GrantNumber: Sendable, Hashable, Comparable, CustomStringConverti
     self.rawValue = rawValue
   }
 
+  private init(checked rawValue: Int64) { self.rawValue = rawValue }
+
+  package static let lowest = GrantNumber(checked: 1)
+
   package static func < (left: Self, right: Self) -> Bool { left.rawValue < right.rawValue }
 
   package var description: String { String(rawValue) }

@@ -121,6 +121,9 @@ package struct VerifiedToken: Sendable, Hashable {
   /// The key that signed it.
   package let kid: String
 
+  /// The cluster as it is written everywhere.
+  package var clusterText: String { ClusterText.format(claims.cluster) }
+
   /// Expiry limits how long a token that leaked can be abused. It is never the safety argument: a stale token is
   /// refused by the floor, whatever any clock says. So a wide leeway costs nothing, and a token "from the
   /// future" is no reason to refuse one whose signature holds.

@@ -7,26 +7,93 @@ import Foundation
 
 struct Acquire: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Run a command while a scope is held.",
+    abstract: "Run a command while scopes are held.",
     discussion: """
-      Example:
+      Examples:
         portcullis acquire orders --ttl 10s -- ./nightly-job
+        portcullis acquire orders stock --wait 1m --barrier required -- ./move-stock    # both or neither
+        portcullis acquire reports --shared -- ./read-reports
+        portcullis acquire legacy-share --lock-delay 30s -- ./writer                    # cannot check tokens
 
-      The command finds the token in PORTCULLIS_TOKEN, the number in PORTCULLIS_NUMBER and the scope in PORTCULLIS_SCOPE.
+      The command finds the token in PORTCULLIS_TOKEN, the number in PORTCULLIS_NUMBER and the scope in PORTCULLIS_SCOPE; with
+      several scopes these are the first one's, and PORTCULLIS_TOKENS has each one's token, as a JSON object.
       It is ended (SIGTERM, then SIGKILL) when the hold cannot be renewed in time. The exit code is the command's own;
-      75 when the scope could not be had or was lost.
+      75 when the scopes could not be had or were lost.
       """)
 
-  @Argument(help: "What to hold. A database's scope is its name unless declared otherwise.")
-  var scope: String
+  @Argument(
+    help: "What to hold: one scope, or several at once, all or none. A database's scope is its name by default.")
+  var scopes: [String]
 
-  @Option(help: "How long the hold outlives this process: 10s, 2m. It is renewed three times in that span.")
+  @Flag(help: "Hold it together with others, for reading. A gateway lets nobody write under a share.")
+  var shared = false
+
+  @Option(
+    name: .customLong("lock-delay"),
+    help: "How long the scopes stay closed if this holder is lost: for what cannot check tokens. At most 10m.")
+  var lockDelay: DurationArgument?
+
+  @Option(
+    help: ArgumentHelp(
+      "Whether to wait until gateways refuse what is older: required, preferred, off.",
+      discussion: "Default: required where a gateway is registered for the scope."))
+  var barrier: BarrierArgument?
+
+  @Option(
+    name: .customLong("barrier-wait"), help: "How long to wait for the gateways. Default: 5s, or 1s if preferred.")
+  var barrierWait: DurationArgument?
+
+  @Option(help: "What the holder says of itself, such as an address; shown by `portcullis grants`.")
+  var value: String?
+
+  @Option(name: .customLong("request-id"), help: "A name for this request, which makes one of repeated ones.")
+  var requestID: String?
+
+  @OptionGroup var hold: HoldOptions
+
+  func validate() throws {
+    guard !scopes.isEmpty else { throw ValidationError("name at least one scope to hold") }
+    guard !hold.command.isEmpty else {
+      throw ValidationError("give the command to run after --, as in: acquire \(scopes[0]) -- make")
+    }
+    guard Set(scopes).count == scopes.count else { throw ValidationError("a scope is named twice") }
+    if let lockDelay, lockDelay.duration > .seconds(600) { throw ValidationError("--lock-delay is at most 10m") }
+    if let barrierWait, barrierWait.duration <= .zero { throw ValidationError("--barrier-wait must be above zero") }
+  }
+
+  func run() async throws {
+    var request = GrantRequest(scopes)
+    request.mode = shared ? .shared : .exclusive
+    request.lockDelay = lockDelay?.duration ?? .zero
+    request.barrier = barrier?.barrier ?? .whereRegistered
+    request.barrierWait = barrierWait?.duration
+    request.value = Array((value ?? "").utf8)
+    if let requestID { request.requestID = requestID }
+    try await hold.run(request)
+  }
+}
+
+enum BarrierArgument: String, ExpressibleByArgument, CaseIterable {
+  case required, preferred, off
+
+  var barrier: GrantRequest.Barrier {
+    switch self {
+    case .required: .required
+    case .preferred: .preferred
+    case .off: .off
+    }
+  }
+}
+
+/// What `acquire` and `elect campaign` share: whose hold it is, for how long, and what runs meanwhile.
+struct HoldOptions: ParsableArguments {
+  @Option(help: "How long the hold outlives this process: 10s, 500ms. It is renewed three times in that span.")
   var ttl = DurationArgument(argument: "10s")!
 
   @Option(help: "How long to queue when somebody else holds it; 0 tries once. Default: for as long as it takes.")
   var wait: DurationArgument?
 
-  @Option(help: "A name by which others can tell who holds the scope. Default: host, process and user.")
+  @Option(help: "A name by which others can tell who holds it. Default: host, process and user.")
   var holder: String?
 
   @Option(name: .customLong("kill-after"), help: "How long the command may take to end after SIGTERM.")
@@ -38,18 +105,16 @@ struct Acquire: AsyncParsableCommand {
   var command: [String] = []
 
   func validate() throws {
-    guard !command.isEmpty else {
-      throw ValidationError("give the command to run after --, as in: acquire \(scope) -- make")
-    }
-    guard ttl.duration >= .seconds(1) else { throw ValidationError("--ttl must be at least 1s") }
+    guard ttl.duration >= .milliseconds(500) else { throw ValidationError("--ttl must be at least 500ms") }
   }
 
-  func run() async throws {
+  func run(_ request: GrantRequest, isElection: Bool = false) async throws {
     var holding = Holding(
-      endpoints: try connection.endpointList(), gateway: try connection.gatewayEndpoint(), scope: scope,
+      endpoints: try connection.endpointList(), gateway: try connection.gatewayEndpoint(), request: request,
       holder: holder ?? "\(ProcessInfo.processInfo.hostName)/\(getpid())/\(NSUserName())", timeToLive: ttl.duration,
       wait: wait?.duration, grace: killAfter.duration)
     holding.tls = try connection.tlsOptions()
+    holding.isElection = isElection
     let code = try await holding.run(command)
     if code != 0 { Foundation.exit(code) }
   }

@@ -21,8 +21,6 @@ struct MemberCommand: AsyncParsableCommand {
     ])
 }
 
-enum OutputFormat: String, ExpressibleByArgument, CaseIterable, Sendable { case text, json }
-
 /// What every command about members takes.
 struct MemberOptions: ParsableArguments {
   @Option(help: "Core nodes to talk to, with commas. Environment: PORTCULLIS_ENDPOINTS.")
@@ -50,31 +48,17 @@ struct MemberOptions: ParsableArguments {
 
   func show(_ members: [ClusterMembers.Member]) throws {
     switch output {
-    case .json:
-      let encoder = JSONEncoder()
-      encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-      print(String(decoding: try encoder.encode(members), as: UTF8.self))
+    case .json: print(try JSONOutput.pretty(members))
     case .text:
-      let rows = members.map { member in
-        [
+      var table = TextTable("ID", "NAME", "ROLE", "PEER URLS", "CLIENT URLS")
+      for member in members {
+        table.add(
           member.id, member.name.isEmpty ? "(not started)" : member.name,
           (member.isLearner ? "learner" : "voter") + (member.isLeader ? ", leads" : ""),
-          member.peerURLs.joined(separator: ","), member.clientURLs.joined(separator: ","),
-        ]
+          member.peerURLs.joined(separator: ","), member.clientURLs.joined(separator: ","))
       }
-      print(Self.table([["ID", "NAME", "ROLE", "PEER URLS", "CLIENT URLS"]] + rows))
+      print(table.text)
     }
-  }
-
-  private static func table(_ rows: [[String]]) -> String {
-    let widths = rows[0].indices.map { column in rows.map { $0[column].count }.max() ?? 0 }
-    let lines = rows.map { row in
-      let padded = zip(row, widths).map { text, width in text + String(repeating: " ", count: width - text.count) }
-      var line = padded.joined(separator: "  ")
-      while line.last == " " { line.removeLast() }
-      return line
-    }
-    return lines.joined(separator: "\n")
   }
 
   /// Told on stderr, so that stdout stays what `--output` says.
@@ -254,6 +238,7 @@ struct MoveLeader: AsyncParsableCommand {
       let target = try await members.find(member)
       try await members.moveLeader(to: target)
       options.tell("\(target.label) leads")
+      if options.output == .json { try options.show(try await members.list()) }
     }
   }
 }

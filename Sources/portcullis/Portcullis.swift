@@ -15,13 +15,16 @@ struct PortcullisCommand: AsyncParsableCommand {
         portcullis tour         a stale writer, refused before your eyes
 
       Exit codes: 0 done, 1 failed, 3 the node was removed from its cluster, 64 wrong arguments, 69 a server cannot be reached, 75 the scope is held or was lost,
-      77 refused by the gateway.
+      77 refused by the gateway, or a token that is not taken.
+
+      Completion of commands and flags in a shell: portcullis completion bash|zsh|fish.
       """,
     version: "portcullis 0.1.0",
     subcommands: [
       Serve.self, Core.self, GatewayCommand.self, MemberCommand.self, MoveLeader.self, SnapshotCommand.self,
-      LogCommand.self, Acquire.self, SQL.self, TourCommand.self, TourWriterCommand.self, Bench.self, Fsync.self,
-      Simulate.self,
+      LogCommand.self, StatusCommand.self, WatchCommand.self, Acquire.self, GrantsCommand.self, ScopesCommand.self,
+      SessionsCommand.self, ElectCommand.self, GatewaysCommand.self, TokenCommand.self, SQL.self, TourCommand.self,
+      TourWriterCommand.self, Bench.self, Fsync.self, Simulate.self, CompletionCommand.self,
     ])
 
   /// Runs a command, turning what it throws into one line and an exit code.

@@ -27,8 +27,7 @@ struct Serve: AsyncParsableCommand {
   @Option(name: .customLong("listen-gateway"), help: "Address of the gateway.")
   var listenGateway = ListenAddress(argument: "127.0.0.1:4001")!
 
-  @Option(name: .customLong("database"), help: "A SQLite file to protect, as name=path. May be given several times.")
-  var databases: [DatabaseArgument] = []
+  @OptionGroup(title: "Databases") var protection: GatewayOptions
 
   @Option(
     name: .customLong("quota-backend-bytes"),
@@ -39,7 +38,10 @@ struct Serve: AsyncParsableCommand {
   @OptionGroup(title: "TLS") var sharedTLS: SharedTLSFlags
   @OptionGroup var log: LogOptions
 
-  func validate() throws { _ = try security() }
+  func validate() throws {
+    _ = try security()
+    try protection.check()
+  }
 
   private func security() throws -> PortSecurity { try tls.security(at: [listenClient.url], sharedTLS) }
 
@@ -52,10 +54,7 @@ struct Serve: AsyncParsableCommand {
     core.clientListeners = [listenClient.url]
     core.clientSecurity = try security()
     core.quota = Quota(flag: quotaBytes)
-    let declared =
-      databases.isEmpty
-      ? [DatabaseDeclaration(name: "demo", path: dataDirectory + "/demo.db")]
-      : databases.map(\.declaration)
+    let declared = try protection.declarations(default: ("demo", dataDirectory + "/demo.db"))
     var serving = Serving(logger: log.logger("portcullis"))
     serving.core = core
     serving.gateway = GatewayConfiguration(
@@ -91,7 +90,7 @@ struct Serve: AsyncParsableCommand {
 
       Try, in another terminal:
         \(program) tour\(target) --scope \(scope)
-        \(program) acquire \(scope)\(target) -- \(program) sql \(scope) "CREATE TABLE IF NOT EXISTS notes (text)" "INSERT INTO notes VALUES ('written under a grant')"
+        \(program) acquire \(databases[0].scope)\(target) -- \(program) sql \(scope) "CREATE TABLE IF NOT EXISTS notes (text)" "INSERT INTO notes VALUES ('written under a grant')"
         \(program) sql \(scope)\(target) "SELECT * FROM notes"
       Ctrl-C stops it.
       """
@@ -312,6 +311,10 @@ struct GatewayCommand: AsyncParsableCommand {
     discussion: """
       Example:
         portcullis gateway --endpoints 10.0.0.1:2379,10.0.0.2:2379 --database orders=./orders.db
+
+      With a scope of its own for two of its tables, and a second database that takes writes without a token:
+        portcullis gateway --database orders=./orders.db --scope orders=warehouse:stock,shelf \\
+          --database notes=./notes.db --open notes
       """)
 
   @Option(name: .customLong("listen-gateway"), help: "Address of the gateway.")
@@ -320,14 +323,16 @@ struct GatewayCommand: AsyncParsableCommand {
   @Option(help: "Core nodes whose tokens are taken, with commas. Environment: PORTCULLIS_ENDPOINTS.")
   var endpoints: String?
 
-  @Option(name: .customLong("database"), help: "A SQLite file to protect, as name=path. May be given several times.")
-  var databases: [DatabaseArgument] = []
+  @OptionGroup(title: "Databases") var protection: GatewayOptions
 
   @OptionGroup var tls: ClientTLSFlags
   @OptionGroup var log: LogOptions
 
   func validate() throws {
-    guard !databases.isEmpty else { throw ValidationError("give at least one --database name=path to protect") }
+    try protection.check()
+    guard !protection.databases.isEmpty else {
+      throw ValidationError("give at least one --database name=path to protect")
+    }
   }
 
   func run() async throws {
@@ -336,7 +341,7 @@ struct GatewayCommand: AsyncParsableCommand {
       parsing: endpoints ?? ConnectionOptions.environment("PORTCULLIS_ENDPOINTS") ?? "127.0.0.1:2379")
     serving.tls = try tls.options(for: serving.endpoints)
     serving.gateway = GatewayConfiguration(
-      host: listenGateway.host, port: listenGateway.port, databases: databases.map(\.declaration))
+      host: listenGateway.host, port: listenGateway.port, databases: try protection.declarations())
     let host = listenGateway.host
     try await serving.run { running in
       announce("portcullis gateway is ready on http://\(host):\(running.gatewayPort ?? 0)")

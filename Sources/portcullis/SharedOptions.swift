@@ -42,6 +42,56 @@ struct ConnectionOptions: ParsableArguments {
   }
 }
 
+enum OutputFormat: String, ExpressibleByArgument, CaseIterable, Sendable { case text, json }
+
+/// What every command that looks at a core takes.
+struct LookOptions: ParsableArguments {
+  @Option(help: "Core nodes to talk to, with commas. Environment: PORTCULLIS_ENDPOINTS.")
+  var endpoints: String?
+
+  @Option(help: "text or json, to stdout.")
+  var output = OutputFormat.text
+
+  @OptionGroup var tls: ClientTLSFlags
+
+  func endpointList() throws -> [Endpoint] {
+    do {
+      return try Endpoint.list(
+        parsing: endpoints ?? ConnectionOptions.environment("PORTCULLIS_ENDPOINTS") ?? "127.0.0.1:2379")
+    } catch {
+      throw ValidationError(error.description)
+    }
+  }
+
+  func tlsOptions() throws -> TLSOptions { try tls.options(for: try endpointList()) }
+
+  /// Runs `body` with the core, turning what goes wrong into one line and an exit code.
+  func withClient<T>(_ body: (Portcullis) async throws -> T) async throws -> T {
+    let client = Portcullis(endpoints: try endpointList(), tls: try tlsOptions())
+    defer { client.close() }
+    return try await Self.explaining { try await body(client) }
+  }
+
+  static func explaining<T>(_ body: () async throws -> T) async throws -> T {
+    do {
+      return try await body()
+    } catch let error as ClientError {
+      let code =
+        switch error.code {
+        case .unavailable, .untrusted: Commands.ExitCode.unavailable
+        case .held, .sessionLost, .stale, .unconfirmed: Commands.ExitCode.notHeld
+        default: Commands.ExitCode.failed
+        }
+      throw CommandFailure(code, error.description)
+    }
+  }
+
+  /// Shows the same as text or as JSON.
+  func show(_ json: some Encodable, text: @autoclosure () -> String) throws {
+    announce(output == .json ? try JSONOutput.pretty(json) : text())
+  }
+}
+
 /// Prints to stdout at once: who started us may be waiting for the line on a pipe, where `print` would hold it back.
 func announce(_ text: String) { FileHandle.standardOutput.write(Data((text + "\n").utf8)) }
 
@@ -93,8 +143,6 @@ struct DatabaseArgument: ExpressibleByArgument, Sendable {
     name = String(parts[0])
     path = String(parts[1])
   }
-
-  var declaration: DatabaseDeclaration { DatabaseDeclaration(name: name, path: path) }
 }
 
 enum LogLevelArgument: String, ExpressibleByArgument, CaseIterable, Sendable {

@@ -44,6 +44,9 @@ struct SnapshotSave: AsyncParsableCommand {
   @Option(help: "Core nodes to ask, with commas; the first that answers does. Environment: PORTCULLIS_ENDPOINTS.")
   var endpoints: String?
 
+  @Option(help: "text or json, to stdout.")
+  var output = OutputFormat.text
+
   @Flag(help: "Replace a file that is there.")
   var force = false
 
@@ -71,10 +74,20 @@ struct SnapshotSave: AsyncParsableCommand {
     }
     line.end()
     let header = saved.header
+    if output == .json {
+      return print(try JSONOutput.pretty(SavedFile(file: file, bytes: saved.bytes, header: header)))
+    }
     print(
       "saved revision \(header.revision) of cluster \(header.clusterID), incarnation \(header.incarnation), to \(file)"
         + " (\(ProgressLine.amount(saved.bytes)))")
   }
+}
+
+/// What was saved, as JSON has it.
+private struct SavedFile: Encodable {
+  let file: String
+  let bytes: UInt64
+  let header: BackupHeader
 }
 
 struct SnapshotStatus: ParsableCommand {
@@ -103,10 +116,7 @@ struct SnapshotStatus: ParsableCommand {
       throw CommandFailure(Commands.ExitCode.failed, "\(error)")
     }
     switch output {
-    case .json:
-      let encoder = JSONEncoder()
-      encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-      print(String(decoding: try encoder.encode(status), as: UTF8.self))
+    case .json: print(try JSONOutput.pretty(status))
     case .text: print(StatusText(status).text)
     }
     if let problem = status.problem {

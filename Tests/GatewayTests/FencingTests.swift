@@ -159,7 +159,7 @@ struct FencingTests {
     try await fixture.write(claims(6, "b"), "INSERT INTO item(name) VALUES('b')")
     // The file and its log as a killed process leaves them; the index beside them is rebuilt.
     let copy = try Folder()
-    for suffix in ["", "-wal"] {
+    for suffix in ["", "-wal", "-gateway.floors"] {
       try FileManager.default.copyItem(atPath: fixture.path + suffix, toPath: copy.file("orders.db") + suffix)
     }
     let reopened = try Fixture(folder: copy)

@@ -183,6 +183,30 @@ struct GroupCommitTests {
     #expect(try fixture.names() == ["x"])
   }
 
+  @Test("a raise that comes before the commit is not overtaken by it: the commit hook refuses it")
+  func raiseBeforeCommit() async throws {
+    let fixture = try Fixture(schema: "CREATE TABLE item(id INTEGER PRIMARY KEY, name TEXT)")
+    let database = fixture.database
+    // No statement here is long enough to be interrupted, so a replay can only come from a commit that was refused.
+    var number: Int64 = 1
+    while database.status.replays == 0 {
+      let (old, new) = (try claims(number, "a"), try claims(number + 1, "a"))
+      await withTaskGroup(of: Void.self) { group in
+        for _ in 0..<64 {
+          group.addTask {
+            let request = WriteRequest(statements: [SQLStatement("INSERT INTO item(name) VALUES('x')")], claims: old)
+            _ = try? await database.execute(request)
+          }
+        }
+        group.addTask { _ = try? await database.raise(new) }
+      }
+      #expect(try await database.floor() == new.floor)
+      number += 1
+    }
+    try await fixture.write(claims(number), "INSERT INTO item(name) VALUES('last')")
+    #expect(try fixture.names().last == "last")
+  }
+
   @Test("a statement that runs too long fails alone, and is not run again")
   func timeout() async throws {
     var limits = EngineLimits()

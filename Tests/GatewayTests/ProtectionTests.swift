@@ -37,7 +37,7 @@ struct ProtectionTests {
     #expect(try Raw.run(path, "PRAGMA journal_mode") == [["wal"]])
     #expect(
       try Raw.run(path, "SELECT name FROM sqlite_schema WHERE name LIKE '\\_fence%' ESCAPE '\\' ORDER BY 1") == [
-        ["_fence"], ["_fence_adoption"],
+        ["_fence"], ["_fence_adoption"], ["_fence_identity"], ["_fence_request"], ["_fence_request_answers"],
       ])
     await database.close()
     #expect(try Raw.run(path, Self.userSchema) == schema)

@@ -85,14 +85,14 @@ struct Fixture {
 
   init(
     isOpen: Bool = false, enforcesForeignKeys: Bool = false, limits: EngineLimits = EngineLimits(),
-    adoptedCluster: UInt64? = nil, folder: Folder? = nil,
+    adoptedCluster: UInt64? = nil, tableScopes: [TableScope] = [], folder: Folder? = nil,
     schema: String = "CREATE TABLE item(id INTEGER PRIMARY KEY, name TEXT UNIQUE)"
   ) throws {
     self.folder = try folder ?? Folder()
     path = self.folder.file("orders.db")
     if folder == nil { try Raw.run(path, schema) }
     let declaration = DatabaseDeclaration(
-      name: "orders", path: path, isOpen: isOpen, enforcesForeignKeys: enforcesForeignKeys,
+      name: "orders", path: path, tableScopes: tableScopes, isOpen: isOpen, enforcesForeignKeys: enforcesForeignKeys,
       adoptedCluster: adoptedCluster)
     database = try FencedDatabase(declaration, limits: limits, logger: quietLogger)
   }
@@ -106,6 +106,22 @@ struct Fixture {
   func refusal(_ claims: FenceClaims?, _ sql: String) async -> RequestFailure? {
     do {
       try await write(claims, sql)
+      return nil
+    } catch {
+      return error as? RequestFailure
+    }
+  }
+
+  /// One statement under several tokens.
+  @discardableResult
+  func write(_ claims: [FenceClaims], _ sql: String, key: String? = nil) async throws -> WriteOutcome {
+    try await database.execute(
+      WriteRequest(statements: [SQLStatement(sql)], claims: claims, idempotencyKey: key))
+  }
+
+  func failure(_ claims: [FenceClaims], _ sql: String, key: String? = nil) async -> RequestFailure? {
+    do {
+      try await write(claims, sql, key: key)
       return nil
     } catch {
       return error as? RequestFailure

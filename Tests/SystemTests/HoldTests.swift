@@ -17,6 +17,18 @@ struct HoldTests {
     }
   }
 
+  @Test("the command gets what its caller opened for it, and none of our connections")
+  func descriptors() async throws {
+    try await withServing { serving in
+      // `ls` opens the directory itself, under the first number that is free.
+      let listed = try await serving.run(["acquire", "demo", "--", "ls", "/proc/self/fd"])
+      #expect(listed.output.split(separator: "\n") == ["0", "1", "2", "3"], "\(listed.errors)")
+      let script = "exec \(Program.path) acquire demo -- ls /proc/self/fd 7</dev/null"
+      let given = try await Program.run(["-c", script], executable: "/bin/sh", environment: serving.environment)
+      #expect(given.output.split(separator: "\n") == ["0", "1", "2", "3", "7"], "\(given.errors)")
+    }
+  }
+
   @Test("a held scope is not had: exit code 75 and who holds it")
   func held() async throws {
     try await withServing { serving in

@@ -112,6 +112,9 @@ final class RunningProgram: Sendable {
     for (number, stream) in streams.enumerated() {
       posix_spawn_file_actions_adddup2(&actions, stream, Int32(number))
     }
+    // SwiftNIO's sockets are inherited. A node that had a copy of a connection through the tests' proxy would keep it open
+    // when the proxy closed it, and the peer at its other end would go on sending to nobody.
+    for number in Int32(streams.count)..<beyondOpenDescriptors { posix_spawn_file_actions_addclose(&actions, number) }
     var attributes = posix_spawnattr_t()
     posix_spawnattr_init(&attributes)
     defer { posix_spawnattr_destroy(&attributes) }
@@ -130,6 +133,13 @@ final class RunningProgram: Sendable {
       throw CocoaError(.fileNoSuchFile, userInfo: [NSFilePathErrorKey: arguments[0], "errno": Int(result)])
     }
     return child
+  }
+
+  /// Above every descriptor that is open now, with room for those that other tests open meanwhile. To close one that is not
+  /// open is no error.
+  private static var beyondOpenDescriptors: Int32 {
+    let names = (try? FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd")) ?? []
+    return names.compactMap { Int32($0) }.reduce(STDERR_FILENO, max) + 256
   }
 
   /// What there is next, or nothing at the end. Children that end interrupt calls, which is no reason to give up.

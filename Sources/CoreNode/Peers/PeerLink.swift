@@ -1,6 +1,7 @@
 // The connection that a node makes to one peer: it is kept up, and made again with growing pauses when it breaks. All
 // that comes back on it is a refusal of the greeting.
 
+import Glibc
 import Logging
 import NIOCore
 import NIOPosix
@@ -19,6 +20,10 @@ final class PeerLink: @unchecked Sendable {
   private static let maxQueuedBytes = 64 << 20
   private static let firstPauseMilliseconds: Int64 = 20
   private static let longestPauseMilliseconds: Int64 = 1000
+  /// A connection on which the peer takes nothing for so long is made again. Left to itself TCP repeats what was lost in a
+  /// partition after pauses that grow with it, so that two nodes would stay apart for up to two minutes after its end
+  /// (etcd's streams between peers end after five seconds as well).
+  private static let patienceMilliseconds = 5000
 
   /// The peer's URLs, tried in turn.
   let endpoints: [PeerEndpoint]
@@ -92,6 +97,7 @@ final class PeerLink: @unchecked Sendable {
     attempts += 1
     ClientBootstrap(group: eventLoop)
       .channelOption(.tcpOption(.tcp_nodelay), value: 1)
+      .channelOption(.tcpOption(.init(rawValue: TCP_USER_TIMEOUT)), value: Self.patienceMilliseconds)
       .connectTimeout(.seconds(1))
       .channelInitializer { channel in
         PeerSecurity.prepare(channel, for: endpoint, self.connector) {

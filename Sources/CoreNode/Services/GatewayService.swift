@@ -11,14 +11,14 @@ struct GatewayService: Sendable {
   private static let longestName = 256
   private static let longestReason = 1024
 
-  let core: CoreAccess
-  private let connected = ConnectedGateways()
+  /// Stands for a holder in the token of a raise whose grant is over.
+  static let nobody = "(nobody)"
 
-  init(core: CoreAccess) { self.core = core }
+  let core: CoreAccess
 
   var routes: [String: RPCMethod] {
     [
-      RPCPath.Gateways.protect: .streaming { [core, connected] call in ProtectStream(call, core: core, connected) },
+      RPCPath.Gateways.protect: .streaming { [core] call in ProtectStream(call, core: core) },
       RPCPath.Gateways.list: .unary(list),
       RPCPath.Gateways.deregister: .unary(deregister),
     ]
@@ -26,7 +26,7 @@ struct GatewayService: Sendable {
 
   @Sendable private func list(_ call: UnaryCall, _ body: ByteBuffer) {
     guard call.decode(Portcullis_V1_ListGatewaysRequest.self, from: body) != nil else { return }
-    call.read(core) { [core, connected] snapshot in
+    call.read(core) { [core] snapshot in
       do throws(RequestError) {
         try core.checkUser(call, in: snapshot)
       } catch {
@@ -38,7 +38,7 @@ struct GatewayService: Sendable {
         var gateway = Portcullis_V1_Gateway()
         gateway.gateway = String(decoding: record.name.bytes, as: UTF8.self)
         gateway.scopes = record.scopes.map { String(decoding: $0.bytes, as: UTF8.self) }
-        gateway.isConnected = connected.contains(record.name)
+        gateway.isConnected = core.gateways.contains(record.name)
         gateway.unconfirmed = Int64(record.unconfirmedCount)
         return gateway
       }
@@ -111,7 +111,6 @@ final class ConnectedGateways: Sendable {
 private final class ProtectStream: @unchecked Sendable, StreamHandler {
   private let call: StreamCall
   private let core: CoreAccess
-  private let connected: ConnectedGateways
   private var name: GatewayName?
   private var isRegistered = false
   private var observer: HoldHub.ObserverID?
@@ -119,10 +118,9 @@ private final class ProtectStream: @unchecked Sendable, StreamHandler {
   private var sent: [Key: Revision] = [:]
   private var isClosed = false
 
-  init(_ call: StreamCall, core: CoreAccess, _ connected: ConnectedGateways) {
+  init(_ call: StreamCall, core: CoreAccess) {
     self.call = call
     self.core = core
-    self.connected = connected
   }
 
   func received(_ message: ByteBuffer) {
@@ -142,7 +140,7 @@ private final class ProtectStream: @unchecked Sendable, StreamHandler {
     let name = Key(Bytes(message.gateway.utf8))
     let scopes = Set(message.scopes.map { Key(Bytes($0.utf8)) }).sorted()
     self.name = name
-    connected.came(name)
+    core.gateways.came(name)
     // Most of the time it is registered as it is, and its coming back need not be written down.
     core.readLinearizably(on: call.eventLoop) { [self] result in
       guard !isClosed else { return }
@@ -163,6 +161,7 @@ private final class ProtectStream: @unchecked Sendable, StreamHandler {
     _ = call.send(response)
     // What changed between the snapshot and the place to be told at is in the newest one.
     look()
+    remind(snapshot)
   }
 
   private func lookSoon() {
@@ -183,13 +182,23 @@ private final class ProtectStream: @unchecked Sendable, StreamHandler {
     sent = open
   }
 
+  /// A gateway that comes back may have an older copy of its files: it is told the newest numbers again, also those that it
+  /// has confirmed.
+  private func remind(_ snapshot: Snapshot) {
+    guard !isClosed, let record = name.flatMap({ snapshot.state.gateways[$0] }) else { return }
+    for scope in record.scopes where sent[scope] == nil {
+      guard let number = snapshot.state.scopes[scope]?.lastNumber, number > 0 else { continue }
+      send(scope, number, snapshot)
+    }
+  }
+
   private func send(_ scope: Key, _ number: Revision, _ snapshot: Snapshot) {
     var response = Portcullis_V1_ProtectResponse()
     response.evidence = core.evidence(snapshot)
     response.raise.scope = String(decoding: scope.bytes, as: UTF8.self)
     response.raise.number = number
     // The token of a grant that is over is as good for a raise: it shuts out what is older.
-    let holder = snapshot.state.scopes[scope]?.foremost?.holder ?? "(nobody)"
+    let holder = snapshot.state.scopes[scope]?.foremost?.holder ?? GatewayService.nobody
     do {
       response.raise.token = try core.issuer.token(
         scope: response.raise.scope, number: number, holder: holder, isShared: false)
@@ -200,8 +209,9 @@ private final class ProtectStream: @unchecked Sendable, StreamHandler {
   }
 
   private func confirm(_ message: Portcullis_V1_RaiseConfirmed) {
-    guard let name else { return }
-    submit(.confirm(name, scope: Key(Bytes(message.scope.utf8)), number: message.number)) { _ in }
+    let scope = Key(Bytes(message.scope.utf8))
+    guard let name, core.publication.snapshot.state.gateways[name]?.isUnconfirmed(scope) ?? false else { return }
+    submit(.confirm(name, scope: scope, number: message.number)) { _ in }
   }
 
   private func submit(_ change: GatewayChange, _ body: @escaping @Sendable (Snapshot) -> Void) {
@@ -235,6 +245,6 @@ private final class ProtectStream: @unchecked Sendable, StreamHandler {
     guard !isClosed else { return }
     isClosed = true
     if let observer { core.holds.endObservingGateways(observer) }
-    if let name { connected.went(name) }
+    if let name { core.gateways.went(name) }
   }
 }

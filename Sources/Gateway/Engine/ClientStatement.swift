@@ -12,25 +12,46 @@ enum StatementFailure: Error {
   case unusable(String)
   /// The whole transaction is gone, together with everything in it.
   case transactionEnded(SQLiteError)
+  /// Nobody takes its rows any more.
+  case abandoned
   /// The guard stopped it. SQLite may have ended the whole transaction.
   case interrupted(StatementGuard.Interruption)
 
   func text(denial: String?) -> String {
     switch self {
     case .sql(let error), .transactionEnded(let error):
-      if error.primaryCode == SQLITE_AUTH, let denial { return "not authorized: " + denial }
+      // A function that is refused is SQLITE_ERROR with a text that begins like this.
+      if let denial, error.primaryCode == SQLITE_AUTH || error.message.hasPrefix("not authorized") {
+        return "not authorized: " + denial
+      }
       return error.message
     case .unusable(let reason): return reason
+    case .abandoned: return "the client went away"
     case .interrupted(.timedOut): return "the statement ran longer than the gateway allows"
     case .interrupted(.raised): return "a higher number was raised while the statement ran"
     }
   }
 }
 
+/// Takes a query's rows while it runs, on the reader's thread, which it may hold up.
+protocol RowSink: AnyObject {
+  /// Whether anything was sent, so that a failure can no longer become the answer.
+  var hasStarted: Bool { get }
+  func begin(columns: [String], types: [String])
+  /// Answers whether more is wanted.
+  func row(_ values: [SQLValue]) -> Bool
+  func end(error: String?, nanoseconds: UInt64)
+  /// After the last statement.
+  func finish(_ floors: [ScopeFloor])
+}
+
 extension Connection {
+  /// Why a reader does not run a statement.
+  static let writes = "this statement writes: send it to execute"
+
   /// Runs `statement` within the open transaction. `mayWrite` is false on a reader.
   func runClient(
-    _ statement: SQLStatement, mayWrite: Bool, resultBytes: inout Int
+    _ statement: SQLStatement, mayWrite: Bool, resultBytes: inout Int, into sink: (any RowSink)? = nil
   ) throws(StatementFailure) -> StatementResult {
     precondition(hasOpenTransaction, "SQL from outside runs in a transaction with the fence check, or not at all")
     let start = MonotonicClock.nanoseconds
@@ -39,14 +60,18 @@ extension Connection {
     guardian.interruption = nil
     defer { guardian.mode = .engine }
     let prepared = try clientStatement(statement.sql)
-    defer { prepared.reset() }
-    if !mayWrite && sqlite3_stmt_readonly(prepared.handle) == 0 {
-      throw .unusable("this statement writes: send it to execute")
+    defer {
+      prepared.reset()
+      // After a change of the schema SQLite compiled it anew while it ran.
+      if !guardian.neededScopes.isEmpty { prepared.neededScopes.formUnion(guardian.neededScopes) }
     }
+    let isQuery = sqlite3_stmt_readonly(prepared.handle) != 0
+    guard mayWrite || isQuery else { throw .unusable(Self.writes) }
     try bind(statement.parameters, to: prepared)
     var result = StatementResult()
+    result.isQuery = isQuery
     let changesBefore = sqlite3_total_changes64(handle)
-    try step(prepared, into: &result, resultBytes: &resultBytes)
+    try step(prepared, into: &result, resultBytes: &resultBytes, sink)
     if mayWrite {
       // SQLite keeps the count of an earlier statement where this one is not an INSERT, UPDATE or DELETE.
       result.rowsAffected = sqlite3_total_changes64(handle) == changesBefore ? 0 : sqlite3_changes64(handle)
@@ -57,7 +82,8 @@ extension Connection {
   }
 
   private func step(
-    _ prepared: PreparedStatement, into result: inout StatementResult, resultBytes: inout Int
+    _ prepared: PreparedStatement, into result: inout StatementResult, resultBytes: inout Int,
+    _ sink: (any RowSink)?
   ) throws(StatementFailure) {
     while true {
       let code = sqlite3_step(prepared.handle)
@@ -68,7 +94,14 @@ extension Connection {
       switch code {
       case SQLITE_ROW:
         let row = (0..<sqlite3_column_count(prepared.handle)).map { prepared.value($0) }
-        if result.columns.isEmpty { describe(prepared, firstRow: row, in: &result) }
+        if result.columns.isEmpty {
+          describe(prepared, firstRow: row, in: &result)
+          sink?.begin(columns: result.columns, types: result.types)
+        }
+        if let sink {
+          guard sink.row(row) else { throw .abandoned }
+          continue
+        }
         resultBytes -= row.reduce(8) { $0 + $1.roughBytes }
         guard resultBytes >= 0 else {
           throw .unusable("the result is larger than the gateway allows: ask for fewer rows")
@@ -76,7 +109,10 @@ extension Connection {
         result.rows.append(row)
       case SQLITE_DONE:
         // The schema may have been read anew during the first step, so the columns are described after it.
-        if result.columns.isEmpty { describe(prepared, firstRow: nil, in: &result) }
+        if result.columns.isEmpty {
+          describe(prepared, firstRow: nil, in: &result)
+          sink?.begin(columns: result.columns, types: result.types)
+        }
         return
       default:
         if let interruption = guardian.interruption { throw .interrupted(interruption) }

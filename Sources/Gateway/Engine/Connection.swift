@@ -10,6 +10,8 @@ struct SQLiteError: Error {
   let code: Int32
   let message: String
 
+  static let inputOutput = SQLITE_IOERR
+
   var primaryCode: Int32 { code & 0xFF }
 
   /// After these the state of the file behind the connection is in doubt; see `Writer.halt`.
@@ -22,6 +24,8 @@ struct SQLiteError: Error {
 /// A compiled statement, finalized with its last reference.
 final class PreparedStatement {
   let handle: OpaquePointer
+  /// The scopes without whose tokens it must not run.
+  var neededScopes: Set<String> = []
 
   init(handle: OpaquePointer) { self.handle = handle }
 
@@ -119,7 +123,15 @@ final class Connection {
 
   /// Compiles SQL from outside, which must be one statement.
   func clientStatement(_ sql: String) throws(StatementFailure) -> PreparedStatement {
-    if let statement = clientStatements[sql] { return statement }
+    if let statement = clientStatements[sql] {
+      // SQLite asks the authorizer when it compiles, and this may have been compiled under other tokens.
+      if let scope = statement.neededScopes.subtracting(guardian.heldScopes).min() {
+        throw .unusable("not authorized: " + StatementGuard.missing(scope))
+      }
+      guardian.beginCompiling()
+      return statement
+    }
+    guardian.beginCompiling()
     let statement: PreparedStatement?
     do throws(SQLiteError) {
       statement = try prepare(sql, isSingle: true)
@@ -129,6 +141,7 @@ final class Connection {
     guard let statement else { throw .unusable("the text holds no SQL statement") }
     // Dropping all of them is crude and rare; what matters is the bound.
     if clientStatements.count >= cachedStatements { clientStatements.removeAll(keepingCapacity: true) }
+    statement.neededScopes = guardian.neededScopes
     clientStatements[sql] = statement
     return statement
   }

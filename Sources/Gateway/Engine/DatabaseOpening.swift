@@ -5,11 +5,20 @@
 import CSQLite
 import FencingCore
 
+/// A file that is under protection, ready for its writer.
+struct OpenedDatabase {
+  let connection: Connection
+  /// An open database gets its fence tables with its first token.
+  let hasFenceTable: Bool
+  let floorFile: FloorFile
+  let closedScopes: [String: ClosedScope]
+}
+
 enum DatabaseOpening {
   /// Opens the writer's connection. The lock on the file is held by the caller.
   static func openWriter(
     _ declaration: DatabaseDeclaration, path: String, limits: EngineLimits
-  ) throws(OpenError) -> (connection: Connection, hasFenceTable: Bool) {
+  ) throws(OpenError) -> OpenedDatabase {
     do {
       let connection = try Connection(path: path, isReadOnly: false, limits: limits)
       // The first read is what finds out that a file is no database, or is in somebody's hands.
@@ -22,8 +31,7 @@ enum DatabaseOpening {
       try enterWAL(connection, path: declaration.path)
       try setUp(connection, declaration)
       connection.protect()
-      if presence == .absent && !declaration.isOpen { try createFenceTable(in: connection) }
-      return (connection, presence == .present || !declaration.isOpen)
+      return try protect(connection, presence, declaration, path: path)
     } catch let error as OpenError {
       throw error
     } catch let error as SQLiteError {
@@ -31,6 +39,24 @@ enum DatabaseOpening {
     } catch {
       throw .storage(path: declaration.path, reason: "\(error)")
     }
+  }
+
+  /// Makes the fence tables where they are missing, and compares the floors with their copy.
+  private static func protect(
+    _ connection: Connection, _ presence: FenceTable.Presence, _ declaration: DatabaseDeclaration, path: String
+  ) throws(SQLiteError) -> OpenedDatabase {
+    let hadIdentity = presence == .present(isComplete: true)
+    let hasFenceTable = presence != .absent || !declaration.isOpen
+    if hasFenceTable && !hadIdentity { try createFenceTables(in: connection) }
+    let identity = hasFenceTable ? try FenceTable.identity(in: connection) : nil
+    let floors = hasFenceTable ? try FenceTable.floors(in: connection) : [:]
+    let file = FloorFile(path: declaration.floorCopyPath ?? path + "-gateway.floors")
+    let closed = FloorCopy.disagreements(
+      identity: identity, isNew: !hadIdentity, floors: floors, kept: file.read(),
+      scopes: ScopeMap(declaration).all)
+    if closed.isEmpty, let identity { try file.write(FloorCopy(identity: identity, floors: floors)) }
+    return OpenedDatabase(
+      connection: connection, hasFenceTable: hasFenceTable, floorFile: file, closedScopes: closed)
   }
 
   /// A file in any of the rollback-journal modes is switched over; the mode is kept in the file.
@@ -66,7 +92,7 @@ enum DatabaseOpening {
     sqlite3_wal_checkpoint_v2(connection.handle, nil, SQLITE_CHECKPOINT_PASSIVE, nil, nil)
   }
 
-  private static func createFenceTable(in connection: Connection) throws(SQLiteError) {
+  private static func createFenceTables(in connection: Connection) throws(SQLiteError) {
     try connection.runEngine("BEGIN IMMEDIATE")
     try FenceTable.create(in: connection)
     connection.guardian.isCommitting = true

@@ -11,6 +11,8 @@ package struct EngineLimits: Sendable {
   package var resultBytes = 16 << 20
   package var writeSeconds = 10.0
   package var readSeconds = 30.0
+  /// How long a read may run whose rows are sent as they come. It holds its snapshot, so the log grows meanwhile.
+  package var streamSeconds = 300.0
   /// How long SQLite waits for a lock that some other process holds.
   package var busyMilliseconds: Int32 = 5000
   package var readers = 4
@@ -19,31 +21,13 @@ package struct EngineLimits: Sendable {
   /// WAL frames from which it also waits briefly for readers, so that the file can start over.
   package var truncateFrames: Int32 = 16_000
   package var cachedStatements = 128
+  /// How long the answer to a request with an idempotency key is kept, and how much of such answers in all.
+  package var keptAnswerSeconds: Int64 = 24 * 3600
+  package var keptAnswers: Int64 = 100_000
+  package var keptAnswerBytes: Int64 = 64 << 20
+  /// How long, and how many, keys are remembered after their answers went, so that a late repetition is an error.
+  package var rememberedKeySeconds: Int64 = 30 * 24 * 3600
+  package var rememberedKeys: Int64 = 1_000_000
 
   package init() {}
-}
-
-/// One database that the gateway serves.
-package struct DatabaseDeclaration: Sendable, Hashable {
-  package let name: String
-  package let path: String
-  package let scope: String
-  /// An open database takes writes without a token; a token that is presented is still checked.
-  package let isOpen: Bool
-  /// Foreign keys are off unless asked for, as in SQLite: protection must not change what a file's SQL means.
-  package let enforcesForeignKeys: Bool
-  /// The cluster that may take the place of the pinned one, by an operator's decision.
-  package let adoptedCluster: UInt64?
-
-  package init(
-    name: String, path: String, scope: String? = nil, isOpen: Bool = false, enforcesForeignKeys: Bool = false,
-    adoptedCluster: UInt64? = nil
-  ) {
-    self.name = name
-    self.path = path
-    self.scope = scope ?? name
-    self.isOpen = isOpen
-    self.enforcesForeignKeys = enforcesForeignKeys
-    self.adoptedCluster = adoptedCluster
-  }
 }

@@ -1,47 +1,84 @@
 // The fence tables: the floor beside the data, in the same file and the same transaction.
 //
-// Owns `_fence` and `_fence_adoption`. Must never lower a floor within a cluster or delete a row, and never touch a
-// table of the user's. Invariant: a row that cannot be read as a floor stops every write: no floor is not a low floor.
+// Owns `_fence`, `_fence_adoption` and `_fence_identity`, and the shape of `_fence_request` (see `RequestRecords`). Must
+// never lower a floor within a cluster or delete a row of the first three, and never touch a table of the user's.
+// Invariant: a row that cannot be read as a floor stops every write: no floor is not a low floor.
 
 import CSQLite
 import FencingCore
 
 enum FenceTable {
-  /// Always with `main.` before it: nothing in another schema can stand in for it.
-  private static let createStatements = [
-    """
-    CREATE TABLE main._fence(
-      scope TEXT PRIMARY KEY NOT NULL,
-      cluster TEXT NOT NULL CHECK(length(cluster) = 16),
-      incarnation INTEGER NOT NULL CHECK(incarnation >= 0),
-      number INTEGER NOT NULL CHECK(number > 0),
-      holder TEXT NOT NULL,
-      raised_at INTEGER NOT NULL
-    ) STRICT, WITHOUT ROWID
-    """,
-    """
-    CREATE TABLE main._fence_adoption(
-      adopted_at INTEGER NOT NULL,
-      scope TEXT NOT NULL,
-      from_cluster TEXT NOT NULL,
-      from_incarnation INTEGER NOT NULL,
-      from_number INTEGER NOT NULL,
-      to_cluster TEXT NOT NULL,
-      to_incarnation INTEGER NOT NULL,
-      to_number INTEGER NOT NULL
-    ) STRICT
-    """,
+  private struct Object {
+    let kind: String
+    let name: String
+    let columns: [String]
+    /// Always with `main.` before the name: nothing in another schema can stand in for it.
+    let sql: String
+  }
+
+  private static let objects = [
+    Object(
+      kind: "table", name: "_fence", columns: ["scope", "cluster", "incarnation", "number", "holder", "raised_at"],
+      sql: """
+        CREATE TABLE IF NOT EXISTS main._fence(
+          scope TEXT PRIMARY KEY NOT NULL,
+          cluster TEXT NOT NULL CHECK(length(cluster) = 16),
+          incarnation INTEGER NOT NULL CHECK(incarnation >= 0),
+          number INTEGER NOT NULL CHECK(number > 0),
+          holder TEXT NOT NULL,
+          raised_at INTEGER NOT NULL
+        ) STRICT, WITHOUT ROWID
+        """),
+    Object(
+      kind: "table", name: "_fence_adoption",
+      columns: [
+        "adopted_at", "scope", "from_cluster", "from_incarnation", "from_number", "to_cluster", "to_incarnation",
+        "to_number",
+      ],
+      sql: """
+        CREATE TABLE IF NOT EXISTS main._fence_adoption(
+          adopted_at INTEGER NOT NULL,
+          scope TEXT NOT NULL,
+          from_cluster TEXT NOT NULL,
+          from_incarnation INTEGER NOT NULL,
+          from_number INTEGER NOT NULL,
+          to_cluster TEXT NOT NULL,
+          to_incarnation INTEGER NOT NULL,
+          to_number INTEGER NOT NULL
+        ) STRICT
+        """),
+    Object(
+      kind: "table", name: "_fence_identity", columns: ["identity", "made_at"],
+      sql: "CREATE TABLE IF NOT EXISTS main._fence_identity(identity TEXT NOT NULL, made_at INTEGER NOT NULL) STRICT"),
+    Object(
+      kind: "table", name: "_fence_request",
+      columns: ["id", "scope", "key", "hash", "answer", "kept_at"],
+      sql: """
+        CREATE TABLE IF NOT EXISTS main._fence_request(
+          id INTEGER PRIMARY KEY,
+          scope TEXT NOT NULL,
+          key TEXT NOT NULL,
+          hash BLOB NOT NULL,
+          answer BLOB,
+          kept_at INTEGER NOT NULL,
+          UNIQUE(scope, key)
+        ) STRICT
+        """),
+    Object(
+      kind: "index", name: "_fence_request_answers", columns: [""],
+      sql: "CREATE INDEX IF NOT EXISTS main._fence_request_answers ON _fence_request(id) WHERE answer IS NOT NULL"),
   ]
 
   enum Presence: Equatable {
     case absent
-    case present
+    /// Not complete where an earlier version made them.
+    case present(isComplete: Bool)
     /// Something else carries one of the names.
     case foreign
   }
 
   static func presence(in connection: Connection) throws(SQLiteError) -> Presence {
-    var columnsByTable: [String: [String]] = [:]
+    var found: [String: [String]] = [:]
     try connection.runEngine(
       """
       SELECT s.name, s.type, c.name FROM main.sqlite_schema AS s
@@ -49,21 +86,42 @@ enum FenceTable {
       WHERE lower(s.name) = '_fence' OR lower(s.name) LIKE '\\_fence\\_%' ESCAPE '\\' ORDER BY s.name, c.cid
       """
     ) { row in
-      columnsByTable["\(row.text(1)) \(row.text(0))", default: []].append(row.text(2))
+      found["\(row.text(1)) \(row.text(0))", default: []].append(row.text(2))
     }
-    if columnsByTable.isEmpty { return .absent }
-    let expected = [
-      "table _fence": ["scope", "cluster", "incarnation", "number", "holder", "raised_at"],
-      "table _fence_adoption": [
-        "adopted_at", "scope", "from_cluster", "from_incarnation", "from_number", "to_cluster", "to_incarnation",
-        "to_number",
-      ],
-    ]
-    return columnsByTable == expected ? .present : .foreign
+    if found.isEmpty { return .absent }
+    let expected = Dictionary(uniqueKeysWithValues: objects.map { ("\($0.kind) \($0.name)", $0.columns) })
+    guard found["table _fence"] != nil, found.allSatisfy({ expected[$0.key] == $0.value }) else { return .foreign }
+    return .present(isComplete: found.count == expected.count)
   }
 
+  /// Makes what is missing, and gives the file its identity where it has none.
   static func create(in connection: Connection) throws(SQLiteError) {
-    for statement in createStatements { try connection.runEngine(statement) }
+    for object in objects { try connection.runEngine(object.sql) }
+    guard try identity(in: connection) == nil else { return }
+    try connection.runEngine(
+      "INSERT INTO main._fence_identity VALUES(?1, ?2)",
+      [
+        .text(ClusterText.format(.random(in: 1 ... .max)) + ClusterText.format(.random(in: 1 ... .max))),
+        .integer(WallClock.seconds),
+      ])
+  }
+
+  /// What tells this file from every other: drawn when it first came under protection, and copied with it.
+  static func identity(in connection: Connection) throws(SQLiteError) -> String? {
+    var identity: String?
+    try connection.runEngine("SELECT identity FROM main._fence_identity ORDER BY rowid LIMIT 1") {
+      identity = $0.text(0)
+    }
+    return identity
+  }
+
+  /// Every scope that the file has a floor of.
+  static func floors(in connection: Connection) throws(SQLiteError) -> [String: Floor] {
+    var scopes: [String] = []
+    try connection.runEngine("SELECT scope FROM main._fence") { scopes.append($0.text(0)) }
+    var floors: [String: Floor] = [:]
+    for scope in scopes { floors[scope] = try floor(of: scope, in: connection) }
+    return floors
   }
 
   static func floor(of scope: String, in connection: Connection) throws(SQLiteError) -> Floor? {

@@ -16,13 +16,20 @@ package struct DatabaseStatus: Sendable {
   package let replays: UInt64
   package let checkpoints: UInt64
   package let walFrames: Int
+  /// Requests that were answered with what an earlier one under the same key has done.
+  package let repetitions: UInt64
+  /// Scopes that take no token until the core has said what is current; see `FloorCopy`.
+  package let closedScopes: [String]
   /// Why no writes are taken any more, if so.
   package let haltReason: String?
 }
 
 package final class FencedDatabase: Sendable {
   package let declaration: DatabaseDeclaration
-  private let limits: EngineLimits
+  let limits: EngineLimits
+  /// The file's one name; see `DatabasePath`.
+  let path: String
+  let backups = Monitor(())
   private let writes: WriterQueue
   private let reads: ReaderQueue
   private let counters: Monitor<Writer.Counters>
@@ -36,6 +43,7 @@ package final class FencedDatabase: Sendable {
     let path = try DatabasePath.resolve(declaration.path)
     let lock = try FileLock(databasePath: path)
     self.declaration = declaration
+    self.path = path
     self.limits = limits
     self.writes = WriterQueue(limit: limits.queuedRequests)
     self.reads = ReaderQueue(limit: limits.queuedRequests)
@@ -64,7 +72,8 @@ package final class FencedDatabase: Sendable {
 
   /// Carries out a write; it is durable when this answers.
   package func execute(_ request: WriteRequest) async throws(RequestFailure) -> WriteOutcome {
-    try await answer { give in
+    if let shared = request.claims.first(where: \.isShared) { throw .sharedToken(scope: shared.scope) }
+    return try await answer { give in
       if let failure = writes.add(WriteJob(request: request, complete: give)) { give(.failure(failure)) }
     }.get()
   }
@@ -77,20 +86,56 @@ package final class FencedDatabase: Sendable {
     }.get()
   }
 
+  /// Opens a closed scope: `claims` are the core's word on who holds it, or held it last.
+  @discardableResult
+  package func seed(_ claims: FenceClaims) async throws(RequestFailure) -> Floor {
+    try await answer { give in
+      if let failure = writes.add(SeedJob(claims: claims, complete: give)) { give(.failure(failure)) }
+    }.get()
+  }
+
   /// Reads in one snapshot; with claims only while they are not stale in that snapshot.
   package func query(_ request: ReadRequest) async throws(RequestFailure) -> ReadOutcome {
+    switch try await read(.query(request)) {
+    case .done(let outcome): return outcome
+    case .mustRaise(let raises): for claims in raises { try await raise(claims) }
+    default: throw .storage("a query was answered with something else")
+    }
     if case .done(let outcome) = try await read(.query(request)) { return outcome }
-    guard let claims = request.claims else { throw .storage("a plain read asked for a raise") }
-    _ = try await raise(claims)
-    if case .done(let outcome) = try await read(.query(request)) { return outcome }
-    // The floor is at least these claims by now, so the second answer is the outcome or a refusal.
+    // The floors are at least these claims by now, so the second answer is the outcome or a refusal.
     throw .storage("the floor was raised and is not seen by a reader")
   }
 
-  /// The floor of the database's scope, or `nil` before its first token.
-  package func floor() async throws(RequestFailure) -> Floor? {
-    if case .floor(let floor) = try await read(.floor) { return floor }
+  /// Reads in one snapshot and puts the rows into a sink, on a reader's thread. Returns with the first chunk, or after the
+  /// last; throws only before that.
+  func stream(
+    _ request: ReadRequest, into makeSink: @escaping @Sendable (@escaping () -> Void) -> any RowSink
+  ) async throws(RequestFailure) {
+    guard case .mustRaise(let raises) = try await read(.stream(request, makeSink)) else { return }
+    for claims in raises { try await raise(claims) }
+    if case .mustRaise = try await read(.stream(request, makeSink)) {
+      throw .storage("the floor was raised and is not seen by a reader")
+    }
+  }
+
+  /// The floor of the database's own scope, or of another of its scopes, or `nil` before its first token.
+  package func floor(of scope: String? = nil) async throws(RequestFailure) -> Floor? {
+    if case .floor(let floor) = try await read(.floor(scope ?? declaration.scope)) { return floor }
     throw .storage("the floor could not be read")
+  }
+
+  /// The name of the file for ever, by which the core knows its gateway; `nil` for an open database that no token has
+  /// reached yet.
+  package func identity() async throws(RequestFailure) -> String? {
+    if case .identity(let identity) = try await read(.identity) { return identity }
+    throw .storage("the file's identity could not be read")
+  }
+
+  /// What the request under this key was answered with, or `nil` where none is known.
+  package func keptAnswer(to key: String, scope: String? = nil) async throws(RequestFailure) -> WriteOutcome? {
+    let task = ReadJob.Task.recorded(key: key, scope: scope ?? declaration.scope)
+    if case .recorded(let outcome) = try await read(task) { return outcome }
+    throw .storage("the kept answer could not be read")
   }
 
   private func read(_ task: ReadJob.Task) async throws(RequestFailure) -> ReadEnd {
@@ -104,6 +149,7 @@ package final class FencedDatabase: Sendable {
     return DatabaseStatus(
       queuedWrites: writes.unanswered, commits: counters.commits, writes: counters.writes, refusals: counters.refusals,
       replays: counters.replays, checkpoints: counters.checkpoints, walFrames: Int(counters.walFrames),
+      repetitions: counters.repetitions, closedScopes: counters.closedScopes.keys.sorted(),
       haltReason: counters.haltReason)
   }
 
@@ -159,8 +205,7 @@ private struct ThreadStart: Sendable {
     do throws(OpenError) {
       let opened = try DatabaseOpening.openWriter(declaration, path: path, limits: limits)
       let writer = Writer(
-        connection: opened.connection, hasFenceTable: opened.hasFenceTable, declaration: declaration, limits: limits,
-        queue: writes, published: counters, logger: logger)
+        opened, declaration: declaration, limits: limits, queue: writes, published: counters, logger: logger)
       report(nil)
       writer.run()
     } catch {
@@ -170,8 +215,8 @@ private struct ThreadStart: Sendable {
 
   private func runReader(_ report: (OpenError?) -> Void) {
     do throws(SQLiteError) {
-      let binding = ScopeBinding(scope: declaration.scope, adoptedCluster: declaration.adoptedCluster)
-      let reader = try Reader(path: path, binding: binding, limits: limits, queue: reads)
+      let reader = try Reader(
+        path: path, scopes: ScopeMap(declaration), limits: limits, queue: reads, counters: counters)
       report(nil)
       reader.run()
     } catch {

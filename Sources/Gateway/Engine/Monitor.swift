@@ -17,7 +17,12 @@ final class Monitor<State: Sendable>: @unchecked Sendable {
   init(_ state: State) {
     self.state = state
     let mutexResult = pthread_mutex_init(mutex, nil)
-    let conditionResult = pthread_cond_init(condition, nil)
+    // Deadlines are those of `MonotonicClock`, which nobody sets.
+    var attributes = pthread_condattr_t()
+    pthread_condattr_init(&attributes)
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC)
+    let conditionResult = pthread_cond_init(condition, &attributes)
+    pthread_condattr_destroy(&attributes)
     precondition(mutexResult == 0 && conditionResult == 0, "no memory for a lock")
   }
 
@@ -52,6 +57,21 @@ final class Monitor<State: Sendable>: @unchecked Sendable {
     while true {
       if let value = body(&state) { return value }
       pthread_cond_wait(condition, mutex)
+    }
+  }
+
+  /// Blocks this thread until `body` answers something, or for `nanoseconds`; then answers `nil`.
+  func wait<Value>(atMostNanoseconds nanoseconds: UInt64, for body: (inout State) -> Value?) -> Value? {
+    var deadline = timespec()
+    clock_gettime(CLOCK_MONOTONIC, &deadline)
+    let sum = UInt64(deadline.tv_nsec) + nanoseconds
+    deadline.tv_sec += Int(sum / 1_000_000_000)
+    deadline.tv_nsec = Int(sum % 1_000_000_000)
+    pthread_mutex_lock(mutex)
+    defer { pthread_mutex_unlock(mutex) }
+    while true {
+      if let value = body(&state) { return value }
+      if pthread_cond_timedwait(condition, mutex, &deadline) == ETIMEDOUT { return body(&state) }
     }
   }
 }

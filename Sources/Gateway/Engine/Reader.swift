@@ -9,7 +9,11 @@ import FencingCore
 struct ReadJob: Sendable {
   enum Task: Sendable {
     case query(ReadRequest)
-    case floor
+    case floor(String)
+    case identity
+    case recorded(key: String, scope: String)
+    /// A query whose rows go into a sink; it is answered when the first of them were sent, or all.
+    case stream(ReadRequest, @Sendable (_ onFirstChunk: @escaping () -> Void) -> any RowSink)
   }
 
   let task: Task
@@ -18,10 +22,13 @@ struct ReadJob: Sendable {
 
 enum ReadEnd: Sendable {
   case floor(Floor?)
+  case identity(String?)
+  case recorded(WriteOutcome?)
   case done(ReadOutcome)
-  /// The claims are above the floor. The floor has to rise first: otherwise an older holder could still write after
+  case streaming
+  /// These claims are above the floor. The floor has to rise first: otherwise an older holder could still write after
   /// this read, and the reader would act on what it read.
-  case mustRaise
+  case mustRaise([FenceClaims])
 }
 
 final class ReaderQueue: Sendable {
@@ -56,15 +63,20 @@ final class ReaderQueue: Sendable {
 
 final class Reader {
   private let connection: Connection
-  private let binding: ScopeBinding
+  private let scopes: ScopeMap
   private let limits: EngineLimits
   private let queue: ReaderQueue
+  /// What the writer says of the database, its closed scopes among it.
+  private let counters: Monitor<Writer.Counters>
 
-  init(path: String, binding: ScopeBinding, limits: EngineLimits, queue: ReaderQueue) throws(SQLiteError) {
+  init(
+    path: String, scopes: ScopeMap, limits: EngineLimits, queue: ReaderQueue, counters: Monitor<Writer.Counters>
+  ) throws(SQLiteError) {
     self.connection = try Connection(path: path, isReadOnly: true, limits: limits)
-    self.binding = binding
+    self.scopes = scopes
     self.limits = limits
     self.queue = queue
+    self.counters = counters
     try connection.runEngine("PRAGMA query_only = ON")
     // Reading once takes the connection into WAL mode now, rather than in somebody's request.
     try connection.runEngine("SELECT count(*) FROM main.sqlite_schema")
@@ -72,43 +84,77 @@ final class Reader {
   }
 
   func run() {
-    while let job = queue.next() { job.complete(answer(job.task)) }
+    while let job = queue.next() {
+      // A stream is answered with its first chunk, and goes on after that.
+      var isAnswered = false
+      let result = answer(job.task) {
+        isAnswered = true
+        job.complete(.success(.streaming))
+      }
+      if !isAnswered { job.complete(result) }
+    }
   }
 
-  private func answer(_ task: ReadJob.Task) -> Result<ReadEnd, RequestFailure> {
+  private func answer(_ task: ReadJob.Task, onFirstChunk: @escaping () -> Void) -> Result<ReadEnd, RequestFailure> {
     do throws(SQLiteError) {
       try connection.runEngine("BEGIN")
     } catch {
       return .failure(Self.failure(of: error))
     }
     defer { endTransaction() }
-    connection.guardian.deadlineNanoseconds = MonotonicClock.nanoseconds + UInt64(limits.readSeconds * 1e9)
-    defer { connection.guardian.deadlineNanoseconds = .max }
     do throws(SQLiteError) {
       switch task {
       case .query(let request): return try read(request)
-      case .floor: return .success(.floor(try floor()))
+      case .stream(let request, let makeSink): return try stream(request, into: makeSink(onFirstChunk))
+      case .floor(let scope): return .success(.floor(try floor(of: scope)))
+      case .identity:
+        let identity = try has(table: "_fence_identity") ? try FenceTable.identity(in: connection) : nil
+        return .success(.identity(identity))
+      case .recorded(let key, let scope): return try recorded(key, scope: scope)
       }
     } catch {
       return .failure(Self.failure(of: error))
     }
   }
 
-  private func read(_ request: ReadRequest) throws(SQLiteError) -> Result<ReadEnd, RequestFailure> {
-    if let claims = request.claims {
-      switch admit(claims, against: try floor(), binding: binding) {
+  private func recorded(_ key: String, scope: String) throws(SQLiteError) -> Result<ReadEnd, RequestFailure> {
+    guard try has(table: "_fence_request") else { return .success(.recorded(nil)) }
+    switch try RequestRecords.find(key, hash: nil, scope: scope, in: connection) {
+    case .nothing: return .success(.recorded(nil))
+    case .answer(let outcome): return .success(.recorded(outcome))
+    case .failure(let failure): return .failure(failure)
+    }
+  }
+
+  private func check(_ request: ReadRequest) throws(SQLiteError) -> Result<ReadEnd, RequestFailure>? {
+    var raises: [FenceClaims] = []
+    for claims in request.claims {
+      if counters.read({ $0.closedScopes[claims.scope] != nil }) { return .failure(.scopeClosed(scope: claims.scope)) }
+      let binding = scopes.binding(for: claims)
+      switch admit(claims, against: try floor(of: binding.scope), binding: binding) {
       case .accept: break
-      case .raise: return .success(.mustRaise)
+      case .raise: raises.append(claims)
       case .refuse(let refusal): return .failure(.refused(refusal))
       }
     }
+    return raises.isEmpty ? nil : .success(.mustRaise(raises))
+  }
+
+  private func read(_ request: ReadRequest) throws(SQLiteError) -> Result<ReadEnd, RequestFailure> {
+    if let end = try check(request) { return end }
+    let seconds = min(limits.readSeconds, request.timeoutSeconds)
+    connection.guardian.deadlineNanoseconds = MonotonicClock.nanoseconds + UInt64(seconds * 1e9)
+    defer { connection.guardian.deadlineNanoseconds = .max }
     var results: [StatementOutcome] = []
     var resultBytes = limits.resultBytes
     for statement in request.statements {
       do throws(StatementFailure) {
         results.append(.success(try connection.runClient(statement, mayWrite: false, resultBytes: &resultBytes)))
       } catch {
-        if case .interrupted = error { return .failure(.timedOut(seconds: limits.readSeconds)) }
+        if request.onlyReads, case .unusable(Connection.writes) = error {
+          return .failure(.tokenRequired(scope: scopes.own))
+        }
+        if case .interrupted = error { return .failure(.timedOut(seconds: seconds)) }
         results.append(.failure(error.text(denial: connection.guardian.denial)))
         // Without its snapshot a later statement would not see what the earlier ones saw.
         guard connection.hasOpenTransaction else {
@@ -116,14 +162,44 @@ final class Reader {
         }
       }
     }
-    return .success(.done(ReadOutcome(results: results, floor: request.claims?.floor)))
+    let floors = request.claims.map { ScopeFloor(scope: $0.scope, floor: $0.floor) }
+    return .success(.done(ReadOutcome(results: results, floors: floors)))
   }
 
-  private func floor() throws(SQLiteError) -> Floor? {
+  private func stream(
+    _ request: ReadRequest, into sink: any RowSink
+  ) throws(SQLiteError) -> Result<ReadEnd, RequestFailure> {
+    if let end = try check(request) { return end }
+    let seconds = min(limits.streamSeconds, request.timeoutSeconds)
+    connection.guardian.deadlineNanoseconds = MonotonicClock.nanoseconds + UInt64(seconds * 1e9)
+    defer { connection.guardian.deadlineNanoseconds = .max }
+    var unused = 0
+    for statement in request.statements {
+      do throws(StatementFailure) {
+        let result = try connection.runClient(statement, mayWrite: false, resultBytes: &unused, into: sink)
+        sink.end(error: nil, nanoseconds: result.nanoseconds)
+      } catch {
+        if case .abandoned = error { return .success(.streaming) }
+        let isOver = if case .interrupted = error { true } else { !connection.hasOpenTransaction }
+        // What comes too late for the status stands in the answer.
+        if isOver && !sink.hasStarted { return .failure(.timedOut(seconds: seconds)) }
+        sink.end(error: error.text(denial: connection.guardian.denial), nanoseconds: 0)
+        if isOver { break }
+      }
+    }
+    sink.finish(request.claims.map { ScopeFloor(scope: $0.scope, floor: $0.floor) })
+    return .success(.streaming)
+  }
+
+  private func floor(of scope: String) throws(SQLiteError) -> Floor? {
     // An open database has no fence tables until it sees a token.
+    try has(table: "_fence") ? try FenceTable.floor(of: scope, in: connection) : nil
+  }
+
+  private func has(table: String) throws(SQLiteError) -> Bool {
     var isFound = false
-    try connection.runEngine("SELECT 1 FROM main.sqlite_schema WHERE name = '_fence'") { _ in isFound = true }
-    return isFound ? try FenceTable.floor(of: binding.scope, in: connection) : nil
+    try connection.runEngine("SELECT 1 FROM main.sqlite_schema WHERE name = ?1", [.text(table)]) { _ in isFound = true }
+    return isFound
   }
 
   private func endTransaction() {

@@ -25,8 +25,10 @@ enum SQLRules {
   static func denial(of action: SQLAction) -> String? {
     // The place of a name differs: ALTER TABLE has the table second, CREATE TRIGGER and CREATE INDEX have it second
     // as well, the others first. A name in any place is refused; a false alarm costs a string a different name.
-    // ANALYZE of everything passes by the fence tables too, and only counts their rows.
-    for name in action.code == SQLITE_ANALYZE ? [] : [action.first, action.second, action.trigger] {
+    // ANALYZE and REINDEX of everything pass by the fence tables too, and leave their rows as they are.
+    for name in [SQLITE_ANALYZE, SQLITE_REINDEX].contains(action.code)
+      ? [] : [action.first, action.second, action.trigger]
+    {
       if let name, isReserved(name) { return "the name \"\(name)\" belongs to the gateway's fence tables" }
     }
     // `CREATE TABLE temp.t` comes as an ordinary CREATE TABLE; only the name of the schema tells.

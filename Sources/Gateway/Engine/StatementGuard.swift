@@ -28,21 +28,62 @@ final class StatementGuard {
   var deadlineNanoseconds = UInt64.max
   var interruption: Interruption?
   /// The claims under which a statement runs, and whether a waiting raise overtakes them.
-  var runningClaims: FenceClaims?
-  var isOvertaken: (FenceClaims) -> Bool = { _ in false }
+  var runningClaims: [FenceClaims] = []
+  /// The claims of everything that the next commit carries.
+  var committingClaims: [FenceClaims] = []
+  /// Whether the last commit was refused because a waiting raise overtakes some of it.
+  var isCommitOvertaken = false
+  var isOvertaken: ([FenceClaims]) -> Bool = { _ in false }
   var walFrames: Int32 = 0
 
+  /// Which scope covers which table; `nil` where nothing is written.
+  var scopes: ScopeMap?
+  /// The scopes whose tokens passed the check for the request that runs.
+  var heldScopes: Set<String> = []
+  /// The scopes that were asked for while a statement was compiled.
+  var neededScopes: Set<String> = []
+  /// Whether the statement that is being compiled alters a table which has a scope of its own.
+  private var altersBoundTable = false
+
   func authorize(_ action: SQLAction) -> Bool {
-    guard mode == .client, let reason = SQLRules.denial(of: action) else { return true }
+    guard mode == .client else { return true }
+    guard let reason = SQLRules.denial(of: action) ?? scopeDenial(of: action) else { return true }
     denial = reason
     return false
+  }
+
+  func beginCompiling() {
+    neededScopes = []
+    altersBoundTable = false
+  }
+
+  private func scopeDenial(of action: SQLAction) -> String? {
+    guard let scopes, scopes.isDivided else { return nil }
+    for scope in scopes.needed(by: action) {
+      neededScopes.insert(scope)
+      guard heldScopes.contains(scope) else { return Self.missing(scope) }
+    }
+    // The binding goes by the table's name, so a new name would take the table out of its scope.
+    if action.code == SQLITE_ALTER_TABLE, scopes.isBound(action.second) { altersBoundTable = true }
+    if altersBoundTable, action.code == SQLITE_FUNCTION, action.second == "sqlite_rename_table" {
+      return "a table with a scope of its own keeps its name: change the gateway's declaration first"
+    }
+    return nil
+  }
+
+  static func missing(_ scope: String) -> String { "this needs a token of the scope \"\(scope)\"" }
+
+  func mayCommit() -> Bool {
+    guard isCommitting else { return false }
+    isCommitOvertaken = !committingClaims.isEmpty && isOvertaken(committingClaims)
+    return !isCommitOvertaken
   }
 
   func mustStop() -> Bool {
     guard mode == .client else { return false }
     if MonotonicClock.nanoseconds > deadlineNanoseconds {
       interruption = .timedOut
-    } else if let claims = runningClaims, isOvertaken(claims) {
+    } else if !runningClaims.isEmpty, isOvertaken(runningClaims) {
       interruption = .raised
     }
     return interruption != nil
@@ -66,7 +107,7 @@ final class StatementGuard {
       database,
       { context in
         guard let context else { return 1 }
-        return Unmanaged<StatementGuard>.fromOpaque(context).takeUnretainedValue().isCommitting ? 0 : 1
+        return Unmanaged<StatementGuard>.fromOpaque(context).takeUnretainedValue().mayCommit() ? 0 : 1
       }, context)
     sqlite3_progress_handler(
       database, 1000,

@@ -18,34 +18,46 @@ final class Writer {
     var replays: UInt64 = 0
     var checkpoints: UInt64 = 0
     var walFrames: Int32 = 0
+    var repetitions: UInt64 = 0
+    /// Scopes whose file and copy of the floors disagreed when the file was opened, until they are seeded.
+    var closedScopes: [String: ClosedScope] = [:]
     var haltReason: String?
   }
 
   let connection: Connection
   let declaration: DatabaseDeclaration
   let limits: EngineLimits
-  let binding: ScopeBinding
+  let scopes: ScopeMap
+  let floorFile: FloorFile
   private let queue: WriterQueue
   private let published: Monitor<Counters>
   private let logger: Logger
   var counters = Counters()
   var hasFenceTable: Bool
+  var records: RequestRecords
+  /// Whether the open transaction raises a floor, so that the copy has to follow it.
+  var isRaising = false
   /// Writes that were taken off the queue and are not answered yet, in order.
   private var backlog: [WriteJob] = []
 
   init(
-    connection: Connection, hasFenceTable: Bool, declaration: DatabaseDeclaration, limits: EngineLimits,
-    queue: WriterQueue, published: Monitor<Counters>, logger: Logger
+    _ opened: OpenedDatabase, declaration: DatabaseDeclaration, limits: EngineLimits, queue: WriterQueue,
+    published: Monitor<Counters>, logger: Logger
   ) {
-    self.connection = connection
-    self.hasFenceTable = hasFenceTable
+    self.connection = opened.connection
+    self.hasFenceTable = opened.hasFenceTable
+    self.floorFile = opened.floorFile
     self.declaration = declaration
     self.limits = limits
-    self.binding = ScopeBinding(scope: declaration.scope, adoptedCluster: declaration.adoptedCluster)
+    self.scopes = ScopeMap(declaration)
+    self.records = RequestRecords(limits: limits)
     self.queue = queue
     self.published = published
     self.logger = logger
+    counters.closedScopes = opened.closedScopes
+    connection.guardian.scopes = scopes
     connection.guardian.isOvertaken = { [queue] claims in queue.overtakes(claims) }
+    publish()
   }
 
   /// Serves the queue until it is closed and empty.
@@ -54,6 +66,7 @@ final class Writer {
     while let batch = queue.next() {
       backlog.append(contentsOf: batch.writes)
       raise(batch.raises)
+      batch.seeds.forEach(seed)
       while !backlog.isEmpty {
         commitGroup()
         raise(queue.takeRaises())
@@ -63,7 +76,7 @@ final class Writer {
     }
   }
 
-  private func publish() {
+  func publish() {
     counters.walFrames = connection.guardian.walFrames
     let counters = counters
     published.withLock { $0 = counters }
@@ -87,9 +100,20 @@ final class Writer {
     try connection.runEngine("COMMIT")
     precondition(!connection.hasOpenTransaction, "a transaction that was committed is over")
     counters.commits += 1
+    records.committed()
+    guard isRaising else { return }
+    isRaising = false
+    do throws(SQLiteError) {
+      try copyFloors()
+    } catch {
+      halt(error.message)
+      throw error
+    }
   }
 
   func rollBack() {
+    isRaising = false
+    records.rolledBack()
     guard connection.hasOpenTransaction else { return }
     do throws(SQLiteError) {
       try connection.runEngine("ROLLBACK")
@@ -108,7 +132,7 @@ final class Writer {
     return .storage(error.message)
   }
 
-  private func halt(_ reason: String) {
+  func halt(_ reason: String) {
     guard counters.haltReason == nil else { return }
     counters.haltReason = reason
     publish()
@@ -139,16 +163,21 @@ final class Writer {
     do throws(SQLiteError) {
       if !hasFenceTable {
         try FenceTable.create(in: connection)
-        isChanged = true
+        (isChanged, isRaising) = (true, true)
       }
       for job in jobs {
+        guard counters.closedScopes[job.claims.scope] == nil else {
+          answers.append(.failure(.scopeClosed(scope: job.claims.scope)))
+          continue
+        }
+        let binding = scopes.binding(for: job.claims)
         let old = try FenceTable.floor(of: binding.scope, in: connection)
         switch admit(job.claims, against: old, binding: binding) {
         case .accept:
           answers.append(.success(RaiseReceipt(floor: job.claims.floor, followsCommit: followsCommit)))
         case .raise(let new):
           try FenceTable.raise(binding.scope, from: old, to: new, in: connection)
-          isChanged = true
+          (isChanged, isRaising) = (true, true)
           answers.append(.success(RaiseReceipt(floor: new, followsCommit: followsCommit)))
         case .refuse(let refusal):
           counters.refusals += 1
@@ -184,11 +213,15 @@ final class Writer {
       answer(group.map { _ in .failure(error) })
       return
     }
+    connection.guardian.committingClaims.removeAll(keepingCapacity: true)
+    defer { connection.guardian.committingClaims.removeAll(keepingCapacity: true) }
     for (index, job) in group.enumerated() {
       // What is done so far is committed, so that the raise does not wait for the rest.
       if index > 0 && queue.hasRaises { break }
       switch run(job.request) {
-      case .decided(let result): finished.append(result)
+      case .decided(let result):
+        finished.append(result)
+        connection.guardian.committingClaims.append(contentsOf: job.request.claims)
       case .transactionLost(let cause):
         groupLost(at: index, in: group, cause: cause)
         return
@@ -204,14 +237,20 @@ final class Writer {
   }
 
   private func commit(_ finished: [Result<WriteOutcome, RequestFailure>]) {
-    let isWorthwhile = finished.contains { if case .success = $0 { return true } else { return false } }
+    let isWorthwhile = finished.contains { result in
+      if case .success(let outcome) = result { return !outcome.isRepeated }
+      return false
+    }
     do throws(SQLiteError) {
       // A group of refusals has changed nothing: there is nothing to flush.
+      connection.guardian.isCommitOvertaken = false
       if isWorthwhile { try commit() } else { rollBack() }
       counters.writes += UInt64(finished.count)
       answer(finished)
     } catch {
       rollBack()
+      // The raise goes first; then the group runs again, and the raised floor decides over it.
+      if connection.guardian.isCommitOvertaken { return counters.replays += 1 }
       let failure = failure(of: error)
       if case .halted = failure {
         answer(finished.map { _ in .failure(failure) })
@@ -260,10 +299,11 @@ final class Writer {
 
   /// An open database gets its fence tables when it first sees a token, in a transaction before the group's.
   private func ensureFenceTable(for group: ArraySlice<WriteJob>) throws(RequestFailure) {
-    guard !hasFenceTable, group.contains(where: { $0.request.claims != nil }) else { return }
+    guard !hasFenceTable, group.contains(where: { $0.request.needsFenceTable }) else { return }
     try begin()
     do throws(SQLiteError) {
       try FenceTable.create(in: connection)
+      isRaising = true
       try commit()
     } catch {
       throw failure(of: error)

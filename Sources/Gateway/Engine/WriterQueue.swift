@@ -1,4 +1,4 @@
-// What waits for the writer: writes in their order, raises before them, and the highest raise that is waiting.
+// What waits for the writer: writes in their order, and raises and seeds before them.
 //
 // Must never grow without bound: writes beyond the limit are refused at the door. Raises are few and always let in.
 
@@ -16,9 +16,16 @@ struct RaiseJob: Sendable {
   let complete: @Sendable (Result<RaiseReceipt, RequestFailure>) -> Void
 }
 
+/// The core's word on a scope that is closed.
+struct SeedJob: Sendable {
+  let claims: FenceClaims
+  let complete: @Sendable (Result<Floor, RequestFailure>) -> Void
+}
+
 final class WriterQueue: Sendable {
   struct Batch: Sendable {
     var raises: [RaiseJob] = []
+    var seeds: [SeedJob] = []
     var writes: [WriteJob] = []
   }
 
@@ -57,12 +64,20 @@ final class WriterQueue: Sendable {
     }
   }
 
+  func add(_ job: SeedJob) -> RequestFailure? {
+    monitor.withLock { state in
+      if state.isClosed { return .closed }
+      state.waiting.seeds.append(job)
+      return nil
+    }
+  }
+
   func close() { monitor.withLock { $0.isClosed = true } }
 
   /// Blocks until something waits; answers `nil` once the queue is closed and empty.
   func next() -> Batch? {
     monitor.wait { state -> Batch?? in
-      let isEmpty = state.waiting.raises.isEmpty && state.waiting.writes.isEmpty
+      let isEmpty = state.waiting.raises.isEmpty && state.waiting.seeds.isEmpty && state.waiting.writes.isEmpty
       if isEmpty { return state.isClosed ? .some(nil) : nil }
       defer { state.waiting = Batch() }
       return .some(state.waiting)
@@ -79,11 +94,13 @@ final class WriterQueue: Sendable {
 
   var hasRaises: Bool { monitor.read { !$0.waiting.raises.isEmpty } }
 
-  /// Whether a raise waits that makes a write under `claims` stale.
-  func overtakes(_ claims: FenceClaims) -> Bool {
+  /// Whether a raise waits that makes a write under any of `claims` stale.
+  func overtakes(_ claims: [FenceClaims]) -> Bool {
     monitor.read { state in
-      state.waiting.raises.contains {
-        $0.claims.scope == claims.scope && $0.claims.cluster == claims.cluster && $0.claims.authority > claims.authority
+      state.waiting.raises.contains { raise in
+        claims.contains {
+          raise.claims.scope == $0.scope && raise.claims.cluster == $0.cluster && raise.claims.authority > $0.authority
+        }
       }
     }
   }

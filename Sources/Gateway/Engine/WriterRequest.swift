@@ -19,15 +19,29 @@ enum RequestEnd {
   case transactionLost(LostTransaction)
 }
 
+/// A scope and its floor, as the check at a request's begin has left it.
+typealias CheckedFloor = (scope: String, floor: Floor?)
+
+extension WriteRequest {
+  var needsFenceTable: Bool { !claims.isEmpty || key != nil }
+}
+
 extension Writer {
   func run(_ request: WriteRequest) -> RequestEnd {
     do throws(SQLiteError) {
-      let floor: Floor?
+      if let key = request.key {
+        switch try RequestRecords.find(key.name, hash: key.hash, scope: recordScope(of: request), in: connection) {
+        case .nothing: break
+        case .answer(let outcome):
+          counters.repetitions += 1
+          return .decided(.success(outcome))
+        case .failure(let failure): return .decided(.failure(failure))
+        }
+      }
       switch try checkFence(request) {
       case .failure(let failure): return .decided(.failure(failure))
-      case .success(let passed): floor = passed
+      case .success(let floors): return try runStatements(of: request, under: floors)
       }
-      return try runStatements(of: request, under: floor)
     } catch {
       // The engine's own statement failed. Without a transaction there is nothing left to be undone by itself.
       let failure = failure(of: error)
@@ -35,30 +49,53 @@ extension Writer {
     }
   }
 
-  /// The floor after the check; a raise is written here and stays even where the SQL fails: the token is valid.
-  private func checkFence(_ request: WriteRequest) throws(SQLiteError) -> Result<Floor?, RequestFailure> {
-    guard let claims = request.claims else {
-      guard declaration.isOpen else { return .failure(.tokenRequired(scope: declaration.scope)) }
-      return .success(hasFenceTable ? try FenceTable.floor(of: binding.scope, in: connection) : nil)
+  /// A request is kept under the first of its scopes, so that the same tokens in another order find it again.
+  private func recordScope(of request: WriteRequest) -> String { request.claims.map(\.scope).min() ?? scopes.own }
+
+  /// The floors after the check. All scopes pass or none is raised; what was raised stays even where the SQL fails,
+  /// because the tokens are valid.
+  private func checkFence(_ request: WriteRequest) throws(SQLiteError) -> Result<[CheckedFloor], RequestFailure> {
+    guard !request.claims.isEmpty else {
+      guard declaration.isOpen else { return .failure(.tokenRequired(scope: scopes.own)) }
+      guard hasFenceTable else { return .success([]) }
+      return .success([(scopes.own, try FenceTable.floor(of: scopes.own, in: connection))])
     }
-    let old = try FenceTable.floor(of: binding.scope, in: connection)
-    switch admit(claims, against: old, binding: binding) {
-    case .accept: return .success(claims.floor)
-    case .raise(let new):
-      try FenceTable.raise(binding.scope, from: old, to: new, in: connection)
-      return .success(new)
-    case .refuse(let refusal):
-      counters.refusals += 1
-      return .failure(.refused(refusal))
+    var floors: [CheckedFloor] = []
+    var raises: [(scope: String, old: Floor?, new: Floor)] = []
+    for claims in request.claims {
+      let scope = claims.scope
+      if floors.contains(where: { $0.scope == scope }) { return .failure(.ambiguousClaims(scope: scope)) }
+      if counters.closedScopes[scope] != nil { return .failure(.scopeClosed(scope: scope)) }
+      let binding = scopes.binding(for: claims)
+      let old = try FenceTable.floor(of: binding.scope, in: connection)
+      switch admit(claims, against: old, binding: binding) {
+      case .accept: break
+      case .raise(let new): raises.append((scope, old, new))
+      case .refuse(let refusal):
+        counters.refusals += 1
+        return .failure(.refused(refusal))
+      }
+      floors.append((scope, claims.floor))
     }
+    for raise in raises {
+      try FenceTable.raise(raise.scope, from: raise.old, to: raise.new, in: connection)
+      isRaising = true
+    }
+    return .success(floors)
   }
 
-  private func runStatements(of request: WriteRequest, under floor: Floor?) throws(SQLiteError) -> RequestEnd {
+  private func runStatements(
+    of request: WriteRequest, under floors: [CheckedFloor]
+  ) throws(SQLiteError) -> RequestEnd {
     let guardian = connection.guardian
+    let seconds = min(limits.writeSeconds, request.timeoutSeconds)
     guardian.runningClaims = request.claims
-    guardian.deadlineNanoseconds = MonotonicClock.nanoseconds + UInt64(limits.writeSeconds * 1e9)
+    guardian.heldScopes = Set(request.claims.map(\.scope))
+    if declaration.isOpen { guardian.heldScopes.insert(scopes.own) }
+    guardian.deadlineNanoseconds = MonotonicClock.nanoseconds + UInt64(seconds * 1e9)
     defer {
-      guardian.runningClaims = nil
+      guardian.runningClaims = []
+      guardian.heldScopes = []
       guardian.deadlineNanoseconds = .max
     }
     sqlite3_set_last_insert_rowid(connection.handle, 0)
@@ -72,20 +109,20 @@ extension Writer {
       } catch {
         let text = error.text(denial: guardian.denial)
         if case .interrupted(let interruption) = error {
-          return .transactionLost(lost(interruption))
+          return .transactionLost(lost(interruption, seconds: seconds))
         }
         guard connection.hasOpenTransaction else {
           let outcomes = Self.outcomes(of: request, endedAt: index, text: text)
-          return .transactionLost(.failed(.success(outcome(outcomes, floor: nil, isRolledBack: true))))
+          return .transactionLost(.failed(.success(outcome(outcomes, floors: [], isRolledBack: true))))
         }
         if case .sql(let cause) = error, cause.isFatal { throw cause }
         results.append(.failure(text))
         if request.isAllOrNothing || request.statements.count == 1 {
-          return .decided(.success(try undo(results, floor: floor)))
+          return .decided(.success(try undo(results, floors: floors)))
         }
       }
     }
-    return try finish(results, of: request, under: floor)
+    return try finish(results, of: request, under: floors)
   }
 
   /// Runs one statement, in a savepoint of its own where it must not pull others down or be pulled down by them.
@@ -125,25 +162,28 @@ extension Writer {
   }
 
   private func finish(
-    _ results: [StatementOutcome], of request: WriteRequest, under floor: Floor?
+    _ results: [StatementOutcome], of request: WriteRequest, under floors: [CheckedFloor]
   ) throws(SQLiteError) -> RequestEnd {
     precondition(connection.hasOpenTransaction, "every step is followed by a look at the transaction")
     if hasOpenForeignKeys {
       let failed = results.dropLast() + [.failure("FOREIGN KEY constraint failed")]
-      return .decided(.success(try undo(Array(failed), floor: floor)))
+      return .decided(.success(try undo(Array(failed), floors: floors)))
     }
-    let now = hasFenceTable ? try FenceTable.floor(of: binding.scope, in: connection) : nil
-    guard now == floor else {
+    for (scope, floor) in floors where try FenceTable.floor(of: scope, in: connection) != floor {
       try undoSavepoint()
       return .decided(.failure(.storage("the request changed the fence row, so all of it was undone")))
     }
     try connection.runEngine("RELEASE request")
-    return .decided(.success(outcome(results, floor: floor, isRolledBack: false)))
+    let outcome = outcome(results, floors: floors, isRolledBack: false)
+    if let key = request.key {
+      try records.keep(outcome, of: key, scope: recordScope(of: request), in: connection)
+    }
+    return .decided(.success(outcome))
   }
 
-  private func undo(_ results: [StatementOutcome], floor: Floor?) throws(SQLiteError) -> WriteOutcome {
+  private func undo(_ results: [StatementOutcome], floors: [CheckedFloor]) throws(SQLiteError) -> WriteOutcome {
     try undoSavepoint()
-    return outcome(results, floor: floor, isRolledBack: true)
+    return outcome(results, floors: floors, isRolledBack: true)
   }
 
   private func undoSavepoint() throws(SQLiteError) {
@@ -152,14 +192,18 @@ extension Writer {
   }
 
   /// The commit that carries this request is the next one.
-  private func outcome(_ results: [StatementOutcome], floor: Floor?, isRolledBack: Bool) -> WriteOutcome {
-    WriteOutcome(results: results, floor: floor, commit: counters.commits + 1, isRolledBack: isRolledBack)
+  private func outcome(
+    _ results: [StatementOutcome], floors: [CheckedFloor], isRolledBack: Bool
+  ) -> WriteOutcome {
+    let known = floors.compactMap { entry in entry.floor.map { ScopeFloor(scope: entry.scope, floor: $0) } }
+    return WriteOutcome(
+      results: results, floors: known, commit: counters.commits + 1, isRolledBack: isRolledBack)
   }
 
-  private func lost(_ interruption: StatementGuard.Interruption) -> LostTransaction {
+  private func lost(_ interruption: StatementGuard.Interruption, seconds: Double) -> LostTransaction {
     switch interruption {
     case .raised: return .overtaken
-    case .timedOut: return .timedOut(.failure(.timedOut(seconds: limits.writeSeconds)))
+    case .timedOut: return .timedOut(.failure(.timedOut(seconds: seconds)))
     }
   }
 

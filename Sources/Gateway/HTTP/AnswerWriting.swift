@@ -4,30 +4,65 @@ import FencingCore
 import Hummingbird
 
 enum AnswerWriting {
+  private enum Shape {
+    case execute
+    case query
+    /// Each statement's own.
+    case mixed
+  }
+
   static func execute(
-    _ outcome: WriteOutcome, scope: String, form: AnswerForm, nanoseconds: UInt64
+    _ outcome: WriteOutcome, form: AnswerForm, nanoseconds: UInt64
   ) -> Response {
-    answer(form) { json in
-      json.member("results") { json in
-        json.array { json in
-          for result in outcome.results { write(result, isQuery: false, form: form, into: &json) }
-        }
-      }
+    write(outcome, .execute, form: form, nanoseconds: nanoseconds)
+  }
+
+  static func mixed(_ outcome: WriteOutcome, form: AnswerForm, nanoseconds: UInt64) -> Response {
+    write(outcome, .mixed, form: form, nanoseconds: nanoseconds)
+  }
+
+  private static func write(
+    _ outcome: WriteOutcome, _ shape: Shape, form: AnswerForm, nanoseconds: UInt64
+  ) -> Response {
+    var response = answer(form) { json in
+      results(outcome.results, shape, form: form, into: &json)
       if form.hasTimings { json.member("time") { $0.seconds(nanoseconds: nanoseconds) } }
       if outcome.isRolledBack { json.member("rolled_back", true) }
-      if let floor = outcome.floor { json.member("fence") { $0.authority(floor, scope: scope) } }
+      fence(outcome.floors, into: &json)
+    }
+    if outcome.isRepeated { response.headers[.idempotencyReplayed] = "true" }
+    return response
+  }
+
+  static func query(_ outcome: ReadOutcome, form: AnswerForm, nanoseconds: UInt64) -> Response {
+    answer(form) { json in
+      results(outcome.results, .query, form: form, into: &json)
+      if form.hasTimings { json.member("time") { $0.seconds(nanoseconds: nanoseconds) } }
+      fence(outcome.floors, into: &json)
     }
   }
 
-  static func query(_ outcome: ReadOutcome, scope: String, form: AnswerForm, nanoseconds: UInt64) -> Response {
-    answer(form) { json in
-      json.member("results") { json in
-        json.array { json in
-          for result in outcome.results { write(result, isQuery: true, form: form, into: &json) }
+  /// `fence` is the first scope's floor, which for most requests is the only one; `fences` are all of several.
+  static func fence(_ floors: [ScopeFloor], into json: inout JSONWriter) {
+    guard let first = floors.first else { return }
+    json.member("fence") { $0.authority(first.floor, scope: first.scope) }
+    guard floors.count > 1 else { return }
+    json.member("fences") { json in
+      json.array { json in for entry in floors { json.authority(entry.floor, scope: entry.scope) } }
+    }
+  }
+
+  private static func results(
+    _ results: [StatementOutcome], _ shape: Shape, form: AnswerForm, into json: inout JSONWriter
+  ) {
+    json.member("results") { json in
+      json.array { json in
+        for result in results {
+          var isQuery = shape == .query
+          if shape == .mixed, case .success(let result) = result { isQuery = result.isQuery }
+          write(result, isQuery: isQuery, form: form, into: &json)
         }
       }
-      if form.hasTimings { json.member("time") { $0.seconds(nanoseconds: nanoseconds) } }
-      if let floor = outcome.floor { json.member("fence") { $0.authority(floor, scope: scope) } }
     }
   }
 

@@ -20,9 +20,13 @@ package struct GatewayLimits: Sendable {
   package var engine = EngineLimits()
   package var bodyBytes = 4 << 20
   package var cachedTokens = 4096
+  /// Each costs a signature check when it is new.
+  package var tokensPerRequest = 16
   /// Keys are asked for at most this often, however many tokens with unknown keys arrive.
   package var keyRefreshSeconds = 1.0
   package var tokenLeewaySeconds = KeySet.defaultLeewaySeconds
+  /// How long a client may take nothing of a large answer before its connection is closed.
+  package var stallSeconds = 10.0
   /// How long requests that run when the gateway is told to stop may take to end.
   package var shutdownSeconds = 1.5
 
@@ -40,6 +44,8 @@ package enum GatewayError: Error, Sendable, CustomStringConvertible {
   case invalidName(String)
   case duplicateName(String)
   case samePath(String, String)
+  /// Two scopes for one table, or a scope twice.
+  case scopes(database: String, String)
   case open(database: String, OpenError)
   case listen(host: String, port: Int, reason: String)
 
@@ -50,6 +56,7 @@ package enum GatewayError: Error, Sendable, CustomStringConvertible {
         "\"\(name)\" is no database name: use 1 to 64 letters, digits, '.', '_' or '-', beginning with a letter or digit."
     case .duplicateName(let name): return "The database name \"\(name)\" is declared twice."
     case .samePath(let first, let second): return "The databases \"\(first)\" and \"\(second)\" are one file."
+    case .scopes(let database, let problem): return "Database \"\(database)\": \(problem)."
     case .listen(let host, let port, let reason):
       return
         "the gateway cannot listen on \(host):\(port): \(reason.lowercased()). Choose another address with --listen-gateway."

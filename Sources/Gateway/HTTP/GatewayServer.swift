@@ -13,15 +13,20 @@ package final class GatewayServer: Sendable {
   private let configuration: GatewayConfiguration
   private let databases: [FencedDatabase]
   private let verifier: TokenVerifier
+  private let asking: AuthorityAsking
+  private let raises: (any AuthorityRaises)?
   private let logger: Logger
 
   /// Opens the databases. Only when all of them are under protection is anything served.
   package init(
-    configuration: GatewayConfiguration, keys: any AuthorityKeys, logger: Logger
+    configuration: GatewayConfiguration, keys: any AuthorityKeys, standings: (any AuthorityStandings)? = nil,
+    raises: (any AuthorityRaises)? = nil, logger: Logger
   ) throws(GatewayError) {
     self.configuration = configuration
     self.logger = logger
     self.verifier = TokenVerifier(source: keys, limits: configuration.limits)
+    self.raises = raises
+    self.asking = AuthorityAsking(source: standings, logger: logger)
     try Self.check(configuration.databases)
     var opened: [FencedDatabase] = []
     for declaration in configuration.databases {
@@ -45,6 +50,20 @@ package final class GatewayServer: Sendable {
       if let other = nameByPath.updateValue(declaration.name, forKey: declaration.path) {
         throw .samePath(other, declaration.name)
       }
+      try check(scopesOf: declaration)
+    }
+  }
+
+  private static func check(scopesOf declaration: DatabaseDeclaration) throws(GatewayError) {
+    var scopes: Set<String> = [declaration.scope]
+    var tables: Set<String> = []
+    for part in declaration.tableScopes {
+      guard scopes.insert(part.scope).inserted else {
+        throw .scopes(database: declaration.name, "the scope \"\(part.scope)\" is declared twice")
+      }
+      for table in part.tables where !tables.insert(table.lowercased()).inserted {
+        throw .scopes(database: declaration.name, "the table \"\(table)\" is in two scopes")
+      }
     }
   }
 
@@ -58,7 +77,10 @@ package final class GatewayServer: Sendable {
       default: return false
       }
     }
-    return allowed && (1...64).contains(name.utf8.count) && (name.first.map { $0.isLetter || $0.isNumber } ?? false)
+    // rqlite's own paths stand where a name would: /db/execute and its like.
+    let isTaken = ["backup", "execute", "fence", "load", "query", "raise", "request"].contains(name)
+    return allowed && !isTaken && (1...64).contains(name.utf8.count)
+      && (name.first.map { $0.isLetter || $0.isNumber } ?? false)
   }
 
   /// The database of this name, for use without HTTP.
@@ -70,7 +92,7 @@ package final class GatewayServer: Sendable {
   package func run(onReady: @escaping @Sendable (_ port: Int) async -> Void = { _ in }) async throws {
     let routes = GatewayRoutes(
       databases: Dictionary(uniqueKeysWithValues: databases.map { ($0.declaration.name, $0) }),
-      names: databases.map(\.declaration.name), verifier: verifier, limits: configuration.limits)
+      names: databases.map(\.declaration.name), verifier: verifier, asking: asking, limits: configuration.limits)
     let application = Application(
       router: routes.router(),
       configuration: ApplicationConfiguration(
@@ -83,11 +105,15 @@ package final class GatewayServer: Sendable {
     // Cancelling the server's own task would cut answers in the middle. So it runs in a task of its own, and
     // cancellation of ours asks it to stop in order.
     let serving = Task { try await services.run() }
+    let keeping = raises.map { RaiseKeeping(source: $0, verifier: verifier, logger: logger) }
+    let guarding = Task { await keeping?.run(databases) }
     let result = await withTaskCancellationHandler {
       await serving.result
     } onCancel: {
       Task { await services.triggerGracefulShutdown() }
     }
+    guarding.cancel()
+    await guarding.value
     for database in databases { await database.close() }
     do {
       try result.get()

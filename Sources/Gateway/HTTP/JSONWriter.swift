@@ -15,6 +15,32 @@ struct JSONWriter {
 
   var body: ResponseBody { ResponseBody(byteBuffer: ByteBuffer(bytes: bytes)) }
 
+  /// Takes what was written so far; what follows goes on from there.
+  mutating func take() -> [UInt8] {
+    defer { bytes.removeAll(keepingCapacity: true) }
+    return bytes
+  }
+
+  // Where an object or array is written in pieces. Each `begin` has its `end`.
+  mutating func begin(_ bracket: Unicode.Scalar) {
+    separate()
+    bytes.append(UInt8(ascii: bracket))
+    needsComma = false
+  }
+
+  mutating func end(_ bracket: Unicode.Scalar) {
+    bytes.append(UInt8(ascii: bracket))
+    needsComma = true
+  }
+
+  /// Before a member's value.
+  mutating func name(_ name: String) {
+    separate()
+    JSONText.append(name, to: &bytes)
+    bytes.append(UInt8(ascii: ":"))
+    needsComma = false
+  }
+
   mutating func object(_ members: (inout JSONWriter) -> Void) { nested("{", "}", members) }
   mutating func array(_ elements: (inout JSONWriter) -> Void) { nested("[", "]", elements) }
 

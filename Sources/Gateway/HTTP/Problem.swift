@@ -57,6 +57,23 @@ extension Problem {
       detail: "A body may have \(limit) bytes.", recovery: "Send fewer statements at once.")
   }
 
+  static func notCurrent(_ claims: FenceClaims, _ standing: Standing) -> Problem {
+    let holder = standing.current.map { "number \($0.number) is held by \"\($0.holder)\"" } ?? "nobody holds it"
+    return Problem(
+      status: .conflict, type: "not-current", title: "The core does not confirm the token",
+      detail: "Of the scope \"\(claims.scope)\" the core says that \(holder).",
+      recovery: "Stop acting on this grant. Acquire the scope again, read the data anew, then decide again.",
+      scope: claims.scope, presented: claims)
+  }
+
+  static func coreUnreachable(scope: String) -> Problem {
+    Problem(
+      status: .serviceUnavailable, type: "core-unreachable", title: "The core cannot be asked",
+      detail: "This database passes a write only after the core has confirmed its token, and the core does not answer.",
+      recovery: "Send the request again once the core can be reached; nothing of it was done.", scope: scope,
+      retryAfterSeconds: 1)
+  }
+
   static func tokenRequired(scope: String) -> Problem {
     Problem(
       status: .unauthorized, type: "token-required", title: "A fencing token is required",
@@ -88,6 +105,34 @@ extension Problem {
     switch failure {
     case .refused(let refusal): self.init(refusal)
     case .tokenRequired(let scope): self = .tokenRequired(scope: scope)
+    case .sharedToken(let scope):
+      self.init(
+        status: .forbidden, type: "shared-token", title: "A shared grant does not write",
+        detail: "The token is of a holder that shares the scope \"\(scope)\" with others.",
+        recovery: "Acquire the scope exclusively to write, or read under this token.", scope: scope)
+    case .keyTaken(let key):
+      self.init(
+        status: .unprocessableContent, type: "key-taken", title: "The key belongs to another request",
+        detail: "Another request was carried out under the Idempotency-Key \"\(key)\".",
+        recovery: "Repeat a request exactly as it was, or give the new one a key of its own; nothing of it was done.",
+        scope: scope)
+    case .answerGone(let key):
+      self.init(
+        status: .gone, type: "answer-gone", title: "The answer is no longer kept",
+        detail: "A request was carried out under the Idempotency-Key \"\(key)\"; its answer was dropped since.",
+        recovery: "Read the data to see what it did. Do not send it under another key: it was done.", scope: scope)
+    case .scopeClosed(let scope):
+      self.init(
+        unavailable: "scope-closed", title: "The scope is closed",
+        detail:
+          "The file's floor of this scope disagrees with the copy of it that is kept outside, as after a restore.",
+        recovery: "It opens by itself as soon as the gateway reaches the core and learns the current number.",
+        scope: scope)
+    case .ambiguousClaims(let scope):
+      self.init(
+        status: .unauthorized, type: "unverifiable-token", title: "The token cannot be verified",
+        detail: "The request carries several tokens of the scope \"\(scope)\".", recovery: "Send one for each scope.",
+        scope: scope)
     case .overloaded(let queued):
       self.init(
         unavailable: "overloaded", title: "Too many requests wait", detail: "\(queued) requests wait already.",

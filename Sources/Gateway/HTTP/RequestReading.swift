@@ -20,19 +20,70 @@ struct AnswerForm {
 enum TokenReading {
   private static let bearer = "bearer "
 
-  /// The token's text, from `Fencing-Token` or `Authorization: Bearer`. Two different ones are refused: whoever
-  /// checked one of them on the way may have checked the other.
-  static func token(in headers: HTTPFields, scope: String) throws(Problem) -> String? {
-    var tokens: Set<String> = []
-    for field in headers[values: .fencingToken] { tokens.insert(field) }
+  /// The texts of the tokens, from `Fencing-Token` or `Authorization: Bearer`, each once. A field may hold several with
+  /// commas between them, which is how proxies write a field that comes several times.
+  static func tokens(in headers: HTTPFields) -> [String] {
+    var tokens: [String] = []
+    func add(_ text: Substring) {
+      let token = String(text.drop { $0 == " " }.reversed().drop { $0 == " " }.reversed())
+      if !tokens.contains(token) { tokens.append(token) }
+    }
+    for field in headers[values: .fencingToken] {
+      field.split(separator: ",", omittingEmptySubsequences: false).forEach(add)
+    }
     for field in headers[values: .authorization] where field.lowercased().hasPrefix(bearer) {
-      tokens.insert(String(field.dropFirst(bearer.count)))
+      field.dropFirst(bearer.count).split(separator: ",", omittingEmptySubsequences: false).forEach(add)
     }
-    guard tokens.count <= 1 else {
-      throw Problem(
-        status: .unauthorized, type: "unverifiable-token", title: "The token cannot be verified",
-        detail: "The request carries different tokens.", recovery: "Send one token.", scope: scope)
+    return tokens
+  }
+}
+
+enum KeyReading {
+  /// The client's name for the request, plain or as a string in quotes.
+  static func idempotencyKey(in headers: HTTPFields) throws(Problem) -> String? {
+    let fields = headers[values: .idempotencyKey]
+    guard let field = fields.first else { return nil }
+    let isQuoted = field.count >= 2 && field.hasPrefix("\"") && field.hasSuffix("\"")
+    let key = isQuoted ? String(field.dropFirst().dropLast()) : field
+    let isVisible = key.utf8.allSatisfy { (0x21...0x7E).contains($0) && $0 != UInt8(ascii: "\"") }
+    guard fields.count == 1, (1...RequestKey.maximumBytes).contains(key.utf8.count), isVisible else {
+      throw Problem.badRequest(
+        "Idempotency-Key is one text of 1 to \(RequestKey.maximumBytes) visible ASCII characters.")
     }
-    return tokens.first
+    return key
+  }
+}
+
+enum TimeReading {
+  /// Go's durations, as rqlite's clients write them: `500ms`, `1m30s`. Answers seconds.
+  static func seconds(_ text: String) -> Double? {
+    let units: [(name: String, seconds: Double)] = [
+      ("ns", 1e-9), ("us", 1e-6), ("\u{b5}s", 1e-6), ("ms", 1e-3), ("s", 1), ("m", 60), ("h", 3600),
+    ]
+    var rest = text[...]
+    var total = 0.0
+    repeat {
+      let digits = rest.prefix { ("0"..."9").contains($0) || $0 == "." }
+      rest = rest.dropFirst(digits.count)
+      let name = rest.prefix { !("0"..."9").contains($0) && $0 != "." }
+      rest = rest.dropFirst(name.count)
+      guard let amount = Double(digits), let unit = units.first(where: { $0.name == name }) else { return nil }
+      total += amount * unit.seconds
+    } while !rest.isEmpty
+    return total > 0 && total < 1e9 ? total : nil
+  }
+
+  /// The shorter of the two limits that a request may ask for; infinity where it asks for none.
+  static func timeoutSeconds(_ query: QueryItems) throws(Problem) -> Double {
+    var shortest = Double.infinity
+    for name in ["db_timeout", "timeout"] {
+      for text in query.values(name) {
+        guard let seconds = seconds(text) else {
+          throw Problem.badRequest("\(name) is a time such as 500ms, 10s or 1m30s.")
+        }
+        shortest = min(shortest, seconds)
+      }
+    }
+    return shortest
   }
 }

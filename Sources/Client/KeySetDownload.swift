@@ -1,0 +1,27 @@
+// A key set from wherever it is published.
+
+import AsyncHTTPClient
+import Foundation
+import NIOCore
+import NIOFoundationCompat
+
+/// Fetching a JWKS by its address, such as `http://127.0.0.1:2379/.well-known/jwks.json`.
+public enum KeySetDownload {
+  private static let largestBytes = 1 << 20
+
+  /// - Throws: `ClientError` with code `unavailable` when nothing, or no 200, is answered.
+  public static func fetch(_ url: String) async throws(ClientError) -> String {
+    do {
+      let response = try await HTTPClient.shared.execute(HTTPClientRequest(url: url), timeout: .seconds(10))
+      let body = try await response.body.collect(upTo: largestBytes)
+      guard response.status == .ok else {
+        throw ClientError(.unavailable, "\(url) answered \(response.status.code)")
+      }
+      return String(buffer: body)
+    } catch let error as ClientError {
+      throw error
+    } catch {
+      throw ClientError(.unavailable, "the key set at \(url) could not be fetched: \(error)")
+    }
+  }
+}
