@@ -113,7 +113,9 @@ extension Simulator {
     case .live:
       contenders[position].request = drawRequest(position)
       acquire(position)
-    case .acquiring: if now > contender.phaseBegan + ttl { acquire(position) }
+    case .acquiring:
+      guard now > contender.phaseBegan + ttl else { return }
+      if mayBeGivenBack(position) { contenders[position].phase = .idle } else { acquire(position) }
     case .waiting: if now > contender.phaseBegan + 3 * ttl { cancelWait(position) }
     case .holding:
       if now > contender.endsAt { return leave(position) }
@@ -159,6 +161,7 @@ extension Simulator {
 
   private mutating func cancelWait(_ position: Int) {
     contenders[position].phase = .live
+    if mayBeGivenBack(position) { contenders[position].phase = .idle }
     guard let id = contenders[position].acquire, let request = contenders[position].request,
       operations[id].committedAt > .beforeFirst
     else { return }
@@ -167,6 +170,12 @@ extension Simulator {
     guard node.isUp, node.life == operations[id].life else { return }
     let ticket = operations[id].committedAt.rawValue
     submit(.cancel, .cancelWait(scope: request.scope, ticket: ticket), for: position, at: node)
+  }
+
+  /// Whether some node may be about to give back, by its number, what was granted and not confirmed in time. On the same
+  /// session that would end what is asked for again meanwhile, so a contender that does not know asks on a new one.
+  private func mayBeGivenBack(_ position: Int) -> Bool {
+    !protectors.isEmpty && (contenders[position].request?.terms?.barrier ?? .required) == .required
   }
 
   // MARK: Holding
@@ -245,7 +254,8 @@ extension Simulator {
     case (.acquire, .grantedAll(let records)): try granted(records, id, position)
     case (.acquire, let outcome):
       if case .refused(.awaited) = outcome { reach(.refusedForWhoCameEarlier) }
-      if contenders[position].acquire == id { contenders[position].phase = .live }
+      guard contenders[position].acquire == id else { return }
+      contenders[position].phase = if case .refused(.unconfirmed) = outcome { .idle } else { .live }
     case (.release, _):
       contenders[position].releasesLeft -= 1
       guard contenders[position].releasesLeft == 0 else { return }

@@ -102,7 +102,9 @@ extension Simulator {
         continue
       }
       reach(.barrierTimedOut)
-      trace.record(.note("\(node.id) gives back what was not confirmed: \(held.records.count) scopes under \(unconfirmed.number)"), at: now)
+      trace.record(
+        .note("\(node.id) gives back what was not confirmed: \(held.records.count) scopes under \(unconfirmed.number)"),
+        at: now)
       if held.isNew {
         for record in held.records { proposeHousekeeping(.release(record), at: node) }
       }
