@@ -135,14 +135,32 @@ extension Coordination {
     var toLook = freed
     while let scope = toLook.popLast() {
       while let waiter = scopes[scope]?.queue.first?.value, isTurn(of: waiter) {
-        precondition(leases[waiter.lease] != nil, "a waiter outlived its lease")
-        leaveQueues(waiter)
-        let wanted = AcquireRequest(waiter).scopes
-        let records = give(wanted, to: waiter)
-        notices.append(records.count == 1 ? .granted(waiter.ticket, records[0]) : .grantedAll(waiter.ticket, records))
-        toLook += wanted.filter { $0 != scope }
+        toLook += grantTurn(of: waiter, notices: &notices).filter { $0 != scope }
+        // What the lease holds now may be what another of its requests waits for, wherever in the queue that is.
+        while let other = nextTurn(of: waiter.lease) {
+          toLook += grantTurn(of: other, notices: &notices).filter { $0 != scope }
+        }
       }
     }
+  }
+
+  /// - Returns: the scopes in whose queues somebody else may be first now.
+  private mutating func grantTurn(of waiter: Waiter, notices: inout [Notice]) -> [Key] {
+    precondition(leases[waiter.lease] != nil, "a waiter outlived its lease")
+    leaveQueues(waiter)
+    let wanted = AcquireRequest(waiter).scopes
+    let records = give(wanted, to: waiter)
+    notices.append(records.count == 1 ? .granted(waiter.ticket, records[0]) : .grantedAll(waiter.ticket, records))
+    return wanted
+  }
+
+  private func nextTurn(of lease: LeaseID) -> Waiter? {
+    var next: Waiter?
+    leases[lease]?.waits.forEach { wait, _ in
+      if let waiter = scopes[wait.scope]?.queue[wait.ticket], isTurn(of: waiter) { next = waiter }
+      return next == nil
+    }
+    return next
   }
 
   private func isTurn(of waiter: Waiter) -> Bool {

@@ -104,6 +104,28 @@ struct SessionGrantTests {
     #expect(machine.holder("t") == "c" && machine.holder("s") == "b")
   }
 
+  /// Found by the simulator: only whoever was first in a queue was looked at.
+  @Test("what one request of a session brings it may be what another one waits for")
+  func ownRequests() throws {
+    var machine = machine("a", "b", "c")
+    machine.acquire(["s"], lease: 1)
+    machine.acquire(["s"], lease: 2, waits: true)
+    machine.acquire(["s"], lease: 3, waits: true)
+    machine.acquire(["s", "t"], lease: 2, waits: true)
+    let ticket = machine.index
+    let notices = machine.release("s").notices
+    // The one place is first in the queue and the other behind somebody else's, who is not passed by: "b" has the scope.
+    #expect(machine.holder("s") == "b" && machine.holder("t") == "b")
+    guard case .grantedAll(ticket, let records) = notices.last, notices.count == 2 else {
+      Issue.record("\(notices)")
+      return
+    }
+    #expect(records.map(\.scope) == [Key("s"), Key("t")])
+    #expect(machine.state.leases[2]?.waitsCount == 0)
+    _ = machine.release("s")
+    #expect(machine.holder("s") == "c")
+  }
+
   @Test("a waiter for several that goes away sets free whom it stood before")
   func leaving() {
     for way in 0..<3 {

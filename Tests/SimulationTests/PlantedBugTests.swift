@@ -80,6 +80,21 @@ extension PlantedBug {
     case .floorNotDurable: ["a floor outlives a crash"]
     case .incarnationIgnored: ["a gateway's accepted numbers never fall", "only the stale are refused"]
     case .watchSkipsRevision, .watchResumesFromHeader: ["a watch is a contiguous slice of the log"]
+    case .grantedInPart: ["scopes asked for together are granted together"]
+    case .laterPassesBy: ["nobody who came later passes by"]
+    case .shareBesideHolder: ["a scope has one holder"]
+    case .reopenedEarly: ["a closed scope is granted to nobody before its time"]
+    case .closeTakenForLoss: ["a closed session releases at once"]
+    case .guardCheckedBeforeLog: ["a guarded write is applied only while its grant is current"]
+    case .barrierNotAwaited, .confirmedBeforeDurable:
+      ["a holder is told when every gateway has made the raise durable"]
+    case .olderConfirmationCounts: ["only the raise that is waited for is confirmed"]
+    case .floorForgotten:
+      [
+        "a holder is told when every gateway has made the raise durable",
+        "once a holder is told, no gateway lets in what is older",
+      ]
+    case .olderLetIn: ["once a holder is told, no gateway lets in what is older"]
     case .diskFallsSilent: [Self.stuck]
     }
   }

@@ -33,6 +33,13 @@ struct StateChecker {
   private(set) var compacted: Revision = 0
   private(set) var changes: [Change] = []
   var authority = AuthorityModel()
+  var barrier: BarrierChecker
+  private let contendedScopes: Int
+
+  init(scopes: Int) {
+    contendedScopes = scopes
+    barrier = BarrierChecker(scopes: scopes)
+  }
 
   // MARK: Every node
 
@@ -92,7 +99,7 @@ struct StateChecker {
   ) throws(Broken) {
     if operation.name != nil { try judgeName(entry, operation, result) }
     let isFailure = if case .failed = result.outcome { true } else { false }
-    if !result.isRepeat && !isFailure { try run(entry, operation, command, result) }
+    if !result.isRepeat && !isFailure { try run(entry, operation, command, result, state) }
     guard revision == state.revision else {
       throw Broken(
         "a revision for each change",
@@ -117,7 +124,7 @@ struct StateChecker {
   }
 
   private mutating func run(
-    _ entry: Entry, _ operation: Operation, _ command: Command, _ result: Applied
+    _ entry: Entry, _ operation: Operation, _ command: Command, _ result: Applied, _ state: Coordination
   ) throws(Broken) {
     switch (operation.work, result.outcome) {
     case (.put(let key), .put): put(operation.logical, key, entry.index)
@@ -134,7 +141,16 @@ struct StateChecker {
       (.housekeeping, .clockMarked):
       break
     default:
-      if try authority.judge(entry, command, result, revision: revision + 1) { revision += 1 }
+      let judged = AuthorityModel.Case(
+        entry: entry, operation: operation, command: command, result: result, revision: revision + 1)
+      let before = authority.contendedNumbers(contendedScopes)
+      if try authority.judge(judged) { revision += 1 }
+      try authority.compare(state, judged)
+      let after = authority.contendedNumbers(contendedScopes)
+      for scope in 0..<contendedScopes where before[scope] != after[scope] {
+        barrier.raised(scope, to: after[scope])
+      }
+      if case .gateway(let change) = command { try barrier.changed(change, judged, numbers: after) }
     }
   }
 

@@ -29,6 +29,7 @@ extension Simulator {
     }
     if let name = operation.name { settleNamed(name, isForgotten: false) }
     try sessionAnswered(id, operation, outcome)
+    try contenderAnswered(id, operation, outcome)
   }
 
   private mutating func failed(_ id: UInt64, _ operation: Operation, _ error: RequestError) throws(Broken) {
@@ -51,5 +52,6 @@ extension Simulator {
     guard operation.name == nil else { return }
     history.remove(operation.logical)
     sessionRefused(operation)
+    contenderRefused(id, operation)
   }
 }

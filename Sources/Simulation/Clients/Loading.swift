@@ -105,11 +105,13 @@ extension Simulator {
 
   mutating func propose(
     _ work: Operation.Work, _ command: Command, at node: SimulatedNode, logical: UInt64? = nil,
-    name: ClientSequence? = nil
+    name: ClientSequence? = nil, fence: GrantFence? = nil
   ) -> Proposal {
     let id = operations.begin(work, node: node.position, life: node.life, at: now, logical: logical, name: name)
     if let key = work.key, logical == nil { invoke(id, work, key: key) }
-    let payload = Envelope(origin: node.id.rawValue, request: id, name: name, command: command).encoded()
+    operations[id].fence = fence
+    let kept = fence.flatMap { isCheckedEarly($0, at: node) ? nil : $0 }
+    let payload = Envelope(origin: node.id.rawValue, request: id, name: name, fence: kept, command: command).encoded()
     return Proposal(id: id, payload: payload)
   }
 

@@ -20,6 +20,8 @@ struct Operation {
     case acquire(Int)
     case release(Int)
     case cancelWait(Int)
+    case contend(Int, Contender.Step)
+    case protect
     case membership
     case housekeeping
 
@@ -50,6 +52,8 @@ struct Operation {
   var name: ClientSequence?
   /// Of the session that asked, to tell an answer for an earlier one.
   var generation = 0
+  /// The grant under which it is to be carried out.
+  var fence: GrantFence?
   var state = State.open
   /// Where the log has it, once it was applied anywhere.
   var committedAt = RaftCore.Index.beforeFirst

@@ -231,7 +231,7 @@ extension Simulator {
     for other in sessions
     where other.position != position && other.scope == session.scope && other.phase == .holding {
       let both = min(other.deadline, session.deadline)
-      guard both > now + leapAllowance else { continue }
+      guard both > now + leapAllowance(ttlMicroseconds: ttlMicroseconds) else { continue }
       throw Broken(
         "a lease never ends before its holder's own deadline",
         "\(session.name) and \(other.name) hold one scope for another \(both - now) us")
@@ -239,9 +239,9 @@ extension Simulator {
   }
 
   /// What clocks that jumped may have taken from every lease that is alive now.
-  private var leapAllowance: UInt64 {
+  func leapAllowance(ttlMicroseconds ttl: UInt64) -> UInt64 {
     var allowance: UInt64 = 0
-    for leap in leaps where leap.at + 2 * ttlMicroseconds > now { allowance += leap.microseconds }
+    for leap in leaps where leap.at + 2 * ttl > now { allowance += leap.microseconds }
     return allowance
   }
 
@@ -252,7 +252,7 @@ extension Simulator {
     let session = sessions[position]
     let isAlive = session.phase != .idle && session.phase != .granting
     trace.record(.note("the lease \(lease) of \(session.name) expired"), at: now)
-    guard !isAlive || session.deadline <= now + leapAllowance else {
+    guard !isAlive || session.deadline <= now + leapAllowance(ttlMicroseconds: ttlMicroseconds) else {
       throw Broken(
         "a lease never ends before its holder's own deadline",
         "the lease of \(session.name) ended \(session.deadline - now) us early")

@@ -69,6 +69,7 @@ extension Simulator {
 
   private mutating func applyCommand(_ entry: Entry, by node: SimulatedNode) throws(Broken) {
     let envelope = try checker.state.envelope(of: entry)
+    if options.plantedBug != nil { meddle(with: node, envelope.command, entry) }
     let before = node.state.revision
     let command = options.plantedBug == nil ? envelope : distorted(envelope, node.state)
     let result = node.state.apply(
@@ -85,7 +86,8 @@ extension Simulator {
     guard operation.life == node.life, operation.state == .open || operation.state == .superseded else { return }
     if case .queued(let ticket) = result.outcome {
       node.waits[ticket] = envelope.request
-      return sessionQueued(operation)
+      sessionQueued(operation)
+      return contenderQueued(envelope.request, operation)
     }
     if case .cancelWait(_, let ticket) = envelope.command, let waiting = node.waits.removeValue(forKey: ticket) {
       reach(.waitCancelled)
@@ -93,7 +95,7 @@ extension Simulator {
     }
     // A repeated outcome is that of an earlier revision, which this one does not tell.
     let revision = result.isRepeat ? nil : node.state.revision
-    try answer(envelope.request, result.outcome, at: entry.index, revision: revision)
+    try tell(envelope.request, result.outcome, at: node, isNew: !result.touched.isEmpty, revision: revision)
   }
 
   /// The first node to apply an entry has it judged by the models.
@@ -117,7 +119,14 @@ extension Simulator {
     checker.state.changed(node.state, after: revisionBefore)
     if result.isRepeat { reach(.duplicateSuppressed) }
     for notice in result.notices {
-      if case .granted = notice { reach(.waiterGranted) } else { reach(.waiterDismissed) }
+      if case .dismissed = notice { reach(.waiterDismissed) } else { reach(.waiterGranted) }
+    }
+    if world.contention != nil {
+      noteContention(operation, envelope.command, result)
+      if !result.touched.isEmpty {
+        trace.record(.note("\(entry.index): \(operation.work) \(envelope.command) ended with \(result)"), at: now)
+      }
+      try checkOpenings()
     }
     guard case .leaseExpire(let candidate) = envelope.command else { return }
     guard case .leaseEnded(let lease) = result.outcome else {
@@ -126,17 +135,18 @@ extension Simulator {
     }
     reach(.leaseExpired)
     try checkExpiry(of: lease)
+    try checkContenderExpiry(of: lease)
   }
 
   private mutating func settle(_ notice: Notice, at node: SimulatedNode) throws(Broken) {
     switch notice {
     case .granted(let ticket, let record):
       guard let id = node.waits.removeValue(forKey: ticket) else { return }
-      try answer(id, .granted(record), at: node.applied)
+      try tell(id, .granted(record), at: node, isNew: true)
     case .grantedAll(let ticket, let records):
       guard let id = node.waits.removeValue(forKey: ticket) else { return }
-      try answer(id, .grantedAll(records), at: node.applied)
-    case .confirmed: break
+      try tell(id, .grantedAll(records), at: node, isNew: true)
+    case .confirmed: try settleHeld(at: node)
     case .dismissed(let ticket):
       guard let id = node.waits.removeValue(forKey: ticket) else { return }
       try answer(id, .waitEnded(holder: nil), at: node.applied)

@@ -57,6 +57,7 @@ extension Simulator {
     guard node.frozenUntil <= now else { return }
     node.inputs.append(.tick)
     keepHouse(node, localMilliseconds: node.localClock.milliseconds(at: now))
+    try endHeld(at: node)
     try step(node)
   }
 

@@ -32,14 +32,18 @@ extension Simulator {
     }
     let reading = node.clock.now(localMilliseconds: now)
     expireLeases(node, reading: reading, now: now)
+    reopenScopes(node, reading: reading)
     expireClients(node, reading: reading, now: now)
     markClock(node, now: now)
   }
 
   /// The planted bug must be in both places, for the state looks at an expiry's time once more.
   func expiresEarlyBy(_ command: Command) -> UInt64 {
-    guard options.plantedBug == .leaseExpiresEarly, case .leaseExpire = command else { return 0 }
-    return world.sessions.ttlMilliseconds / 2
+    switch (options.plantedBug, command) {
+    case (.leaseExpiresEarly, .leaseExpire): return world.sessions.ttlMilliseconds / 2
+    case (.reopenedEarly, .reopen): return contention.ttlMilliseconds / 2
+    default: return 0
+    }
   }
 
   private mutating func expireLeases(_ node: SimulatedNode, reading: UInt64, now: UInt64) {
@@ -52,6 +56,14 @@ extension Simulator {
       node.housekeeping.proposed.append((candidate.lease, now))
       proposeHousekeeping(.leaseExpire(candidate), at: node)
     }
+  }
+
+  /// A proposal that is made twice opens nothing that was closed again since: it names the time.
+  private mutating func reopenScopes(_ node: SimulatedNode, reading: UInt64) {
+    guard world.contention != nil else { return }
+    let early = options.plantedBug == .reopenedEarly ? contention.ttlMilliseconds / 2 : 0
+    let due = node.state.scopes.reopenable(at: reading + early, limit: SimulatedHousekeeping.maxExpiriesPerLook)
+    for (scope, until) in due { proposeHousekeeping(.reopen(scope: scope, untilMilliseconds: until), at: node) }
   }
 
   private mutating func expireClients(_ node: SimulatedNode, reading: UInt64, now: UInt64) {
@@ -77,7 +89,7 @@ extension Simulator {
     }
   }
 
-  private mutating func proposeHousekeeping(_ command: Command, at node: SimulatedNode) {
+  mutating func proposeHousekeeping(_ command: Command, at node: SimulatedNode) {
     let id = operations.begin(.housekeeping, node: node.position, life: node.life, at: now)
     let payload = Envelope(origin: node.id.rawValue, request: id, command: command).encoded()
     node.inputs.append(.propose([Proposal(id: id, payload: payload)]))

@@ -51,6 +51,8 @@ final class SimulatedNode {
   var waitingReads: [WaitingRead] = []
   /// Acquires of this node that are queued. Looked up by ticket, never walked.
   var waits: [Ticket: UInt64] = [:]
+  /// Answers that are held back for gateways to confirm.
+  var held: [HeldAnswer] = []
 
   // Snapshots.
   var isTakingSnapshot = false
@@ -102,6 +104,7 @@ final class SimulatedNode {
     pendingReads = []
     waitingReads = []
     waits = [:]
+    held = []
     isTakingSnapshot = false
     staging = nil
     prepared = nil

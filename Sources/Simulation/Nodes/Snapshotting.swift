@@ -134,6 +134,7 @@ extension Simulator {
     trace.record(.note("\(node.id) becomes the snapshot at \(description.point.index)"), at: now)
     // Notices of what was skipped are never given here: who waits at this node has to ask again.
     node.waits.removeAll()
+    try settleHeld(at: node)
     if options.plantedBug == .applySkippedAfterInstall { node.skipsNext = true }
     node.inputs.append(.applied(through: node.applied))
   }

@@ -98,4 +98,32 @@ package enum Milestone: Int, CaseIterable, Sendable {
   case watchBehindItsNode
   case watchResumedAfterCompaction
   case minorityDownWhileHealing
+  /// Several scopes were granted at once, to one who asked or to one who waited.
+  case grantedTogether
+  case waiterGrantedTogether
+  /// Somebody joined those who share a scope, or several who waited share it now.
+  case shareJoined
+  case sharersHandedOn
+  case upgradeRefused
+  /// The scope is free, and somebody who waits for it and for another came earlier.
+  case refusedForWhoCameEarlier
+  case refusedWhileClosed
+  case scopeReopened
+  case waiterGrantedAtReopening
+  case sessionClosedHolding
+  case proclaimed
+  case guardedWriteApplied
+  case guardedWriteRefused
+  case barrierAwaited
+  case barrierPassed
+  case barrierTimedOut
+  /// The barrier was preferred, and the holder told without it.
+  case toldUnconfirmed
+  /// The lease was over before the gateways had confirmed.
+  case lostBehindBarrier
+  case olderConfirmationIgnored
+  case olderRefusedByGateway
+  case protectorCrashed
+  case protectorLost
+  case gatewayRetired
 }

@@ -81,8 +81,46 @@ package enum PlantedBug: String, CaseIterable, Sendable {
   /// A watcher goes on after its node's revision and not after the last event that it processed.
   case watchResumesFromHeader
 
+  // Sessions, and grants on terms.
+
+  /// Of scopes that are asked for together and are not all free, the first is granted alone.
+  case grantedInPart
+  /// Whoever waits longest is passed by when a scope is handed on.
+  case laterPassesBy
+  /// A share is granted beside a holder.
+  case shareBesideHolder
+  /// A scope is opened again half a TTL too early.
+  case reopenedEarly
+  /// A session that its holder closes is taken for a lost one.
+  case closeTakenForLoss
+  /// A guard is looked at by the node that is asked, and not in the order of the log.
+  case guardCheckedBeforeLog
+  /// Holders are told before any gateway has confirmed.
+  case barrierNotAwaited
+  /// A gateway's word about an older number counts as that about the newest one.
+  case olderConfirmationCounts
+  /// A gateway confirms a raise before it is durable.
+  case confirmedBeforeDurable
+  /// A gateway that crashed has forgotten its floors.
+  case floorForgotten
+  /// A gateway does not look at the floor when somebody writes.
+  case olderLetIn
+
   // Liveness.
 
   /// Disks stop reporting once the faults are over.
   case diskFallsSilent
+}
+
+extension PlantedBug {
+  /// Whether it shows only where somebody contends for scopes on terms.
+  var isOfContention: Bool {
+    switch self {
+    case .grantedInPart, .laterPassesBy, .shareBesideHolder, .reopenedEarly, .closeTakenForLoss,
+      .guardCheckedBeforeLog, .barrierNotAwaited, .olderConfirmationCounts, .confirmedBeforeDurable, .floorForgotten,
+      .olderLetIn:
+      true
+    default: false
+    }
+  }
 }

@@ -28,6 +28,11 @@ package struct Simulator: ~Copyable {
     case gatewayStarts(Int)
     case gatewayCrashes(Int, life: UInt64)
     case session(Int)
+    case contender(Int)
+    case protector(Int)
+    case protectorRequest(Int, ProtectingGateway.Request)
+    case protectorFlushed(Int, life: UInt64)
+    case protectorStarts(Int)
     case watcher(Int)
     case load
     case administer
@@ -47,6 +52,10 @@ package struct Simulator: ~Copyable {
   var network: SimulatedNetwork
   var gateways: [SimulatedGateway]
   var sessions: [Session] = []
+  var contenders: [Contender] = []
+  var protectors: [ProtectingGateway] = []
+  /// What contenders asked for, by operation. Looked up, never walked.
+  var acquires: [UInt64: AcquireRequest] = [:]
   var watchers: [Watcher]
   var clients: [NamedClient]
   var keys: KeySpace
@@ -84,6 +93,8 @@ package struct Simulator: ~Copyable {
   var gatewayChance: RandomStream
   var watcherChance: RandomStream
   var memberChance: RandomStream
+  var contenderChance: RandomStream
+  var protectorChance: RandomStream
 
   package init(seed: UInt64, options: SimulationOptions) {
     self.seed = seed
@@ -103,6 +114,8 @@ package struct Simulator: ~Copyable {
     gatewayChance = RandomStream(seed: seed, concern: .gateways)
     watcherChance = RandomStream(seed: seed, concern: .watchers)
     memberChance = RandomStream(seed: seed, concern: .members)
+    contenderChance = RandomStream(seed: seed, concern: .contenders)
+    protectorChance = RandomStream(seed: seed, concern: .protectors)
     network = SimulatedNetwork(capacity: capacity, sizes: world.network)
     let noFloors: [Floor?] = Array(repeating: nil, count: world.sessions.scopes)
     gateways = Array(repeating: SimulatedGateway(durable: noFloors, written: noFloors), count: world.sessions.gateways)
@@ -111,7 +124,7 @@ package struct Simulator: ~Copyable {
     keys = KeySpace(count: world.load.keys)
     let founding = Membership(voters: (0..<world.nodeCount).map { NodeID(UInt64($0) + 1) })
     checker = Checker(
-      state: StateChecker(), members: MembershipChecker(founding: founding),
+      state: StateChecker(scopes: world.contention?.scopes ?? 0), members: MembershipChecker(founding: founding),
       fence: FenceChecker(gateways: world.sessions.gateways, scopes: world.sessions.scopes))
     for position in 0..<world.nodeCount { nodes.append(makeNode(position: position, founding: founding)) }
     for position in 0..<world.sessions.count {
@@ -161,6 +174,8 @@ package struct Simulator: ~Copyable {
     for position in sessions.indices {
       queue.push(.session(position), afterMicroseconds: sessionChance.next(in: 1..<ttlMicroseconds))
     }
+    beginContention()
+    beginProtection()
     for watcher in watchers.indices { queue.push(.watcher(watcher), afterMicroseconds: 100_000) }
     if world.has(.reconfiguration) { queue.push(.administer, afterMicroseconds: 500_000) }
     count(.clockDrift, isWorldly: world.driftPerMille > 0)
@@ -189,6 +204,11 @@ package struct Simulator: ~Copyable {
     case .flushed(let position, let life): if let node = node(position, life) { flushed(node) }
     case .load: load()
     case .session(let position): wake(position)
+    case .contender(let position): contend(position)
+    case .protector(let position): try protect(position)
+    case .protectorRequest(let position, let request): enqueue(request, at: position)
+    case .protectorFlushed(let position, let life):
+      if protectors[position].life == life { try protectorFlushed(position) }
     case .watcher(let watcher): try poll(watcher)
     case .gatewayRequest(let gateway, let request): try arrived(request, at: gateway)
     case .gatewayFlushed(let gateway, let life):
@@ -219,6 +239,7 @@ package struct Simulator: ~Copyable {
     case .gatewayStarts(let gateway): try startGateway(gateway)
     case .gatewayCrashes(let gateway, let life):
       if gateways[gateway].life == life { try crashGateway(gateway) }
+    case .protectorStarts(let position): startProtector(position)
     case .administer: try administer()
     case .fault: try beginFault()
     case .partitionEnds(let number):
@@ -227,7 +248,8 @@ package struct Simulator: ~Copyable {
       trace.record(.healed("the partition"), at: now)
     case .heal: try heal()
     case .look: try look()
-    case .tick, .step, .arrive, .flushed, .load, .session, .watcher, .gatewayRequest, .gatewayFlushed:
+    case .tick, .step, .arrive, .flushed, .load, .session, .contender, .protector, .protectorRequest, .protectorFlushed,
+      .watcher, .gatewayRequest, .gatewayFlushed:
       preconditionFailure("handled with the frequent ones")
     }
     if options.plantedBug == .canary, now > 1_000_000 {

@@ -74,9 +74,47 @@ extension Simulator {
       command = .leaseRevoke(candidate.lease)
     case (.releaseIgnoresNumber, .release(let scope, _, _)):
       if let holder = state.scopes[scope]?.holder { command = .release(scope: scope, number: holder.number) }
+    case (.grantedInPart, .acquire(let request)):
+      let first = state.scopes[request.scope]
+      guard first.map({ !$0.isHeld && !$0.isClosed && $0.waitingCount == 0 }) ?? true,
+        request.terms?.more.contains(where: { state.scopes[$0]?.isHeld ?? false }) ?? false
+      else { return envelope }
+      var part = request
+      part.terms?.more = []
+      command = .acquire(part)
+    case (.closeTakenForLoss, .closeSession(let lease)): command = .leaseRevoke(lease)
+    case (.olderConfirmationCounts, .gateway(.confirm(let gateway, let scope, _))):
+      guard let raise = state.gateways[gateway]?.raises.first(where: { $0.scope == scope }) else { return envelope }
+      command = .gateway(.confirm(gateway, scope: scope, number: raise.number))
     default: return envelope
     }
-    return Envelope(origin: envelope.origin, request: envelope.request, name: name, command: command)
+    return Envelope(
+      origin: envelope.origin, request: envelope.request, name: name, fence: envelope.fence, command: command)
+  }
+
+  /// What a bug does to a state before an entry is applied to it.
+  func meddle(with node: SimulatedNode, _ command: Command, _ entry: Entry) {
+    let state = node.state
+    switch (options.plantedBug, command) {
+    case (.laterPassesBy, .release(let scope, let number, _)):
+      guard let known = state.scopes[scope], known.holder?.number == number, known.waitingCount > 1 else { return }
+      let waiting = known.waiting
+      guard waiting[0].terms?.more.isEmpty ?? true, waiting[1].terms?.more.isEmpty ?? true else { return }
+      let cancel = Command.cancelWait(scope: scope, ticket: waiting[0].ticket)
+      _ = node.state.apply(cancel, index: entry.index.rawValue, clockMilliseconds: entry.clockMilliseconds)
+    case (.shareBesideHolder, .acquire(let request)) where request.wantsShare:
+      guard let known = state.scopes[request.scope], let holder = known.holder, known.waitingCount == 0,
+        holder.lease != request.lease, request.terms?.more.isEmpty ?? true
+      else { return }
+      _ = node.state.apply(
+        .release(holder), index: entry.index.rawValue, clockMilliseconds: entry.clockMilliseconds)
+    default: break
+    }
+  }
+
+  /// Whether a bug has the node that is asked look at a guard, and at once.
+  func isCheckedEarly(_ fence: GrantFence, at node: SimulatedNode) -> Bool {
+    options.plantedBug == .guardCheckedBeforeLog && node.state.staleness(of: fence) == nil
   }
 
   // MARK: Commits
@@ -145,6 +183,9 @@ extension World {
     case .leaseExpiresEarly, .generationIgnored, .deadlineFromAnswer, .releaseIgnoresNumber: provokeSessions()
     case .fenceRefusesEqual, .fenceCheckedEarly, .floorNotDurable, .incarnationIgnored: provokeGateways()
     case .watchSkipsRevision, .watchResumesFromHeader: load.watchers = 3
+    case .guardCheckedBeforeLog: insert([.lateMessage, .isolation, .freeze])
+    case .grantedInPart, .laterPassesBy, .shareBesideHolder, .reopenedEarly, .closeTakenForLoss: break
+    case .barrierNotAwaited, .olderConfirmationCounts, .confirmedBeforeDurable, .floorForgotten, .olderLetIn: break
     case .diskFallsSilent, .canary: break
     }
   }

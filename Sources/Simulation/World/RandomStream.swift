@@ -17,6 +17,9 @@ struct RandomStream: Sendable {
     case gateways
     case watchers
     case members
+    case contention
+    case contenders
+    case protectors
   }
 
   private var state: UInt64

@@ -18,6 +18,8 @@ struct World {
   var disk: DiskSizes
   var load: LoadSizes
   var sessions: SessionSizes
+  /// Nil where nobody contends for scopes on terms.
+  var contention: Contention?
   var crashAfterVotePerMille: UInt64
 
   struct NetworkSizes {
@@ -85,6 +87,7 @@ struct World {
     if disk.snapshotEveryEntries > 0 {
       load.compactionPerMille = max(load.compactionPerMille, disk.snapshotEveryEntries > 20 ? 5 : 30)
     }
+    contention = Contention(seed: seed, plantedBug: options.plantedBug)
     if let bug = options.plantedBug { provoke(bug) }
   }
 
