@@ -82,12 +82,12 @@ struct StreamingTests {
       let sql = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT hex(zeroblob(500)) FROM n"
       try client.send(
         "POST /db/orders/query HTTP/1.1\r\nHost: x\r\nContent-Length: \(body(sql).utf8.count)\r\n\r\n" + body(sql))
-      try client.receive(atLeast: 1)
+      try await client.receive(atLeast: 1)
       // The one reader is busy with the answer that nobody takes.
       let write = try await gateway.execute(#"["INSERT INTO item(name) VALUES('a')"]"#, claims(5))
       #expect(write.status == 200)
       #expect(try await gateway.query(#"["SELECT count(*) FROM item"]"#).text.contains("[[1]]"))
-      let rest = try client.receiveToEnd()
+      let rest = try await client.receiveToEnd()
       #expect(!rest.hasSuffix("0\r\n\r\n"), "an answer that was cut must not look whole")
     }
   }
@@ -101,7 +101,7 @@ struct StreamingTests {
       let client = try StalledClient(port: gateway.port)
       try client.send(
         "POST /db/orders/query HTTP/1.1\r\nHost: x\r\nContent-Length: \(body(sql).utf8.count)\r\n\r\n" + body(sql))
-      try client.receive(atLeast: 1)
+      try await client.receive(atLeast: 1)
       client.close()
       #expect(try await gateway.query(#"["SELECT 1"]"#).status == 200)
     }
@@ -171,19 +171,33 @@ private final class StalledClient {
     guard Glibc.send(descriptor, bytes, bytes.count, 0) == bytes.count else { throw Failure(code: errno) }
   }
 
-  func receive(atLeast count: Int) throws {
-    var bytes = [UInt8](repeating: 0, count: count)
-    guard recv(descriptor, &bytes, count, Int32(MSG_WAITALL)) == count else { throw Failure(code: errno) }
+  func receive(atLeast count: Int) async throws {
+    try await Self.offThePool { [descriptor] in
+      var bytes = [UInt8](repeating: 0, count: count)
+      guard recv(descriptor, &bytes, count, Int32(MSG_WAITALL)) == count else { throw Failure(code: errno) }
+    }
   }
 
   /// What still comes until the connection's end, however it ends.
-  func receiveToEnd() throws -> String {
-    var all: [UInt8] = []
-    while true {
-      var bytes = [UInt8](repeating: 0, count: 65536)
-      let count = recv(descriptor, &bytes, bytes.count, 0)
-      guard count > 0 else { return String(decoding: all.suffix(64), as: UTF8.self) }
-      all.append(contentsOf: bytes[..<count])
+  func receiveToEnd() async throws -> String {
+    try await Self.offThePool { [descriptor] in
+      var all: [UInt8] = []
+      while true {
+        var bytes = [UInt8](repeating: 0, count: 65536)
+        let count = recv(descriptor, &bytes, bytes.count, 0)
+        guard count > 0 else { return String(decoding: all.suffix(64), as: UTF8.self) }
+        all.append(contentsOf: bytes[..<count])
+      }
+    }
+  }
+
+  /// On a thread of its own: the server that is waited for needs the threads of the pool.
+  private static func offThePool<Result: Sendable>(
+    _ body: @escaping @Sendable () throws -> Result
+  ) async throws -> Result {
+    try await withCheckedThrowingContinuation { continuation in
+      let thread = Thread { continuation.resume(with: Swift.Result { try body() }) }
+      thread.start()
     }
   }
 
