@@ -34,8 +34,7 @@ extension Session {
         if case .lost(let ending) = current { feed.yield(.session(ending)) }
       },
       Task {
-        // Of shares, which are many under one number, nodes tell nothing.
-        guard grant.mode == .exclusive, let reason = await news(of: grant) else { return }
+        guard let reason = await news(of: grant) else { return }
         feed.yield(.grant(reason: reason))
       },
     ]
@@ -49,6 +48,7 @@ extension Session {
     var request = Portcullis_V1_HoldRequest()
     request.scope = grant.scope
     request.number = grant.number
+    request.holderLease = grant.mode == .shared ? grant.session : 0
     while !Task.isCancelled {
       do {
         let answers = try await portcullis.answers(

@@ -83,7 +83,7 @@ extension Coordination {
     case .delete, .compact, .leaseRevoke, .release, .closeSession:
       if isUp(.corrupt) { throw .corruptCluster }
     case .leaseRenew, .leaseExpire, .cancelWait, .registerNode, .forgetNode, .expireClient, .markClock, .alarm, .auth,
-      .reopen, .gateway:
+      .reopen, .giveBack, .gateway:
       break
     }
   }
@@ -100,7 +100,8 @@ extension Command {
     case .transaction(let request): request.hasPuts ? request.weight : nil
     case .leaseGrant, .acquire, .openClient, .openSession, .proclaim, .gateway(.register): 0
     case .delete, .compact, .leaseRevoke, .release, .leaseRenew, .leaseExpire, .cancelWait, .registerNode, .forgetNode,
-      .expireClient, .markClock, .alarm, .auth, .closeSession, .reopen, .gateway:
+      .expireClient, .markClock, .alarm, .auth, .closeSession, .reopen, .giveBack,
+      .gateway:
       nil
     }
   }

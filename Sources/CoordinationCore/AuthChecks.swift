@@ -89,7 +89,7 @@ extension Coordination {
     case .gateway(.retire): try auth.checkRoot(caller)
     case .auth(.authenticate): break
     case .auth(.renewTokens), .cancelWait, .leaseExpire, .registerNode, .forgetNode, .expireClient, .markClock,
-      .reopen:
+      .reopen, .giveBack:
       // Nodes give these, and nobody else can.
       throw .auth(.permissionDenied)
     case .auth: try auth.checkRoot(caller)

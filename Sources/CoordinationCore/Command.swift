@@ -26,6 +26,8 @@ package enum Command: Sendable {
   /// - Parameter lease: whose share ends, where the scope is shared; else 0.
   case release(scope: Key, number: Revision, lease: LeaseID = 0)
   case cancelWait(scope: Key, ticket: Ticket)
+  /// A node gives back a grant of which it could not tell the caller that asked for it by the entry `since`.
+  case giveBack(scope: Key, number: Revision, lease: LeaseID, since: Ticket)
   case openSession(LeaseID, holder: String, ttlMilliseconds: Int64)
   /// The session's holder is done: everything that it holds is free at once.
   case closeSession(LeaseID)
@@ -145,7 +147,7 @@ extension Command {
     case put = 1, delete, transaction, compact
     case leaseGrant = 16, leaseRevoke, leaseRenew, leaseExpire
     case openSession = 20, closeSession
-    case acquire = 32, release, cancelWait, acquireOnTerms, releaseShare, proclaim, reopen
+    case acquire = 32, release, cancelWait, acquireOnTerms, releaseShare, proclaim, reopen, giveBack
     case registerNode = 48, markClock, registerNodeWithBirth, forgetNode
     case openClient = 64, expireClient
     case raiseAlarm = 80, disarmAlarm
@@ -194,6 +196,12 @@ extension Command {
       out.data(scope.bytes)
       out.signed(number)
       if lease != 0 { out.signed(lease) }
+    case .giveBack(let scope, let number, let lease, let since):
+      out.byte(Kind.giveBack.rawValue)
+      out.data(scope.bytes)
+      out.signed(number)
+      out.signed(lease)
+      out.number(since)
     case .openSession(let id, let holder, let ttl):
       out.byte(Kind.openSession.rawValue); out.signed(id); out.data(Bytes(holder.utf8)); out.signed(ttl)
     case .closeSession(let id): out.byte(Kind.closeSession.rawValue); out.signed(id)
@@ -253,6 +261,9 @@ extension Command {
           terms: kind == .acquire ? nil : try input.terms()))
     case .releaseShare:
       return .release(scope: Key(try input.data()), number: try input.signed(), lease: try input.signed())
+    case .giveBack:
+      return .giveBack(
+        scope: Key(try input.data()), number: try input.signed(), lease: try input.signed(), since: try input.number())
     case .openSession:
       return .openSession(try input.signed(), holder: try input.text(), ttlMilliseconds: try input.signed())
     case .closeSession: return .closeSession(try input.signed())

@@ -124,7 +124,7 @@ extension Coordination {
       return .leaseRenewed(id, ttlMilliseconds: leases[id]?.ttlMilliseconds ?? 0)
     case .leaseExpire(let candidate):
       return expire(candidate, clock: clock, notices: &notices)
-    case .acquire, .release, .cancelWait, .openSession, .closeSession, .proclaim, .reopen, .gateway:
+    case .acquire, .release, .giveBack, .cancelWait, .openSession, .closeSession, .proclaim, .reopen, .gateway:
       return try runGrants(command, index: index, clock: clock, notices: &notices)
     case .registerNode, .forgetNode, .openClient, .expireClient, .markClock, .alarm, .auth:
       return try runRest(command, index: index, clock: clock, notices: &notices)
@@ -141,6 +141,8 @@ extension Coordination {
       return try acquire(request, ticket: index, clock: clock)
     case .release(let scope, let number, let lease):
       return release(scope, number: number, lease: lease, notices: &notices)
+    case .giveBack(let scope, let number, let lease, let since):
+      return giveBack(scope, number: number, lease: lease, since: since, notices: &notices)
     case .cancelWait(let scope, let ticket):
       return cancelWait(scope, ticket: ticket, notices: &notices)
     case .openSession(let id, let holder, let ttlMilliseconds):

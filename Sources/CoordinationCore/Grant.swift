@@ -81,6 +81,9 @@ package struct ScopeState: Sendable {
   /// Those that hold it together; empty while there is a holder.
   var sharers = OrderedTree<LeaseID, GrantRecord>()
   var queue = OrderedTree<Ticket, Waiter>()
+  /// Of a lease that asked again for what it holds or waits for: the newest entry that did. Whoever gives a grant back that
+  /// it could not tell of must not take it from whoever asked since.
+  var asked = OrderedTree<LeaseID, Ticket>()
   /// Of the newest grant: how long the scope stays closed when its holder is lost.
   var lockDelayMilliseconds: Int64 = 0
   /// On the cluster clock: the scope is granted to nobody before a command opens it, at this time or later. 0: it is open.

@@ -9,6 +9,7 @@ extension Coordination {
     let request = try named(asked)
     let wanted = request.scopes
     let mine = wanted.compactMap { own($0, request) }
+    noteAsked(mine.map(\.scope), by: request.lease, at: ticket)
     if mine.count == wanted.count { return .granted(mine, of: request) }
     if let obstacle = obstacle(for: request, wanted) {
       guard request.waits, !isUpgrade(request, wanted) else { return .refused(obstacle) }
@@ -75,7 +76,10 @@ extension Coordination {
       }
       return earlier == nil
     }
-    if let earlier { return earlier }
+    if let earlier {
+      noteAsked(wanted, by: request.lease, at: ticket)
+      return earlier
+    }
     let waiter = Waiter(
       ticket: ticket, holder: request.holder, lease: request.lease, scope: request.scope, terms: request.terms)
     for scope in wanted {
@@ -83,6 +87,22 @@ extension Coordination {
       _ = scopes.update(scope) { $0.queue.updateValue(waiter, forKey: ticket) }
     }
     return ticket
+  }
+
+  private mutating func noteAsked(_ met: [Key], by lease: LeaseID, at ticket: Ticket) {
+    for scope in met { _ = scopes.update(scope) { $0.asked.updateValue(ticket, forKey: lease) } }
+    if !met.isEmpty { usesSessions = true }
+  }
+
+  /// Called when a lease has let go of something: what it asked for is remembered as long as it has or awaits it.
+  private mutating func forgetAsked(_ scope: Key, by lease: LeaseID) {
+    guard let state = scopes[scope], state.asked[lease] != nil, state.grant(of: lease) == nil else { return }
+    var waits = false
+    leases[lease]?.waits.forEach(from: WaitKey(scope: scope, ticket: 0)) { wait, _ in
+      waits = wait.scope == scope
+      return false
+    }
+    if !waits { _ = scopes.update(scope) { $0.asked.removeValue(forKey: lease) } }
   }
 
   private mutating func leaveQueues(_ waiter: Waiter) {
@@ -193,17 +213,31 @@ extension Coordination {
     return .released(current)
   }
 
+  /// Ends a grant of which a node could not tell its holder, unless the holder has asked again since: then another node may
+  /// have told it.
+  /// - Parameter since: the entry by which the node was asked.
+  mutating func giveBack(
+    _ scope: Key, number: Revision, lease: LeaseID, since: Ticket, notices: inout [Notice]
+  ) -> Outcome {
+    if let state = scopes[scope], let grant = state.grant(of: lease), let asked = state.asked[lease], asked > since {
+      return .refused(.held(by: grant))
+    }
+    return release(scope, number: number, lease: lease, notices: &notices)
+  }
+
   private mutating func end(_ grant: GrantRecord) {
     touchedScopes.append(grant.scope)
     scopes.update(grant.scope) { state in
       if grant.isShared { state.sharers.removeValue(forKey: grant.lease) } else { state.holder = nil }
     }
+    forgetAsked(grant.scope, by: grant.lease)
   }
 
   /// Gives up waiting. When the turn came first, the answer is the grant.
   mutating func cancelWait(_ scope: Key, ticket: Ticket, notices: inout [Notice]) -> Outcome {
     guard let waiter = scopes[scope]?.queue[ticket] else { return .waitEnded(holder: scopes[scope]?.foremost) }
     leaveQueues(waiter)
+    for left in waiter.scopes { forgetAsked(left, by: waiter.lease) }
     handOn(waiter.scopes, notices: &notices)
     return .waitEnded(holder: scopes[scope]?.foremost)
   }
@@ -216,6 +250,7 @@ extension Coordination {
     var dismissed: Set<Ticket> = []
     lease.waits.forEach { wait, _ in
       _ = scopes.update(wait.scope) { $0.queue.removeValue(forKey: wait.ticket) }
+      forgetAsked(wait.scope, by: lease.id)
       if dismissed.insert(wait.ticket).inserted { notices.append(.dismissed(wait.ticket)) }
       freed.append(wait.scope)
       return true

@@ -24,6 +24,7 @@ struct StateAssembly: Sendable {
   private var auth = AuthAssembly()
   private(set) var hasSessions = false
   private var sharers = OrderedTree<LeaseID, GrantRecord>.Builder()
+  private var asked = OrderedTree<LeaseID, Ticket>.Builder()
   private var gateways = GatewayAssembly()
 
   mutating func readHeader(_ input: inout StrictReader) throws(StateError) {
@@ -147,7 +148,7 @@ extension StateAssembly {
     guard scope?.state.holder != nil || hasSessions else {
       throw input.malformed("a waiter for a scope that nobody holds")
     }
-    guard sharers.lastKey == nil, let key = scope?.key, waiter.scopes.contains(key) else {
+    guard sharers.lastKey == nil, asked.lastKey == nil, let key = scope?.key, waiter.scopes.contains(key) else {
       throw input.malformed("a waiter at a place that is not its own")
     }
     guard queue.lastKey.map({ $0 < waiter.ticket }) ?? true else { throw input.malformed("tickets that do not ascend") }
@@ -156,11 +157,19 @@ extension StateAssembly {
 
   mutating func readSharer(_ input: inout StrictReader) throws(StateError) {
     let (holder, lease) = (try input.text(), try input.signed())
-    guard let (key, state) = scope, state.holder == nil, state.lastNumber > 0,
+    guard let (key, state) = scope, state.holder == nil, asked.lastKey == nil, state.lastNumber > 0,
       sharers.lastKey.map({ $0 < lease }) ?? true
     else { throw input.malformed("a share in a scope that is not shared") }
     sharers.append(
       lease, GrantRecord(scope: key, number: state.lastNumber, holder: holder, lease: lease, isShared: true))
+  }
+
+  mutating func readAsked(_ input: inout StrictReader) throws(StateError) {
+    let (lease, ticket) = (try input.signed(), try input.number())
+    guard scope != nil, asked.lastKey.map({ $0 < lease }) ?? true else {
+      throw input.malformed("those who asked again do not ascend")
+    }
+    asked.append(lease, ticket)
   }
 
   mutating func readGateway(_ tag: UInt8, _ input: inout StrictReader) throws(StateError) {
@@ -171,7 +180,8 @@ extension StateAssembly {
     guard let key = scope?.key, var state = scope?.state else { return }
     state.queue = queue.finish()
     state.sharers = sharers.finish()
-    (queue, sharers) = (.init(), .init())
+    state.asked = asked.finish()
+    (queue, sharers, asked) = (.init(), .init(), .init())
     scopes.append(key, state)
   }
 
@@ -293,6 +303,10 @@ extension StateAssembly {
       if let holder = held.holder { attach(to: holder.lease) { $0.scopes.append(scope, ()) } }
       held.sharers.forEach { lease, _ in
         attach(to: lease) { $0.scopes.append(scope, ()) }
+        return true
+      }
+      held.asked.forEach { lease, _ in
+        attach(to: lease) { _ in }
         return true
       }
       held.queue.forEach { ticket, waiter in

@@ -85,6 +85,7 @@ package struct StateReader: Sendable {
     case (.scopes, StateFormat.record): try parts.readScope(&input)
     case (.scopes, StateFormat.part): try parts.readWaiter(&input)
     case (.scopes, StateFormat.deletion) where parts.hasSessions: try parts.readSharer(&input)
+    case (.scopes, StateFormat.asked) where parts.hasSessions: try parts.readAsked(&input)
     case (.nodes, StateFormat.record): try parts.readNode(&input)
     case (.clients, StateFormat.record): try parts.readClient(&input)
     case (.clients, StateFormat.part): try parts.readRemembered(&input)

@@ -28,6 +28,7 @@
 //   scopes   1 … lock delay · closed until · value
 //            2 … scope · has terms u8 [terms]
 //            3 holder · lease                                             those that share it, by ascending lease
+//            4 lease · index                                              who asked again, by ascending lease
 //   gateways 1 name                                                       by ascending name, its scopes behind it
 //            2 scope · unconfirmed number or 0
 //            3 name · by · reason                                         those that were deregistered, oldest first
@@ -47,6 +48,7 @@ enum StateFormat {
   static var part: UInt8 { 2 }
   /// Of the revision log; elsewhere, another part of the record before.
   static var deletion: UInt8 { 3 }
+  static var asked: UInt8 { 4 }
 
   /// What the first revision of the log is counted from.
   static func revisionBeforeLog(compacted: Revision) -> Revision { max(compacted, 1) - 1 }
@@ -70,6 +72,7 @@ package struct StateWriter: Sendable {
   private var scopes: OrderedTree<Key, ScopeState>.Cursor
   private var queue: OrderedTree<Ticket, Waiter>.Cursor?
   private var sharers: OrderedTree<LeaseID, GrantRecord>.Cursor?
+  private var asked: OrderedTree<LeaseID, Ticket>.Cursor?
   private var nodePosition = 0
   private var clients: OrderedTree<ClientID, ClientRecord>.Cursor
   private var remembered: OrderedTree<UInt64, RememberedOutcome>.Cursor?
@@ -209,6 +212,12 @@ package struct StateWriter: Sendable {
       out.signed(record.lease)
       return true
     }
+    if let (lease, ticket) = asked?.next() {
+      out.byte(StateFormat.asked)
+      out.signed(lease)
+      out.number(ticket)
+      return true
+    }
     guard let (scope, state) = scopes.next() else { return false }
     out.byte(StateFormat.record)
     out.data(scope.bytes)
@@ -225,6 +234,7 @@ package struct StateWriter: Sendable {
     }
     queue = .init(state.queue)
     sharers = .init(state.sharers)
+    asked = .init(state.asked)
     return true
   }
 

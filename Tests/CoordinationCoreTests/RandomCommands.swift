@@ -114,6 +114,11 @@ struct RandomCommands {
   private mutating func release(_ state: Coordination) -> Command {
     let scope = scope()
     let sharer = state.scopes[scope]?.sharing.last?.lease ?? 0
+    if usesSessions, below(4) == 0 {
+      let lease = state.scopes[scope]?.holder?.lease ?? sharer
+      return .giveBack(
+        scope: scope, number: state.scopes[scope]?.lastNumber ?? 1, lease: lease, since: UInt64(below(2000)))
+    }
     return .release(scope: scope, number: state.scopes[scope]?.lastNumber ?? 1, lease: sharer)
   }
 

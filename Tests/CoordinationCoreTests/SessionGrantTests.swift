@@ -219,6 +219,42 @@ struct SessionGrantTests {
     #expect(machine.holder("s") == "b" && machine.state.scopes.reopenable(at: .max, limit: 9).isEmpty)
   }
 
+  @Test("what was not told is given back, unless its holder has asked again since")
+  func givenBack() throws {
+    for isShared in [false, true] {
+      var machine = machine("a", "b")
+      let grant = try #require(machine.acquire(["s"], lease: 1, isShared: isShared).grant)
+      let since = machine.index
+      let giveBack = Command.giveBack(scope: Key("s"), number: grant.number, lease: 1, since: since)
+      var other = machine
+      other.apply(giveBack)
+      #expect(other.state.scopes[Key("s")]?.isHeld == false)
+      // By another node, say, which told it.
+      #expect(machine.acquire(["s"], lease: 1, isShared: isShared).grant == grant)
+      #expect(machine.apply(giveBack).grantRefusal == .held(by: grant))
+      #expect(machine.state.scopes[Key("s")]?.isHeld == true)
+      // The one that asked last may give it back, and what was asked is forgotten with the grant.
+      machine.apply(.giveBack(scope: Key("s"), number: grant.number, lease: 1, since: machine.index - 1))
+      #expect(machine.state.scopes[Key("s")]?.isHeld == false)
+      let next = try #require(machine.acquire(["s"], lease: 1).grant)
+      machine.apply(.giveBack(scope: Key("s"), number: next.number, lease: 1, since: machine.index))
+      #expect(machine.state.scopes[Key("s")]?.isHeld == false)
+    }
+  }
+
+  @Test("a caller that went away takes nothing from the one who shares its place in line")
+  func givenBackInLine() throws {
+    var machine = machine("a", "b")
+    machine.acquire(["s"], lease: 1)
+    machine.acquire(["s"], lease: 2, waits: true)
+    let since = machine.index
+    machine.acquire(["s"], lease: 2, waits: true)
+    _ = machine.release("s")
+    let grant = try #require(machine.state.scopes[Key("s")]?.holder)
+    machine.apply(.giveBack(scope: Key("s"), number: grant.number, lease: 2, since: since))
+    #expect(machine.holder("s") == "b")
+  }
+
   @Test("closing a session lets go of everything at once, whatever the lock-delay")
   func close() {
     var machine = machine("a", "b")

@@ -88,6 +88,8 @@ extension PlantedBug {
     case .guardCheckedBeforeLog: ["a guarded write is applied only while its grant is current"]
     case .barrierNotAwaited, .confirmedBeforeDurable:
       ["a holder is told when every gateway has made the raise durable"]
+    case .givenBackFromHolder:
+      ["a lease never ends before its holder's own deadline", "authority is that of the model"]
     case .olderConfirmationCounts: ["only the raise that is waited for is confirmed"]
     case .floorForgotten:
       [

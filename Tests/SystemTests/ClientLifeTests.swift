@@ -60,14 +60,16 @@ struct ClientLifeTests {
   func election() async throws {
     try await withServer { client in
       let election = Election("boss", on: client)
-      let seen = Shared<[String]>([])
+      let (seen, feed) = AsyncStream.makeStream(of: String.self)
       let observer = Task {
         for try await leadership in election.observe() {
-          seen.change { $0.append(leadership.leader.map { "\($0.holder):\($0.valueText)" } ?? "nobody") }
+          feed.yield(leadership.leader.map { "\($0.holder):\($0.valueText)" } ?? "nobody")
         }
       }
+      var news = seen.makeAsyncIterator()
       func until(_ text: String) async throws {
-        while seen.change({ $0.last }) != text { try await Task.sleep(for: .milliseconds(5)) }
+        while let next = await news.next(), next != text {}
+        try Task.checkCancellation()
       }
       try await until("nobody")
       let one = try await Session.open(on: client, holder: "one", timeToLive: .seconds(30))

@@ -91,6 +91,29 @@ struct SessionTests {
     }
   }
 
+  @Test("whoever shares a scope is told of the end of its share, and of no other's")
+  func losingAShare() async throws {
+    try await withThreeNodes { calls in
+      let (one, two) = (try await calls[0].open("one"), try await calls[1].open("two"))
+      let number = try await calls[0].acquire(["s"], one) { $0.mode = .shared }.granted.number
+      _ = try await calls[1].acquire(["s"], two) { $0.mode = .shared }
+      let stream = DefectsStream<Portcullis_V1_HoldResponse>(RPCPath.Authority.hold, on: calls[2].connection)
+      var request = Portcullis_V1_HoldRequest()
+      request.scope = "s"
+      request.number = number
+      request.holderLease = one.id
+      request.sequence = 1
+      try stream.send(request)
+      #expect(try await stream.next()?.held.sequence == 1)
+      try await calls[0].close(two)
+      request.sequence = 2
+      try stream.send(request)
+      #expect(try await stream.next()?.held.sequence == 2)
+      try await calls[0].close(one)
+      #expect(try #require(try await stream.next()).lost.reason.contains("number \(number) does not hold the scope"))
+    }
+  }
+
   @Test("a scope whose holder was lost opens by itself when its lock-delay is over, and not before")
   func lockDelay() async throws {
     try await withThreeNodes { calls in

@@ -75,12 +75,13 @@ extension CoreLoop {
     if case .queued(let ticket) = result.outcome, case .acquire(let request) = envelope.command {
       let wait = Wait(
         request: envelope.request, scope: request.scope, holder: request.holder, lease: request.lease,
-        terms: request.terms, completion: completion)
+        terms: request.terms, since: entry.index.rawValue, completion: completion)
       waits.add(ticket, wait)
       // The caller's time was over, or it was gone, before it was known that it would have to wait.
       if let end { cancelWait(envelope.request, end) }
     } else if case .acquire(let request) = envelope.command {
-      tell(completion, result.outcome, terms: request.terms, isNew: !result.touched.isEmpty)
+      tell(
+        completion, result.outcome, terms: request.terms, since: entry.index.rawValue, isNew: !result.touched.isEmpty)
     } else {
       answered.append((completion, result.outcome, state.revision))
     }
@@ -113,10 +114,10 @@ extension CoreLoop {
     for wait in waits.remove(ticket) {
       if wait.isAbandoned {
         // Nobody is left to hold it: a caller that went away must not end up as the holder.
-        for record in records { propose(.release(record)) }
+        for record in records { propose(.giveBack(record, since: wait.since)) }
       } else {
         let outcome: Outcome = wait.terms?.more.isEmpty ?? true ? .granted(records[0]) : .grantedAll(records)
-        tell(wait.completion, outcome, terms: wait.terms, isNew: true)
+        tell(wait.completion, outcome, terms: wait.terms, since: wait.since, isNew: true)
       }
     }
   }
@@ -140,7 +141,7 @@ extension CoreLoop {
 }
 
 extension Command {
-  static func release(_ grant: GrantRecord) -> Command {
-    .release(scope: grant.scope, number: grant.number, lease: grant.isShared ? grant.lease : 0)
+  static func giveBack(_ grant: GrantRecord, since: Ticket) -> Command {
+    .giveBack(scope: grant.scope, number: grant.number, lease: grant.lease, since: since)
   }
 }

@@ -16,6 +16,8 @@ struct BarrierTable {
     let records: [GrantRecord]
     let barrier: GrantTerms.Barrier
     let endsAtNanoseconds: UInt64
+    /// The entry by which this caller asked.
+    let since: Ticket
     /// The grant was made for this caller, and not met by it.
     let isNew: Bool
   }
@@ -56,7 +58,7 @@ extension Outcome {
 extension CoreLoop {
   /// Tells the caller of an acquire how it ended, or has it wait for the gateways.
   /// - Parameter isNew: whether the grant was made by the very entry that is being applied.
-  func tell(_ completion: Completion, _ outcome: Outcome, terms: GrantTerms?, isNew: Bool) {
+  func tell(_ completion: Completion, _ outcome: Outcome, terms: GrantTerms?, since: Ticket, isNew: Bool) {
     let terms = terms ?? GrantTerms()
     let grants = outcome.grants
     guard state.gateways.count > 0, terms.barrier != .off, grants.contains(where: { isUnconfirmed($0) }) else {
@@ -66,7 +68,7 @@ extension CoreLoop {
     barriers.add(
       BarrierTable.Held(
         completion: completion, outcome: outcome, records: grants, barrier: terms.barrier,
-        endsAtNanoseconds: MachineClock.monotonicNanoseconds + patience, isNew: isNew))
+        endsAtNanoseconds: MachineClock.monotonicNanoseconds + patience, since: since, isNew: isNew))
   }
 
   private func isUnconfirmed(_ grant: GrantRecord) -> Bool { !state.gateways.missing(for: grant.scope).isEmpty }
@@ -99,8 +101,8 @@ extension CoreLoop {
         finish(held)
         continue
       }
-      // It was never told, so nobody acts on it; whoever is next waits for the same gateways.
-      if held.isNew { for record in held.records { propose(.release(record)) } }
+      // This caller was never told. One that asked again may have been, by another node: then it stays.
+      if held.isNew { for record in held.records { propose(.giveBack(record, since: held.since)) } }
       let missing = Set(held.records.flatMap { state.gateways.missing(for: $0.scope) }).sorted()
       let names = missing.map { String(decoding: $0.bytes, as: UTF8.self) }
       answered.append((held.completion, .refused(.unconfirmed(first, missing: names)), state.revision))

@@ -101,6 +101,8 @@ struct Wait {
   let holder: String
   let lease: LeaseID
   let terms: GrantTerms?
+  /// The entry by which this caller asked.
+  let since: Ticket
   let completion: Completion
   var isAbandoned = false
 }

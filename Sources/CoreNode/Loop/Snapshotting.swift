@@ -116,7 +116,7 @@ extension CoreLoop {
   private func giveBack(_ wait: Wait) {
     for scope in [wait.scope] + (wait.terms?.more ?? []) {
       guard let grant = state.scopes[scope]?.grant(of: wait.lease), grant.holder == wait.holder else { continue }
-      propose(.release(grant))
+      propose(.giveBack(grant, since: wait.since))
     }
   }
 }

@@ -32,6 +32,8 @@ final class HoldStream: @unchecked Sendable, StreamHandler, WatchObserver {
   private let core: CoreAccess
   private var subject: Subject?
   private var number: Revision = 0
+  /// Whose share of a scope is held; 0 where it is held alone.
+  private var sharer: LeaseID = 0
   /// 0 until it is known which one carries what is held.
   private var lease: LeaseID = 0
   /// Questions that came before that was known.
@@ -76,6 +78,7 @@ final class HoldStream: @unchecked Sendable, StreamHandler, WatchObserver {
       return false
     }
     number = request.number
+    sharer = request.holderLease
     // First a place to be told at, then a look: an end in between is not missed.
     if request.key.isEmpty {
       let scope = Key(Bytes(request.scope.utf8))
@@ -110,7 +113,7 @@ final class HoldStream: @unchecked Sendable, StreamHandler, WatchObserver {
     guard isHeld(in: snapshot), isFirst(in: snapshot) else { return lose(snapshot) }
     lease =
       switch subject {
-      case .scope(let scope): snapshot.state.scopes[scope]?.holder?.lease ?? 0
+      case .scope(let scope): grant(of: scope, in: snapshot)?.lease ?? 0
       case .key(let key): snapshot.state.store.current(key)?.lease ?? 0
       case nil: 0
       }
@@ -122,9 +125,14 @@ final class HoldStream: @unchecked Sendable, StreamHandler, WatchObserver {
     early = []
   }
 
+  private func grant(of scope: Key, in snapshot: Snapshot) -> GrantRecord? {
+    let state = snapshot.state.scopes[scope]
+    return sharer == 0 ? state?.holder : state?.grant(of: sharer)
+  }
+
   private func isHeld(in snapshot: Snapshot) -> Bool {
     switch subject {
-    case .scope(let scope): snapshot.state.scopes[scope]?.holder?.number == number
+    case .scope(let scope): grant(of: scope, in: snapshot)?.number == number
     case .key(let key): snapshot.state.store.current(key)?.createRevision == number
     case nil: false
     }

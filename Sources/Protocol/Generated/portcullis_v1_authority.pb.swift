@@ -610,6 +610,9 @@ package nonisolated struct Portcullis_V1_HoldRequest: Sendable {
   /// Comes back in the answer to this message.
   package var sequence: UInt64 = 0
 
+  /// Whose share it is, where the scope is held shared.
+  package var holderLease: Int64 = 0
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -1609,7 +1612,7 @@ nonisolated extension Portcullis_V1_ScopesResponse: SwiftProtobuf.Message, Swift
 
 nonisolated extension Portcullis_V1_HoldRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".HoldRequest"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}scope\0\u{1}key\0\u{1}number\0\u{1}sequence\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}scope\0\u{1}key\0\u{1}number\0\u{1}sequence\0\u{3}holder_lease\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1621,6 +1624,7 @@ nonisolated extension Portcullis_V1_HoldRequest: SwiftProtobuf.Message, SwiftPro
       case 2: try { try decoder.decodeSingularBytesField(value: &self.key) }()
       case 3: try { try decoder.decodeSingularInt64Field(value: &self.number) }()
       case 4: try { try decoder.decodeSingularUInt64Field(value: &self.sequence) }()
+      case 5: try { try decoder.decodeSingularInt64Field(value: &self.holderLease) }()
       default: break
       }
     }
@@ -1639,6 +1643,9 @@ nonisolated extension Portcullis_V1_HoldRequest: SwiftProtobuf.Message, SwiftPro
     if self.sequence != 0 {
       try visitor.visitSingularUInt64Field(value: self.sequence, fieldNumber: 4)
     }
+    if self.holderLease != 0 {
+      try visitor.visitSingularInt64Field(value: self.holderLease, fieldNumber: 5)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -1647,6 +1654,7 @@ nonisolated extension Portcullis_V1_HoldRequest: SwiftProtobuf.Message, SwiftPro
     if lhs.key != rhs.key {return false}
     if lhs.number != rhs.number {return false}
     if lhs.sequence != rhs.sequence {return false}
+    if lhs.holderLease != rhs.holderLease {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

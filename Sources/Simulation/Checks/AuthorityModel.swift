@@ -27,6 +27,9 @@ struct AuthorityModel {
     var closedSince: UInt64 = 0
     var value: Bytes = []
 
+    /// Of what a lease has or waits for: the newest entry by which it asked again.
+    var asked: [LeaseID: Ticket] = [:]
+
     func hold(of lease: LeaseID) -> GrantRecord? { holds.first { $0.lease == lease } }
 
     func isFree(for request: AcquireRequest) -> Bool {
@@ -83,6 +86,8 @@ struct AuthorityModel {
     case (.leaseExpire(let candidate), .leaseEnded): dismissed = try end(candidate.lease, judged)
     case (.acquire(let request), _): takesRevision = try acquired(request, judged)
     case (.release(let scope, let number, let lease), _): try released(scope, number, lease, judged)
+    case (.giveBack(let scope, let number, let lease, let since), _):
+      try givenBack(scope, number, lease, since, judged)
     case (.cancelWait(let scope, let ticket), .waitEnded):
       queue.removeAll { $0.ticket == ticket && $0.scopes.contains(Self.position(of: scope)) }
     case (.proclaim(let scope, let number, let value), _): try proclaimed(scope, number, value, judged)
@@ -92,7 +97,18 @@ struct AuthorityModel {
     default: throw wrong(judged, "\(judged.operation.work) ended with \(judged.result.outcome)")
     }
     if try handOn(judged, dismissed: dismissed) { takesRevision = true }
+    forgetAsked()
     return takesRevision
+  }
+
+  /// What a lease asked for is remembered as long as it has or awaits it.
+  private mutating func forgetAsked() {
+    for position in scopes.indices where !scopes[position].asked.isEmpty {
+      let known = scopes[position]
+      scopes[position].asked = known.asked.filter { lease, _ in
+        known.hold(of: lease) != nil || queue.contains { $0.request.lease == lease && $0.scopes.contains(position) }
+      }
+    }
   }
 
   mutating func takeOpenings() -> [Opening] {
@@ -127,7 +143,7 @@ struct AuthorityModel {
   ) throws(Broken) {
     let position = Self.position(of: scope)
     let hold = scopes[position].holds.first {
-      $0.number == number && (lease == 0 ? !$0.isShared : $0.isShared && $0.lease == lease)
+      $0.number == number && (lease == 0 ? !$0.isShared : $0.lease == lease)
     }
     switch judged.result.outcome {
     case .released(let record):
@@ -136,6 +152,19 @@ struct AuthorityModel {
     case .refused(.notHolder(_, let last)):
       guard hold == nil, last == scopes[position].lastNumber else { throw wrong(judged, "a holder may not release") }
     default: throw wrong(judged, "a release ended with \(judged.result.outcome)")
+    }
+  }
+
+  /// Whoever asked again since may have been told by another node, and keeps what it has.
+  private mutating func givenBack(
+    _ scope: Key, _ number: Revision, _ lease: LeaseID, _ since: Ticket, _ judged: Case
+  ) throws(Broken) {
+    let known = scopes[Self.position(of: scope)]
+    guard let hold = known.hold(of: lease), known.asked[lease] ?? 0 > since else {
+      return try released(scope, number, lease, judged)
+    }
+    guard case .refused(.held(let record)) = judged.result.outcome, record == hold else {
+      throw wrong(judged, "what was asked for again is given back")
     }
   }
 

@@ -18,6 +18,7 @@ extension AuthorityModel {
     }
     if request.holder.isEmpty { request.holder = session }
     let wanted = request.positions
+    for position in wanted where own(position, request) != nil { noteAsked(position, request, judged) }
     switch judged.result.outcome {
     case .granted(let record): return try give([record], to: request, behind: nil, judged)
     case .grantedAll(let records): return try give(records, to: request, behind: nil, judged)
@@ -26,6 +27,7 @@ extension AuthorityModel {
       guard !isOpen(wanted, to: request, behind: nil) else { throw wrong(judged, "queued for a scope that is free") }
       if let known = queue.first(where: { $0.request.isAgain(request) }) {
         guard known.ticket == ticket else { throw wrong(judged, "a retry got another place, \(ticket)") }
+        for position in wanted { noteAsked(position, request, judged) }
       } else {
         guard ticket == judged.entry.index.rawValue else { throw wrong(judged, "ticket \(ticket) is another's") }
         queue.append(Place(ticket: ticket, request: request, scopes: wanted))
@@ -43,6 +45,10 @@ extension AuthorityModel {
   private func own(_ position: Int, _ request: AcquireRequest) -> GrantRecord? {
     guard let hold = scopes[position].hold(of: request.lease), hold.holder == request.holder else { return nil }
     return hold.isShared && !request.wantsShare ? nil : hold
+  }
+
+  private mutating func noteAsked(_ position: Int, _ request: AcquireRequest, _ judged: Case) {
+    scopes[position].asked[request.lease] = judged.entry.index.rawValue
   }
 
   private func isUpgrade(_ request: AcquireRequest) -> Bool {

@@ -115,7 +115,7 @@ extension Simulator {
       acquire(position)
     case .acquiring:
       guard now > contender.phaseBegan + ttl else { return }
-      if mayBeGivenBack(position) { contenders[position].phase = .idle } else { acquire(position) }
+      acquire(position)
     case .waiting: if now > contender.phaseBegan + 3 * ttl { cancelWait(position) }
     case .holding:
       if now > contender.endsAt { return leave(position) }
@@ -161,7 +161,6 @@ extension Simulator {
 
   private mutating func cancelWait(_ position: Int) {
     contenders[position].phase = .live
-    if mayBeGivenBack(position) { contenders[position].phase = .idle }
     guard let id = contenders[position].acquire, let request = contenders[position].request,
       operations[id].committedAt > .beforeFirst
     else { return }
@@ -170,12 +169,6 @@ extension Simulator {
     guard node.isUp, node.life == operations[id].life else { return }
     let ticket = operations[id].committedAt.rawValue
     submit(.cancel, .cancelWait(scope: request.scope, ticket: ticket), for: position, at: node)
-  }
-
-  /// Whether some node may be about to give back, by its number, what was granted and not confirmed in time. On the same
-  /// session that would end what is asked for again meanwhile, so a contender that does not know asks on a new one.
-  private func mayBeGivenBack(_ position: Int) -> Bool {
-    !protectors.isEmpty && (contenders[position].request?.terms?.barrier ?? .required) == .required
   }
 
   // MARK: Holding
@@ -362,6 +355,7 @@ extension Simulator {
       if record.number < checker.state.revision { reach(.shareJoined) }
     case (.acquire, .refused(.closed)): reach(.refusedWhileClosed)
     case (.closeSession, .leaseEnded): if !result.touched.isEmpty { reach(.sessionClosedHolding) }
+    case (.giveBack, .refused(.held)): reach(.keptThoughTimedOut)
     case (.reopen, .reopened(true)): if !result.notices.isEmpty { reach(.waiterGrantedAtReopening) }
     case (.proclaim, .proclaimed): reach(.proclaimed)
     case (.put, .put) where operation.fence != nil: reach(.guardedWriteApplied)

@@ -106,7 +106,12 @@ extension Simulator {
         .note("\(node.id) gives back what was not confirmed: \(held.records.count) scopes under \(unconfirmed.number)"),
         at: now)
       if held.isNew {
-        for record in held.records { proposeHousekeeping(.release(record), at: node) }
+        let since = operations[held.operation].committedAt.rawValue
+        for record in held.records {
+          let giveBack = Command.giveBack(
+            scope: record.scope, number: record.number, lease: record.lease, since: since)
+          proposeHousekeeping(giveBack, at: node)
+        }
       }
       let missing = held.records.flatMap { node.state.gateways.missing(for: $0.scope) }
       let names = missing.map { String(decoding: $0.bytes, as: UTF8.self) }

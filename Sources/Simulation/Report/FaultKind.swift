@@ -117,6 +117,8 @@ package enum Milestone: Int, CaseIterable, Sendable {
   case barrierAwaited
   case barrierPassed
   case barrierTimedOut
+  /// Somebody asked again, by another node, for what one was about to give back.
+  case keptThoughTimedOut
   /// The barrier was preferred, and the holder told without it.
   case toldUnconfirmed
   /// The lease was over before the gateways had confirmed.

@@ -97,6 +97,8 @@ package enum PlantedBug: String, CaseIterable, Sendable {
   case guardCheckedBeforeLog
   /// Holders are told before any gateway has confirmed.
   case barrierNotAwaited
+  /// A node that could not tell of a grant ends it, though the session has asked again and was told by another node.
+  case givenBackFromHolder
   /// A gateway's word about an older number counts as that about the newest one.
   case olderConfirmationCounts
   /// A gateway confirms a raise before it is durable.
@@ -117,7 +119,8 @@ extension PlantedBug {
   var isOfContention: Bool {
     switch self {
     case .grantedInPart, .laterPassesBy, .shareBesideHolder, .reopenedEarly, .closeTakenForLoss,
-      .guardCheckedBeforeLog, .barrierNotAwaited, .olderConfirmationCounts, .confirmedBeforeDurable, .floorForgotten,
+      .guardCheckedBeforeLog, .barrierNotAwaited, .givenBackFromHolder, .olderConfirmationCounts,
+      .confirmedBeforeDurable, .floorForgotten,
       .olderLetIn:
       true
     default: false

@@ -82,6 +82,8 @@ extension Simulator {
       var part = request
       part.terms?.more = []
       command = .acquire(part)
+    case (.givenBackFromHolder, .giveBack(let scope, let number, let lease, _)):
+      command = .release(scope: scope, number: number, lease: lease)
     case (.closeTakenForLoss, .closeSession(let lease)): command = .leaseRevoke(lease)
     case (.olderConfirmationCounts, .gateway(.confirm(let gateway, let scope, _))):
       guard let raise = state.gateways[gateway]?.raises.first(where: { $0.scope == scope }) else { return envelope }
@@ -185,7 +187,9 @@ extension World {
     case .watchSkipsRevision, .watchResumesFromHeader: load.watchers = 3
     case .guardCheckedBeforeLog: insert([.lateMessage, .isolation, .freeze])
     case .grantedInPart, .laterPassesBy, .shareBesideHolder, .reopenedEarly, .closeTakenForLoss: break
-    case .barrierNotAwaited, .olderConfirmationCounts, .confirmedBeforeDurable, .floorForgotten, .olderLetIn: break
+    case .barrierNotAwaited, .givenBackFromHolder, .olderConfirmationCounts, .confirmedBeforeDurable, .floorForgotten,
+      .olderLetIn:
+      break
     case .diskFallsSilent, .canary: break
     }
   }
