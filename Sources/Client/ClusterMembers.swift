@@ -25,9 +25,11 @@ public struct ClusterMembers: Sendable {
   private let client: Portcullis
 
   /// Nothing is connected before the first call.
-  /// - Parameter tls: how TLS is spoken with the endpoints whose scheme is `https`.
-  public init(endpoints: [Endpoint], tls: TLSOptions = TLSOptions()) {
-    client = Portcullis(endpoints: endpoints, tls: tls)
+  /// - Parameters:
+  ///   - tls: how TLS is spoken with the endpoints whose scheme is `https`.
+  ///   - credentials: a user with the role `root` and its password, where the cluster has authentication on.
+  public init(endpoints: [Endpoint], tls: TLSOptions = TLSOptions(), credentials: Credentials? = nil) {
+    client = Portcullis(endpoints: endpoints, tls: tls, credentials: credentials)
   }
 
   /// Ends calls in flight and takes no more.

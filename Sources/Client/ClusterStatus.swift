@@ -57,11 +57,11 @@ extension EndpointStatus {
   /// - Parameter wholeCluster: asks every member where it says that it serves clients, in place of the endpoints.
   /// - Throws: `ClientError` when the members cannot be listed; a node that does not answer is in the result.
   public static func of(
-    _ endpoints: [Endpoint], tls: TLSOptions = TLSOptions(), wholeCluster: Bool = false
+    _ endpoints: [Endpoint], tls: TLSOptions = TLSOptions(), credentials: Credentials? = nil, wholeCluster: Bool = false
   ) async throws(ClientError) -> [EndpointStatus] {
     var asked = endpoints
     if wholeCluster {
-      let members = ClusterMembers(endpoints: endpoints, tls: tls)
+      let members = ClusterMembers(endpoints: endpoints, tls: tls, credentials: credentials)
       defer { members.close() }
       let urls = try await members.list().compactMap(\.clientURLs.first)
       asked = []
@@ -70,15 +70,17 @@ extension EndpointStatus {
     let places = asked
     return await withTaskGroup(of: (Int, EndpointStatus).self) { group in
       for (place, endpoint) in places.enumerated() {
-        group.addTask { (place, await EndpointStatus.of(endpoint, tls: tls)) }
+        group.addTask { (place, await EndpointStatus.of(endpoint, tls, credentials)) }
       }
       return await group.reduce(into: [(Int, EndpointStatus)]()) { $0.append($1) }
         .sorted { $0.0 < $1.0 }.map(\.1)
     }
   }
 
-  private static func of(_ endpoint: Endpoint, tls: TLSOptions) async -> EndpointStatus {
-    let client = Portcullis(endpoints: [endpoint], tls: tls)
+  private static func of(
+    _ endpoint: Endpoint, _ tls: TLSOptions, _ credentials: Credentials?
+  ) async -> EndpointStatus {
+    let client = Portcullis(endpoints: [endpoint], tls: tls, credentials: credentials)
     defer { client.close() }
     do {
       return EndpointStatus(endpoint: endpoint.description, answer: try await client.status(), problem: nil)

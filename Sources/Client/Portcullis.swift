@@ -15,21 +15,27 @@ public final class Portcullis: Sendable {
     var isClosed = false
     /// Read at the first connection that needs it.
     var tls: TLSSource?
+    var logIn: LogIn?
   }
 
   /// In the order in which they are tried.
   public let endpoints: [Endpoint]
   /// How TLS is spoken with those whose scheme is `https`.
   public let tls: TLSOptions
+  /// Who the client is, where the cluster asks; nil for nobody in particular, or whom its certificate names.
+  public let credentials: Credentials?
   private let eventLoop: any EventLoop
   private let state = NIOLockedValueBox(State())
 
   /// Nothing is connected before the first call.
-  /// - Parameter tls: how TLS is spoken with the endpoints whose scheme is `https`.
-  public init(endpoints: [Endpoint], tls: TLSOptions = TLSOptions()) {
+  /// - Parameters:
+  ///   - tls: how TLS is spoken with the endpoints whose scheme is `https`.
+  ///   - credentials: a user and its password, where the cluster has authentication on.
+  public init(endpoints: [Endpoint], tls: TLSOptions = TLSOptions(), credentials: Credentials? = nil) {
     precondition(!endpoints.isEmpty, "a client needs an endpoint")
     self.endpoints = endpoints
     self.tls = tls
+    self.credentials = credentials
     self.eventLoop = MultiThreadedEventLoopGroup.singleton.next()
   }
 
@@ -64,17 +70,21 @@ public final class Portcullis: Sendable {
     let deadline = NIODeadline.now() + .nanoseconds(timeout.nanoseconds)
     var last = RPCStatus(.unavailable, "no endpoint was tried in time")
     var attempts = 0
-    var wasReached = false
+    var (wasReached, hasLoggedInAnew) = (false, false)
     let patience = NIODeadline.now() + Self.connectPatience
     while NIODeadline.now() < deadline, !Task.isCancelled {
       do throws(RPCStatus) {
         let connection = try await connection()
         wasReached = true
+        let all = try await authorized(metadata, over: connection, isStream: false)
         do throws(RPCStatus) {
           let left = Duration.nanoseconds((deadline - .now()).nanoseconds)
-          return try await connection.unary(
-            path, request(left), as: type, metadata: metadata, deadline: deadline)
+          return try await connection.unary(path, request(left), as: type, metadata: all, deadline: deadline)
         } catch {
+          if error.isOldToken, !hasLoggedInAnew, forgetLogIn() {
+            hasLoggedInAnew = true
+            continue
+          }
           // A node says whether it refused before anything was done. etcd's says no more than that it has no leader.
           let wasNotDone = error.isCertainlyNotApplied || error.message.hasSuffix("no leader")
           guard error.code == .unavailable, isRepeatable || wasNotDone else { throw error }
@@ -112,10 +122,12 @@ public final class Portcullis: Sendable {
     _ path: String, _ first: Request, as type: Response.Type, metadata: [(String, String)] = []
   ) async throws(RPCStatus) -> OpenStream<Response> {
     let connection = try await connection()
+    let all = try await authorized(metadata, over: connection, isStream: true)
     let stream = MessageStream<Response> { [weak self] status in
       if status.code == .unavailable { self?.drop(connection) }
+      if status.isOldToken { self?.forgetLogIn() }
     }
-    let call = connection.openStream(path, metadata: metadata, handler: stream)
+    let call = connection.openStream(path, metadata: all, handler: stream)
     stream.endWithReader(call)
     try call.send(first)
     return OpenStream(call: call, messages: stream.messages)
@@ -158,6 +170,21 @@ public final class Portcullis: Sendable {
     let made = try tls.source(logger: logger)
     state.withLockedValue { $0.tls = made }
     return made
+  }
+
+  /// The token to go with calls, if there is one.
+  var logIn: LogIn? {
+    get { state.withLockedValue { $0.logIn } }
+    set { state.withLockedValue { $0.logIn = newValue } }
+  }
+
+  /// The next call logs in anew. Returns whether there was anything to forget.
+  @discardableResult
+  func forgetLogIn() -> Bool {
+    state.withLockedValue { state in
+      defer { state.logIn = nil }
+      return state.logIn != nil
+    }
   }
 
   /// Gives the current connection up, and with it every call on it: its node takes requests and does not answer, as one that

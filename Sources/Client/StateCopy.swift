@@ -20,15 +20,17 @@ extension Portcullis {
     var last = RPCStatus(.unavailable, "no endpoint was tried")
     for _ in endpoints {
       let connection: WireConnection
+      let metadata: [(String, String)]
       do throws(RPCStatus) {
         connection = try await self.connection()
+        metadata = try await authorized([], over: connection, isStream: true)
       } catch {
         guard error.code == .unavailable else { throw ClientError(error, during: Self.saving) }
         last = error
         continue
       }
       let copy = StateCopy(take)
-      let stream = connection.openStream(RPCPath.Backup.save, handler: copy)
+      let stream = connection.openStream(RPCPath.Backup.save, metadata: metadata, handler: copy)
       try stream.send(request)
       stream.halfClose()
       let status = await withTaskCancellationHandler {

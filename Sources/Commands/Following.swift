@@ -7,6 +7,7 @@ import Foundation
 package struct Following: Sendable {
   package var endpoints: [Endpoint]
   package var tls = TLSOptions()
+  package var credentials: Credentials?
   /// One JSON object a line.
   package var isJSON = false
 
@@ -44,7 +45,7 @@ package struct Following: Sendable {
   /// Ctrl-C is how one stops looking: no failure.
   private func untilSignal(_ body: @escaping @Sendable (Portcullis) async throws -> Void) async throws {
     let signals = Signals()
-    let client = Portcullis(endpoints: endpoints, tls: tls)
+    let client = Portcullis(endpoints: endpoints, tls: tls, credentials: credentials)
     defer { client.close() }
     try await withThrowingTaskGroup(of: Void.self) { group in
       group.addTask {

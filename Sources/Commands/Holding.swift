@@ -10,6 +10,7 @@ package struct Holding: Sendable {
   package var gateway: Endpoint
   /// How TLS is spoken with `endpoints`.
   package var tls = TLSOptions()
+  package var credentials: Credentials?
   /// Everything but how long to wait.
   package var request: GrantRequest
   /// Whether what is held is a leadership.
@@ -44,7 +45,7 @@ package struct Holding: Sendable {
     // What the caller opened for the command is the command's; what we open from here on is not.
     let given = ChildProcess.openDescriptors
     let signals = Signals()
-    let client = Portcullis(endpoints: endpoints, tls: tls)
+    let client = Portcullis(endpoints: endpoints, tls: tls, credentials: credentials)
     defer { client.close() }
     let session: Session
     do {

@@ -10,6 +10,9 @@ import Synchronization
 
 package struct Saving: Sendable {
   package var endpoints: [Endpoint]
+  /// How TLS is spoken with `endpoints`.
+  package var tls = TLSOptions()
+  package var credentials: Credentials?
   package var path: String
   /// Replaces a file that is there.
   package var replaces = false
@@ -52,7 +55,7 @@ package struct Saving: Sendable {
   private func save(
     to file: PartialFile, _ progress: @escaping @Sendable (UInt64, UInt64) -> Void
   ) async throws -> Saved {
-    let client = Portcullis(endpoints: endpoints)
+    let client = Portcullis(endpoints: endpoints, tls: tls, credentials: credentials)
     defer { client.close() }
     let decoder = Mutex(BackupDecoder())
     try await client.saveState(serializable: serializable) { bytes, estimate in

@@ -17,6 +17,7 @@ package struct Serving: Sendable {
   package var endpoints: [Endpoint] = []
   /// How TLS is spoken with `endpoints`.
   package var tls = TLSOptions()
+  package var credentials: Credentials?
   package var logger: Logger
 
   package init(logger: Logger) {
@@ -72,7 +73,7 @@ package struct Serving: Sendable {
     if let node {
       source = NodeAuthority(node: node)
     } else {
-      source = ClusterAuthority(client: Portcullis(endpoints: endpoints, tls: tls))
+      source = ClusterAuthority(client: Portcullis(endpoints: endpoints, tls: tls, credentials: credentials))
     }
     let server = try await GatewayServer(
       configuration: gateway, keys: source, standings: source, raises: source, logger: logger)

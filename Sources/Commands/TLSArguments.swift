@@ -1,4 +1,4 @@
-// A client's certificates handed on to the programs that it starts.
+// A client's certificates, and who it is, handed on to the programs that it starts.
 
 package import Client
 
@@ -29,4 +29,14 @@ extension TLSOptions {
     if skipsVerification { environment[Variable.skipsVerification] = "true" }
     return environment
   }
+}
+
+extension Credentials {
+  package enum Variable {
+    package static let user = "PORTCULLIS_USER"
+    package static let password = "PORTCULLIS_PASSWORD"
+  }
+
+  /// As the environment of our commands: arguments are everybody's to read.
+  package var environment: [String: String] { [Variable.user: user, Variable.password: password] }
 }

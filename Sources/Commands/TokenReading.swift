@@ -169,7 +169,7 @@ package struct TokenReport: Encodable {
 package enum KeySource: Sendable {
   case file(String)
   case address(String)
-  case cluster([Endpoint], TLSOptions)
+  case cluster([Endpoint], TLSOptions, Credentials?)
 
   /// - Throws: `CommandFailure` with `ExitCode.unavailable` when they cannot be had.
   package func jwks() async throws(CommandFailure) -> String {
@@ -177,8 +177,8 @@ package enum KeySource: Sendable {
       switch self {
       case .file(let path): return try String(contentsOfFile: path, encoding: .utf8)
       case .address(let url): return try await KeySetDownload.fetch(url)
-      case .cluster(let endpoints, let tls):
-        let client = Portcullis(endpoints: endpoints, tls: tls)
+      case .cluster(let endpoints, let tls, let credentials):
+        let client = Portcullis(endpoints: endpoints, tls: tls, credentials: credentials)
         defer { client.close() }
         return try await client.keys()
       }

@@ -11,6 +11,7 @@ package struct Tour: Sendable {
   package var endpoints: [Endpoint]
   /// How TLS is spoken with `endpoints`.
   package var tls = TLSOptions()
+  package var credentials: Credentials?
   package var gateway: Endpoint
   package var scope: String
   package var timeToLive: Duration
@@ -28,7 +29,7 @@ package struct Tour: Sendable {
   private static let table = "portcullis_tour"
 
   package func run(_ say: @Sendable (String) -> Void) async throws {
-    let client = Portcullis(endpoints: endpoints, tls: tls)
+    let client = Portcullis(endpoints: endpoints, tls: tls, credentials: credentials)
     defer { client.close() }
     let before = try await check(client)
     say(
@@ -95,7 +96,8 @@ package struct Tour: Sendable {
       arguments: [
         "tour-writer", "--endpoints", endpoints.map(\.description).joined(separator: ","), "--gateway",
         gateway.description, "--scope", scope, "--holder", name, "--ttl", "\(timeToLive.seconds)s",
-      ] + (endpoints.contains(where: \.usesTLS) ? tls.arguments : []))
+      ] + (endpoints.contains(where: \.usesTLS) ? tls.arguments : []),
+      environment: credentials?.environment ?? [:])
   }
 
   private func expectAccepted(_ answer: GatewayAnswer) throws {

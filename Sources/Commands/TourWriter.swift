@@ -11,10 +11,11 @@ final class TourWriter: @unchecked Sendable {
   private let input = Pipe()
   private var lines: AsyncLineReader
 
-  init(executable: String, arguments: [String]) throws {
+  init(executable: String, arguments: [String], environment: [String: String]) throws {
     let output = Pipe()
     process.executableURL = URL(fileURLWithPath: executable)
     process.arguments = arguments
+    process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
     process.standardInput = input
     process.standardOutput = output
     lines = AsyncLineReader(output.fileHandleForReading)
@@ -75,6 +76,7 @@ package struct TourWriterProcess: Sendable {
   package let endpoints: [Endpoint]
   /// How TLS is spoken with `endpoints`.
   package var tls = TLSOptions()
+  package var credentials: Credentials?
   package let gateway: Endpoint
   package let scope: String
   package let holder: String
@@ -89,7 +91,7 @@ package struct TourWriterProcess: Sendable {
   }
 
   package func run() async throws {
-    let client = Portcullis(endpoints: endpoints, tls: tls)
+    let client = Portcullis(endpoints: endpoints, tls: tls, credentials: credentials)
     defer { client.close() }
     var session: Session?
     var token: String?

@@ -32,15 +32,24 @@ struct Listeners: Sendable {
     self.peers = peers.isEmpty ? own?.endpoints ?? [PeerEndpoint(host: "127.0.0.1", port: 0)] : peers
     traffic = access.statistics.traffic
     endpoints = HTTPEndpoints(
-      core: access, gateway: configuration.servesJSON ? JSONGateway(router: router, limits: WireLimits()) : nil)
+      core: access,
+      gateway: configuration.servesJSON ? JSONGateway(router: router, limits: Self.limits(configuration)) : nil)
+  }
+
+  /// A message may be 512 KiB larger than what goes into the log, as with etcd; in JSON its bytes are a third longer.
+  private static func limits(_ configuration: NodeConfiguration) -> WireLimits {
+    var limits = WireLimits()
+    limits.messageBytes = configuration.limits.maxRequestBytes + 512 * 1024
+    limits.httpBodyBytes = max(limits.httpBodyBytes, limits.messageBytes / 3 * 4 + 64 * 1024)
+    limits.keepalive = configuration.keepalive
+    if let most = configuration.maxConcurrentStreams { limits.concurrentStreams = most }
+    if let most = configuration.maxConnections { limits.connections = most }
+    return limits
   }
 
   /// Opens every place, clients' first.
   func start(group: any EventLoopGroup, logger: Logger) async throws -> [WireServer] {
-    var limits = WireLimits()
-    limits.keepalive = configuration.keepalive
-    if let most = configuration.maxConcurrentStreams { limits.concurrentStreams = most }
-    if let most = configuration.maxConnections { limits.connections = most }
+    let limits = Self.limits(configuration)
     let endpoints = endpoints
     let figures: HTTPResponder = { request, eventLoop in
       endpoints.figures(for: request, on: eventLoop) ?? eventLoop.makeSucceededFuture(HTTPEndpoints.notFound)

@@ -123,6 +123,9 @@ package struct NodeConfiguration: Sendable {
 }
 
 package struct NodeLimits: Sendable {
+  /// The most that `maxRequestBytes` may be set to: etcd's own warning begins there, and a peer's frame of 16 MiB holds it.
+  package static let mostRequestBytes = 10 << 20
+
   /// The most bytes of a request that goes into the log: etcd's 1.5 MiB.
   package var maxRequestBytes = 1536 * 1024
   /// The most bytes of an answer: one that would be larger is refused before it is made.

@@ -85,6 +85,7 @@ struct ElectObserve: AsyncParsableCommand {
   func run() async throws {
     var following = Following(endpoints: try options.endpointList())
     following.tls = try options.tlsOptions()
+    following.credentials = try options.user.credentials()
     following.isJSON = options.output == .json
     try await following.leaders(of: scope) { announce($0) }
   }

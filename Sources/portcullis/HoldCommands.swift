@@ -114,6 +114,7 @@ struct HoldOptions: ParsableArguments {
       holder: holder ?? "\(ProcessInfo.processInfo.hostName)/\(getpid())/\(NSUserName())", timeToLive: ttl.duration,
       wait: wait?.duration, grace: killAfter.duration)
     holding.tls = try connection.tlsOptions()
+    holding.credentials = try connection.user.credentials()
     holding.isElection = isElection
     let code = try await holding.run(command)
     if code != 0 { Foundation.exit(code) }
@@ -206,6 +207,7 @@ struct TourCommand: AsyncParsableCommand {
       endpoints: try connection.endpointList(), gateway: try connection.gatewayEndpoint(), scope: scope,
       timeToLive: ttl.duration, executable: try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe"))
     tour.tls = try connection.tlsOptions()
+    tour.credentials = try connection.user.credentials()
     try await tour.run { print($0) }
   }
 }
@@ -224,6 +226,7 @@ struct TourWriterCommand: AsyncParsableCommand {
       endpoints: try connection.endpointList(), gateway: try connection.gatewayEndpoint(), scope: scope,
       holder: holder, timeToLive: ttl.duration)
     writer.tls = try connection.tlsOptions()
+    writer.credentials = try connection.user.credentials()
     try await writer.run()
   }
 }

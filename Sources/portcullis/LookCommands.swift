@@ -25,7 +25,8 @@ struct StatusCommand: AsyncParsableCommand {
   func run() async throws {
     let statuses = try await LookOptions.explaining {
       try await EndpointStatus.of(
-        try options.endpointList(), tls: try options.tlsOptions(), wholeCluster: cluster)
+        try options.endpointList(), tls: try options.tlsOptions(), credentials: try options.user.credentials(),
+        wholeCluster: cluster)
     }
     try options.show(statuses, text: StatusTable.text(statuses))
     let silent = statuses.filter(\.isUnreachable)
@@ -74,6 +75,7 @@ struct WatchCommand: AsyncParsableCommand {
   func run() async throws {
     var following = Following(endpoints: try options.endpointList())
     following.tls = try options.tlsOptions()
+    following.credentials = try options.user.credentials()
     following.isJSON = options.output == .json
     try await following.keys(of: .prefix(prefix), from: from, limit: limit) { announce($0) }
   }

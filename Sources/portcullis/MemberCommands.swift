@@ -30,13 +30,15 @@ struct MemberOptions: ParsableArguments {
   var output = OutputFormat.text
 
   @OptionGroup var tls: ClientTLSFlags
+  @OptionGroup var user: UserFlags
 
   /// Runs `body` with the cluster, turning what goes wrong into one line and an exit code.
   func withMembers<T>(_ body: (ClusterMembers) async throws -> T) async throws -> T {
     let text = endpoints ?? ConnectionOptions.environment("PORTCULLIS_ENDPOINTS") ?? "127.0.0.1:2379"
     do {
       let list = try Endpoint.list(parsing: text)
-      let members = ClusterMembers(endpoints: list, tls: try tls.options(for: list))
+      let members = ClusterMembers(
+        endpoints: list, tls: try tls.options(for: list), credentials: try user.credentials())
       defer { members.close() }
       return try await body(members)
     } catch let error as ClientError {

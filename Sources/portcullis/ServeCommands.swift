@@ -179,7 +179,9 @@ struct Core: AsyncParsableCommand {
   @Option(name: .customLong("election-timeout"), help: "Milliseconds without a leader before an election.")
   var election = 1000
 
-  @Option(name: .customLong("max-request-bytes"), help: "The largest request that goes into the log.")
+  @Option(
+    name: .customLong("max-request-bytes"),
+    help: "The largest request that goes into the log, in bytes; at most 10 MiB.")
   var maxRequestBytes = 1536 * 1024
 
   @Option(name: .customLong("max-txn-ops"), help: "The most comparisons, or operations of a branch, in a transaction.")
@@ -209,8 +211,9 @@ struct Core: AsyncParsableCommand {
   func validate() throws {
     _ = try autoCompaction()
     try checkPlaces()
-    guard maxOperations > 0, (1024...1536 * 1024).contains(maxRequestBytes) else {
-      throw ValidationError("--max-txn-ops must be above 0, and --max-request-bytes from 1024 to 1572864")
+    guard maxOperations > 0, (1024...NodeLimits.mostRequestBytes).contains(maxRequestBytes) else {
+      throw ValidationError(
+        "--max-txn-ops must be above 0, and --max-request-bytes from 1024 to \(NodeLimits.mostRequestBytes)")
     }
     guard heartbeat >= 10, election >= 5 * heartbeat, election <= 50_000 else {
       throw ValidationError(
@@ -326,6 +329,7 @@ struct GatewayCommand: AsyncParsableCommand {
   @OptionGroup(title: "Databases") var protection: GatewayOptions
 
   @OptionGroup var tls: ClientTLSFlags
+  @OptionGroup var user: UserFlags
   @OptionGroup var log: LogOptions
 
   func validate() throws {
@@ -340,6 +344,7 @@ struct GatewayCommand: AsyncParsableCommand {
     serving.endpoints = try Endpoint.list(
       parsing: endpoints ?? ConnectionOptions.environment("PORTCULLIS_ENDPOINTS") ?? "127.0.0.1:2379")
     serving.tls = try tls.options(for: serving.endpoints)
+    serving.credentials = try user.credentials()
     serving.gateway = GatewayConfiguration(
       host: listenGateway.host, port: listenGateway.port, databases: try protection.declarations())
     let host = listenGateway.host

@@ -16,6 +16,7 @@ struct ConnectionOptions: ParsableArguments {
   var gateway: String?
 
   @OptionGroup var tls: ClientTLSFlags
+  @OptionGroup var user: UserFlags
 
   func endpointList() throws -> [Endpoint] {
     let text = endpoints ?? Self.environment("PORTCULLIS_ENDPOINTS") ?? "127.0.0.1:2379"
@@ -53,6 +54,7 @@ struct LookOptions: ParsableArguments {
   var output = OutputFormat.text
 
   @OptionGroup var tls: ClientTLSFlags
+  @OptionGroup var user: UserFlags
 
   func endpointList() throws -> [Endpoint] {
     do {
@@ -67,7 +69,8 @@ struct LookOptions: ParsableArguments {
 
   /// Runs `body` with the core, turning what goes wrong into one line and an exit code.
   func withClient<T>(_ body: (Portcullis) async throws -> T) async throws -> T {
-    let client = Portcullis(endpoints: try endpointList(), tls: try tlsOptions())
+    let client = Portcullis(
+      endpoints: try endpointList(), tls: try tlsOptions(), credentials: try user.credentials())
     defer { client.close() }
     return try await Self.explaining { try await body(client) }
   }

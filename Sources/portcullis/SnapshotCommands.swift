@@ -53,6 +53,9 @@ struct SnapshotSave: AsyncParsableCommand {
   @Flag(help: "Save what the node that is asked has applied, also where there is no leader to ask.")
   var serializable = false
 
+  @OptionGroup var tls: ClientTLSFlags
+  @OptionGroup var user: UserFlags
+
   func run() async throws {
     let text = endpoints ?? ConnectionOptions.environment("PORTCULLIS_ENDPOINTS") ?? "127.0.0.1:2379"
     let list: [Endpoint]
@@ -62,6 +65,8 @@ struct SnapshotSave: AsyncParsableCommand {
       throw ValidationError(error.description)
     }
     var saving = Saving(endpoints: list, path: file)
+    saving.tls = try tls.options(for: list)
+    saving.credentials = try user.credentials()
     saving.replaces = force
     saving.serializable = serializable
     let line = ProgressLine()

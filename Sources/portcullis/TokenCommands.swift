@@ -83,7 +83,7 @@ struct TokenVerify: AsyncParsableCommand {
       if let jwks {
         jwks.hasPrefix("http://") || jwks.hasPrefix("https://") ? .address(jwks) : .file(jwks)
       } else {
-        .cluster(try options.endpointList(), try options.tlsOptions())
+        .cluster(try options.endpointList(), try options.tlsOptions(), try options.user.credentials())
       }
     let text = try token.text()
     let report = try TokenReport(verifying: text, jwks: try await source.jwks(), scope: scope)

@@ -21,6 +21,10 @@ final class Holders: ClientStreamHandler {
 
   private struct State {
     var held: [Int64: Held] = [:]
+    var ended = 0
+    /// Leases that may be renewed: the one whose renewal is longest ago stands at `turn`.
+    var turns: [Int64] = []
+    var turn = 0
     /// Renewals under way, with when they were sent: a lease has one at a time.
     var asked: [Int64: UInt64] = [:]
     /// Leases that the cluster said had ended.
@@ -54,7 +58,10 @@ final class Holders: ClientStreamHandler {
             RPCPath.Leases.grant, request, as: Portcullis_V1_GrantLeaseResponse.self)
           #expect(granted.ttlMs == ttlMilliseconds)
           let held = Held(sentNanoseconds: sent, answeredNanoseconds: Clock.nanoseconds)
-          state.withLockedValue { $0.held[granted.lease] = held }
+          state.withLockedValue { state in
+            state.held[granted.lease] = held
+            state.turns.append(granted.lease)
+          }
           if withKeys { try await connection.put(Self.key(granted.lease), lease: granted.lease) }
         }
       }
@@ -68,6 +75,8 @@ final class Holders: ClientStreamHandler {
     state.withLockedValue { state in
       state.stream = stream
       state.end = nil
+      state.turns = Array(state.asked.keys) + Array(state.turns[state.turn...])
+      state.turn = 0
       state.asked = [:]
     }
   }
@@ -80,9 +89,11 @@ final class Holders: ClientStreamHandler {
     let age = UInt64(Double(ttlMilliseconds) * 1e6 * share)
     let (stream, due) = state.withLockedValue { state -> (ClientStream?, [Int64]) in
       var due: [Int64] = []
-      for (lease, held) in state.held where held.endedNanoseconds == nil && state.asked[lease] == nil {
-        guard now - held.sentNanoseconds >= age, due.count < atMost else { continue }
-        due.append(lease)
+      while state.turn < state.turns.count, due.count < atMost {
+        let lease = state.turns[state.turn]
+        guard let held = state.held[lease], now - held.sentNanoseconds >= age else { break }
+        state.turn += 1
+        if held.endedNanoseconds == nil { due.append(lease) }
       }
       for lease in due { state.asked[lease] = now }
       return (state.stream, due)
@@ -104,6 +115,7 @@ final class Holders: ClientStreamHandler {
       } else {
         state.held[response.lease]?.sentNanoseconds = sent
         state.held[response.lease]?.answeredNanoseconds = now
+        state.turns.append(response.lease)
       }
     }
   }
@@ -113,6 +125,7 @@ final class Holders: ClientStreamHandler {
   /// A watcher heard that a lease's key is gone.
   func ended(_ lease: Int64, at nanoseconds: UInt64) {
     let ready = state.withLockedValue { state in
+      if let held = state.held[lease], held.endedNanoseconds == nil { state.ended += 1 }
       state.held[lease]?.endedNanoseconds = nanoseconds
       defer { state.waiters = [] }
       return state.waiters
@@ -122,7 +135,7 @@ final class Holders: ClientStreamHandler {
 
   /// Returns when the keys of so many leases are gone.
   func waitForEnds(_ count: Int) async {
-    while state.withLockedValue({ $0.held.values.filter { $0.endedNanoseconds != nil }.count }) < count {
+    while state.withLockedValue({ $0.ended }) < count {
       await withCheckedContinuation { continuation in state.withLockedValue { $0.waiters.append(continuation) } }
     }
   }

@@ -18,6 +18,9 @@ final class ComparedClient: Sendable {
   private struct Known {
     var leaders: [Int64: V3electionpb_LeaderKey] = [:]
     var tokens: [String: String] = [:]
+    /// What somebody came in with last.
+    var passwords: [String: String] = [:]
+    var isAuthEnabled = false
   }
 
   init(_ server: ComparedServer, signal: ComparedSignal) {
@@ -45,8 +48,25 @@ final class ComparedClient: Sendable {
   }
 
   private func perform(_ call: ComparedCall) async -> ComparedOutcome {
-    let token = call.user.map { user in known.withLock { $0.tokens[user] ?? "no such token" } }
-    return await call.perform(over: connection, token: token)
+    let outcome = await call.perform(over: connection, token: token(of: call.user))
+    known.withLock { known in
+      if outcome.text.hasPrefix("error ") { return }
+      if call.name == "AuthEnable" { known.isAuthEnabled = true }
+      if call.name == "AuthDisable" { known.isAuthEnabled = false }
+    }
+    // How long tokens live differs: theirs end with the server's memory of them, ours with their time. A client that is
+    // told so logs in again.
+    guard outcome.text.hasSuffix("invalid auth token"), let user = call.user,
+      let password = known.withLock({ $0.passwords[user] })
+    else { return outcome }
+    let entered = await login(user, password)
+    return entered.text.hasPrefix("error ") ? entered : await call.perform(over: connection, token: token(of: user))
+  }
+
+  /// etcd 3.5.1 refuses a token that it does not know even where nobody needs one, so none is sent there.
+  private func token(of user: String?) -> String? {
+    guard let user else { return nil }
+    return known.withLock { $0.isAuthEnabled ? $0.tokens[user] ?? "no such token" : nil }
   }
 
   private func compact(_ revision: Int64, physical: Bool) async -> ComparedOutcome {
@@ -167,7 +187,10 @@ final class ComparedClient: Sendable {
     do throws(RPCStatus) {
       let answer = try await connection.unary(
         RPCPath.Auth.authenticate, request, as: Etcdserverpb_AuthenticateResponse.self, deadline: .now() + .seconds(20))
-      known.withLock { $0.tokens[user] = answer.token }
+      known.withLock { known in
+        known.tokens[user] = answer.token
+        known.passwords[user] = password
+      }
       return ComparedOutcome(answer)
     } catch {
       return ComparedOutcome(error)

