@@ -209,7 +209,7 @@ let testTargets: [Target] = [
   .testTarget(
     name: "SystemTests",
     dependencies: [
-      "Client", "Linearizability", "Protocol", "Wire", "portcullis",
+      "Client", "FencingCore", "Linearizability", "Protocol", "Tokens", "Wire", "portcullis",
       .product(name: "NIOCore", package: "swift-nio"),
       .product(name: "NIOPosix", package: "swift-nio"),
       .product(name: "X509", package: "swift-certificates"),

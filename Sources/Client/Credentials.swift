@@ -9,9 +9,12 @@ import Wire
 /// The client logs in at its first call and again when its token is no longer taken. Over a connection without TLS the
 /// password can be read by whoever sees the traffic. A user that shows a certificate needs none of this.
 public struct Credentials: Sendable, Hashable {
+  /// The user's name.
   public var user: String
+  /// The user's password.
   public var password: String
 
+  /// Nothing is checked before the first call.
   public init(user: String, password: String) {
     self.user = user
     self.password = password

@@ -82,7 +82,8 @@ extension Coordination {
       if isUp(.noSpace) || isUp(.quota), request.hasPuts { throw .spaceExceeded }
     case .delete, .compact, .leaseRevoke, .release, .closeSession:
       if isUp(.corrupt) { throw .corruptCluster }
-    case .leaseRenew, .leaseExpire, .cancelWait, .registerNode, .forgetNode, .expireClient, .markClock, .alarm, .auth,
+    case .leaseRenew, .leaseExpire, .cancelWait, .registerNode, .forgetNode, .retireKeys, .expireClient, .markClock,
+      .alarm, .auth,
       .reopen, .giveBack, .gateway:
       break
     }
@@ -100,6 +101,7 @@ extension Command {
     case .transaction(let request): request.hasPuts ? request.weight : nil
     case .leaseGrant, .acquire, .openClient, .openSession, .proclaim, .gateway(.register): 0
     case .delete, .compact, .leaseRevoke, .release, .leaseRenew, .leaseExpire, .cancelWait, .registerNode, .forgetNode,
+      .retireKeys,
       .expireClient, .markClock, .alarm, .auth, .closeSession, .reopen, .giveBack,
       .gateway:
       nil

@@ -88,7 +88,8 @@ extension Coordination {
     case .gateway(.confirm(_, let scope, _)): try authorize(scope: scope, by: caller)
     case .gateway(.retire): try auth.checkRoot(caller)
     case .auth(.authenticate): break
-    case .auth(.renewTokens), .cancelWait, .leaseExpire, .registerNode, .forgetNode, .expireClient, .markClock,
+    case .auth(.renewTokens), .cancelWait, .leaseExpire, .registerNode, .forgetNode, .retireKeys, .expireClient,
+      .markClock,
       .reopen, .giveBack:
       // Nodes give these, and nobody else can.
       throw .auth(.permissionDenied)

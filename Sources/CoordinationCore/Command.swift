@@ -38,6 +38,8 @@ package enum Command: Sendable {
   case registerNode(NodeRecord)
   /// The node is no member any more.
   case forgetNode(UInt64)
+  /// Ends what a node's keys may vouch for: all of them where it was removed, or all but the newest.
+  case retireKeys(node: UInt64, isRemoved: Bool)
   /// Begins the memory of a client's requests. The entry's index becomes its id.
   case openClient(ttlMilliseconds: Int64)
   case expireClient(ClientExpiryCandidate)
@@ -148,7 +150,7 @@ extension Command {
     case leaseGrant = 16, leaseRevoke, leaseRenew, leaseExpire
     case openSession = 20, closeSession
     case acquire = 32, release, cancelWait, acquireOnTerms, releaseShare, proclaim, reopen, giveBack
-    case registerNode = 48, markClock, registerNodeWithBirth, forgetNode
+    case registerNode = 48, markClock, registerNodeWithBirth, forgetNode, retireKeys
     case openClient = 64, expireClient
     case raiseAlarm = 80, disarmAlarm
     case auth = 96
@@ -228,6 +230,8 @@ extension Command {
       out.data(Bytes(record.clientURL.utf8))
       if record.birth != 0 { out.number(record.birth) }
     case .forgetNode(let node): out.byte(Kind.forgetNode.rawValue); out.number(node)
+    case .retireKeys(let node, let isRemoved):
+      out.byte(Kind.retireKeys.rawValue); out.number(node); out.flags(isRemoved)
     case .openClient(let ttl): out.byte(Kind.openClient.rawValue); out.signed(ttl)
     case .expireClient(let candidate):
       out.byte(Kind.expireClient.rawValue)
@@ -284,6 +288,7 @@ extension Command {
           node: try input.number(), keyID: try input.text(), publicKey: try input.data(),
           clientURL: try input.text(), birth: kind == .registerNode ? 0 : try input.number()))
     case .forgetNode: return .forgetNode(try input.number())
+    case .retireKeys: return .retireKeys(node: try input.number(), isRemoved: try input.flags().0)
     case .openClient: return .openClient(ttlMilliseconds: try input.signed())
     case .expireClient:
       return .expireClient(ClientExpiryCandidate(client: try input.number(), generation: try input.number()))

@@ -126,7 +126,7 @@ extension Coordination {
       return expire(candidate, clock: clock, notices: &notices)
     case .acquire, .release, .giveBack, .cancelWait, .openSession, .closeSession, .proclaim, .reopen, .gateway:
       return try runGrants(command, index: index, clock: clock, notices: &notices)
-    case .registerNode, .forgetNode, .openClient, .expireClient, .markClock, .alarm, .auth:
+    case .registerNode, .forgetNode, .retireKeys, .openClient, .expireClient, .markClock, .alarm, .auth:
       return try runRest(command, index: index, clock: clock, notices: &notices)
     }
   }
@@ -169,6 +169,9 @@ extension Coordination {
       return .nodeRegistered
     case .forgetNode(let node):
       forget(node: node)
+      return .nodeForgotten
+    case .retireKeys(let node, let isRemoved):
+      retireKeys(of: node, isRemoved: isRemoved)
       return .nodeForgotten
     case .openClient(let ttlMilliseconds):
       let client = clients.open(index, ttlMilliseconds: ttlMilliseconds, clock: clock)

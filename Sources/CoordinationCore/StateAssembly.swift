@@ -193,6 +193,14 @@ extension StateAssembly {
     nodes.append(record)
   }
 
+  mutating func readLastNumber(_ input: inout StrictReader) throws(StateError) {
+    let number = try input.signed()
+    guard let last = nodes.indices.last, nodes[last].lastNumber == 0, number > 0, number <= revision else {
+      throw input.malformed("a last number of no node's key")
+    }
+    nodes[last].lastNumber = number
+  }
+
   mutating func readClient(_ input: inout StrictReader) throws(StateError) {
     let id = try input.number()
     let ttl = try input.number(atMost: UInt64(StateLimits.maxClientTTLMilliseconds), "a time to live of")

@@ -87,6 +87,7 @@ package struct StateReader: Sendable {
     case (.scopes, StateFormat.deletion) where parts.hasSessions: try parts.readSharer(&input)
     case (.scopes, StateFormat.asked) where parts.hasSessions: try parts.readAsked(&input)
     case (.nodes, StateFormat.record): try parts.readNode(&input)
+    case (.nodes, StateFormat.part) where parts.hasSessions: try parts.readLastNumber(&input)
     case (.clients, StateFormat.record): try parts.readClient(&input)
     case (.clients, StateFormat.part): try parts.readRemembered(&input)
     case (.alarms, StateFormat.record): try parts.readAlarm(&input)

@@ -29,6 +29,7 @@
 //            2 … scope · has terms u8 [terms]
 //            3 holder · lease                                             those that share it, by ascending lease
 //            4 lease · index                                              who asked again, by ascending lease
+//   nodes    2 last number                                                where the key has one
 //   gateways 1 name                                                       by ascending name, its scopes behind it
 //            2 scope · unconfirmed number or 0
 //            3 name · by · reason                                         those that were deregistered, oldest first
@@ -249,6 +250,10 @@ package struct StateWriter: Sendable {
     out.data(Bytes(record.clientURL.utf8))
     out.number(record.birth)
     out.flags(record.isRemoved)
+    if record.lastNumber > 0 {
+      out.byte(StateFormat.part)
+      out.signed(record.lastNumber)
+    }
     return true
   }
 

@@ -236,7 +236,7 @@ package final class CoreNode: Sendable {
   }
 
   /// The public keys of all nodes as a JWKS, from this node's newest state.
-  package var jwks: String { access.publication.snapshot.jwks }
+  package var jwks: String { access.jwks(access.publication.snapshot) }
 
   /// Stops in order: no new calls, answers to those in flight, then peers, log and threads.
   package func stop() async {

@@ -17,6 +17,7 @@ package struct GrantNumber: Sendable, Hashable, Comparable, CustomStringConverti
   private init(checked rawValue: Int64) { self.rawValue = rawValue }
 
   package static let lowest = GrantNumber(checked: 1)
+  package static let highest = GrantNumber(checked: .max)
 
   package static func < (left: Self, right: Self) -> Bool { left.rawValue < right.rawValue }
 

@@ -11,9 +11,13 @@ package struct KeySet: Sendable, Hashable {
 
   /// In the order in which they were given.
   package let keys: [VerifyingKey]
+  /// By key id, the highest authority that a key may vouch for: its node was removed, or has another key since. A key that
+  /// is not in here has no such bound.
+  package let lastAuthority: [String: Authority]
   private let keyByID: [String: VerifyingKey]
 
-  package init(_ keys: [VerifyingKey]) {
+  package init(_ keys: [VerifyingKey], lastAuthority: [String: Authority] = [:]) {
+    self.lastAuthority = lastAuthority
     var keyByID: [String: VerifyingKey] = [:]
     var distinct: [VerifyingKey] = []
     for key in keys where keyByID.updateValue(key, forKey: key.kid) == nil { distinct.append(key) }
@@ -35,16 +39,40 @@ package struct KeySet: Sendable, Hashable {
       throw .invalidKey("the key set has \(elements.count) keys, the limit is \(Self.maximumKeys)")
     }
     var keys: [VerifyingKey] = []
+    var lastAuthority: [String: Authority] = [:]
     for element in elements {
-      if let key = try Self.key(jwk: element) { keys.append(key) }
+      guard let key = try Self.key(jwk: element) else { continue }
+      keys.append(key)
+      if let bound = element[Self.boundName] { lastAuthority[key.kid] = try Self.authority(bound) }
     }
-    self.init(keys)
+    self.init(keys, lastAuthority: lastAuthority)
   }
 
   package func contains(kid: String) -> Bool { keyByID[kid] != nil }
 
   package func jwksJSON() -> String {
-    #"{"keys":["# + keys.map(\.jwk).joined(separator: ",") + "]}"
+    #"{"keys":["# + keys.map { $0.jwk(with: bound(of: $0)) }.joined(separator: ",") + "]}"
+  }
+
+  /// RFC 7517, section 4, has readers skip members that they do not know.
+  private static let boundName = "portcullis_last"
+
+  private func bound(of key: VerifyingKey) -> String {
+    guard let last = lastAuthority[key.kid] else { return "" }
+    return #","\#(Self.boundName)":{"incarnation":\#(last.incarnation),"number":\#(last.number)}"#
+  }
+
+  private static func authority(_ bound: JSONValue) throws(TokenError) -> Authority {
+    guard let incarnation = bound["incarnation"]?.integer.flatMap({ Incarnation($0) }),
+      let number = bound["number"]?.integer.flatMap({ GrantNumber($0) })
+    else { throw .invalidKey("a key's \"\(boundName)\" is not an incarnation and a number") }
+    return Authority(incarnation: incarnation, number: number)
+  }
+
+  /// Whether the key that signed a token may vouch for what it says.
+  func check(_ verified: VerifiedToken) throws(TokenError) {
+    guard let last = lastAuthority[verified.kid], verified.claims.authority > last else { return }
+    throw .keyIsRetired(kid: verified.kid, last: "\(last)", presented: "\(verified.claims.authority)")
   }
 
   /// Verifies the signature first and reads the claims after it.
@@ -63,6 +91,7 @@ package struct KeySet: Sendable, Hashable {
     }
     guard key.isValid(signature: parts.signature, for: parts.signed) else { throw .badSignature(kid: parts.kid) }
     let verified = try TokenText.claims(payload: parts.payload, kid: parts.kid)
+    try check(verified)
     try verified.checkExpiry(nowSeconds: nowSeconds, leewaySeconds: leewaySeconds)
     return verified
   }

@@ -88,9 +88,12 @@ package struct VerifyingKey: Sendable, Hashable {
   }
 
   /// The key as a JWK (RFC 7517, RFC 8037).
-  package var jwk: String {
+  package var jwk: String { jwk(with: "") }
+
+  /// - Parameter more: further members, each with a comma before it.
+  func jwk(with more: String) -> String {
     let x = Base64URL.encode(rawRepresentation)
-    return #"{"kty":"OKP","crv":"Ed25519","x":"\#(x)","kid":"\#(kid)","use":"sig","alg":"EdDSA"}"#
+    return #"{"kty":"OKP","crv":"Ed25519","x":"\#(x)","kid":"\#(kid)","use":"sig","alg":"EdDSA"\#(more)}"#
   }
 
   func isValid(signature: [UInt8], for bytes: [UInt8]) -> Bool {

@@ -6,6 +6,8 @@ package enum TokenError: Error, Sendable, Hashable, CustomStringConvertible {
   case wrongHeader(String)
   case unknownKey(kid: String, known: [String])
   case badSignature(kid: String)
+  /// The key's node was removed, or has another key, and the grant is newer than that.
+  case keyIsRetired(kid: String, last: String, presented: String)
   case wrongClaim(name: String, problem: String)
   case expired(atSeconds: Int64, nowSeconds: Int64)
   case invalidKey(String)
@@ -24,6 +26,10 @@ package enum TokenError: Error, Sendable, Hashable, CustomStringConvertible {
       return "The token is signed with the key \"\(kid)\", which is not in the key set (known: \(list))."
     case .badSignature(let kid):
       return "The token's signature does not match the key \"\(kid)\"."
+    case .keyIsRetired(let kid, let last, let presented):
+      return
+        "The key \"\(kid)\" vouches for nothing above \(last), and the token says \(presented): its node was removed"
+        + " or has another key by now. Acquire again."
     case .wrongClaim(let name, let problem):
       return "The token's claim \"\(name)\" is refused: \(problem)."
     case .expired(let atSeconds, let nowSeconds):

@@ -1,6 +1,6 @@
 // Remembers tokens that were verified, because an Ed25519 verification costs more than the write that it guards.
 //
-// Must never answer for a token whose key has left the key set or whose time is up. Bounded: the oldest entry
+// Must never answer for a token whose key has left the key set, or may not vouch for it any more, or whose time is up. Bounded: the oldest entry
 // makes room. Not safe for concurrent use; its owner guards it.
 
 package import FencingCore
@@ -24,6 +24,7 @@ package struct VerifiedTokenCache: Sendable {
     of token: String, keys: KeySet, nowSeconds: Int64, leewaySeconds: Int64 = KeySet.defaultLeewaySeconds
   ) throws(TokenError) -> FenceClaims? {
     guard let verified = entries[token], keys.contains(kid: verified.kid) else { return nil }
+    try keys.check(verified)
     try verified.checkExpiry(nowSeconds: nowSeconds, leewaySeconds: leewaySeconds)
     return verified.claims
   }

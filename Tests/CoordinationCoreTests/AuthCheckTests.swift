@@ -65,7 +65,8 @@ struct AuthCheckTests {
   func nodesOwn() {
     let record = NodeRecord(node: 1, keyID: "k", publicKey: [1], clientURL: "u")
     let commands: [Command] = [
-      .registerNode(record), .forgetNode(1), .markClock, .cancelWait(scope: Key("s"), ticket: 1),
+      .registerNode(record), .forgetNode(1), .retireKeys(node: 1, isRemoved: true), .markClock,
+      .cancelWait(scope: Key("s"), ticket: 1),
       .leaseExpire(ExpiryCandidate(lease: 1, generation: 0)), .auth(.renewTokens([])),
     ]
     for command in commands {

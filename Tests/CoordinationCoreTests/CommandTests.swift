@@ -31,7 +31,8 @@ struct CommandTests {
       .release(scope: Key("s"), number: 4), .cancelWait(scope: Key("s"), ticket: 9),
       .registerNode(NodeRecord(node: 1, keyID: "kid", publicKey: [1, 2, 3], clientURL: "http://a:1")), .markClock,
       .registerNode(NodeRecord(node: 1, keyID: "kid", publicKey: [1], clientURL: "http://a:1", birth: .max)),
-      .forgetNode(.max), .openClient(ttlMilliseconds: 60_000),
+      .forgetNode(.max), .retireKeys(node: .max, isRemoved: true), .retireKeys(node: 1, isRemoved: false),
+      .openClient(ttlMilliseconds: 60_000),
       .expireClient(ClientExpiryCandidate(client: 300, generation: 2)),
     ]
   }

@@ -30,6 +30,34 @@ struct NodeRecordTests {
     #expect(machine.state.node(1)?.birth == 8 && machine.state.nodes.count == 2)
   }
 
+  @Test(
+    "the key of a node that was removed, or has another, vouches for what was granted until then, also when read back")
+  func lastNumbers() throws {
+    var machine = Machine()
+    machine.apply(.registerNode(record(1, "a")))
+    machine.apply(.registerNode(record(2, "b")))
+    #expect(machine.state.nodes.allSatisfy { $0.lastNumber == 0 })
+    machine.put("k", "v")
+    let first = machine.state.store.revision
+    machine.apply(.registerNode(record(1, "c")))
+    #expect(machine.state.unboundedKey { $0 == 1 || $0 == 2 }.map { [$0.node, $0.isRemoved ? 1 : 0] } == [1, 0])
+    machine.apply(.retireKeys(node: 1, isRemoved: false))
+    #expect(machine.state.nodes.map(\.lastNumber) == [first, 0, 0])
+    #expect(machine.state.unboundedKey { $0 == 1 || $0 == 2 } == nil)
+    machine.put("k", "w")
+    #expect(machine.state.unboundedKey { $0 == 1 }.map { [$0.node, $0.isRemoved ? 1 : 0] } == [2, 1])
+    machine.apply(.retireKeys(node: 1, isRemoved: true))
+    machine.apply(.retireKeys(node: 2, isRemoved: true))
+    #expect(machine.state.unboundedKey { _ in false } == nil && machine.state.nodes.allSatisfy(\.isRemoved))
+    let second = machine.state.store.revision
+    #expect(second > first)
+    #expect(machine.state.nodes.map(\.lastNumber) == [first, second, second])
+    #expect(try read(pieces(of: machine.state)).nodes == machine.state.nodes)
+    machine.apply(.registerNode(record(2, "b")))
+    #expect(machine.state.nodes.last?.lastNumber == 0, "who is back vouches for what comes")
+    #expect(try read(pieces(of: machine.state)).digest == machine.state.digest)
+  }
+
   @Test("records of removed nodes are bounded: the oldest go, and no member's does")
   func bounded() {
     var machine = Machine()

@@ -134,7 +134,7 @@ struct RandomCommands {
 
   private mutating func node() -> Command {
     let node = UInt64(below(4))
-    if below(3) == 0 { return .forgetNode(node) }
+    if below(3) == 0 { return below(2) == 0 ? .forgetNode(node) : .retireKeys(node: node, isRemoved: below(2) == 0) }
     return .registerNode(
       NodeRecord(
         node: node, keyID: "kid\(below(6))", publicKey: [UInt8(below(256))], clientURL: "http://n\(node)",

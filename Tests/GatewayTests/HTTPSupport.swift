@@ -18,6 +18,7 @@ actor StaticKeys: AuthorityKeys {
   init(_ keys: [VerifyingKey]) { self.keys = KeySet(keys) }
 
   func set(_ keys: [VerifyingKey]) { self.keys = KeySet(keys) }
+  func set(_ keys: KeySet) { self.keys = keys }
   func set(isReachable: Bool) { self.isReachable = isReachable }
 
   func keySet(refresh: Bool) async throws -> KeySet {

@@ -250,6 +250,28 @@ struct HTTPTests {
     }
   }
 
+  @Test(
+    "keys are asked for again when they are old, so that a node's key ends with it; out of reach, the known ones stay")
+  func retiredKeys() async throws {
+    let key = SigningKey()
+    let keys = StaticKeys([key.publicKey])
+    var limits = GatewayLimits()
+    limits.keyAgeSeconds = 0
+    try await withGateway(limits: limits, keys: keys, key: key) { gateway in
+      let sql = #"["SELECT 1"]"#
+      #expect(try await gateway.execute(sql, claims(5)).status == 200)
+      await keys.set(isReachable: false)
+      #expect(try await gateway.execute(sql, claims(6)).status == 200)
+      await keys.set(KeySet([key.publicKey], lastAuthority: [key.kid: try claims(6).authority]))
+      await keys.set(isReachable: true)
+      // Nobody waits for the keys, so a request or two may still be judged by those that were known.
+      var answer = try await gateway.execute(sql, claims(7))
+      while answer.status == 200 { answer = try await gateway.execute(sql, claims(7)) }
+      #expect(answer.status == 401 && answer.text.contains("vouches for nothing above"), "\(answer.text)")
+      #expect(try await gateway.execute(sql, claims(6)).status == 409, "7 was taken by then, and is the floor")
+    }
+  }
+
   @Test("without keys no token is taken: 503, and the data stays")
   func keysUnavailable() async throws {
     let key = SigningKey()

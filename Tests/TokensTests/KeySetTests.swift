@@ -66,6 +66,46 @@ struct KeySetTests {
   }
 }
 
+@Suite("Keys that vouch for what was granted until their node went")
+struct RetiredKeyTests {
+  @Test("they verify numbers up to theirs and no higher, also from a set that was written and read, and in the cache")
+  func bound() throws {
+    let (gone, here) = (SigningKey(), SigningKey())
+    let last = Authority(
+      incarnation: try #require(Incarnation(Int64(0))), number: try #require(GrantNumber(Int64(7))))
+    let unbounded = KeySet([gone.publicKey, here.publicKey])
+    let set = KeySet(unbounded.keys, lastAuthority: [gone.kid: last])
+    let again = try KeySet(jwks: set.jwksJSON())
+    #expect(again == set && set != unbounded)
+    func token(_ number: Int64, by key: SigningKey) throws -> String {
+      try key.sign(try claims(number), issuedAtSeconds: now, expiresAtSeconds: now + 60)
+    }
+    for keys in [set, again] {
+      #expect(try keys.verify(token(7, by: gone), nowSeconds: now) == claims(7))
+      #expect(try keys.verify(token(8, by: here), nowSeconds: now) == claims(8))
+      #expect {
+        try keys.verify(token(8, by: gone), nowSeconds: now)
+      } throws: {
+        guard case .keyIsRetired(gone.kid, _, _)? = $0 as? TokenError else { return false }
+        return "\($0)".contains("number 7")
+      }
+    }
+    var cache = VerifiedTokenCache(capacity: 4)
+    let late = try token(8, by: gone)
+    cache.insert(try unbounded.verifiedToken(late, nowSeconds: now), for: late)
+    #expect(throws: TokenError.self) { try cache.claims(of: late, keys: set, nowSeconds: now) }
+  }
+
+  @Test(
+    "a bound that cannot be read is an error",
+    arguments: ["7", #"{"number":7}"#, #"{"incarnation":0,"number":0}"#, #"{"incarnation":-1,"number":7}"#])
+  func damaged(bound: String) {
+    let jwks = KeySet([SigningKey().publicKey]).jwksJSON()
+      .replacing(#""alg":"EdDSA""#, with: #""alg":"EdDSA","portcullis_last":\#(bound)"#)
+    #expect(throws: TokenError.self) { try KeySet(jwks: jwks) }
+  }
+}
+
 @Suite("The cache of verified tokens")
 struct VerifiedTokenCacheTests {
   let key = SigningKey()

@@ -198,11 +198,13 @@ final class RawConnection: Sendable {
 
 /// Runs an abuse, sees to it that another client is served all the while, and that it is afterwards.
 func withNeighbour(
-  limits: WireLimits, _ abuse: @escaping @Sendable (TestServer) async throws -> Void
+  limits: WireLimits, isNeverIdle: Bool = false, _ abuse: @escaping @Sendable (TestServer) async throws -> Void
 ) async throws {
   try await withServer(limits: limits) { server in
     let neighbour = try await server.connect()
     let message = ByteBuffer(string: "still there")
+    // On a busy machine there may be a second between two of its calls, and it is not to count as idle then.
+    let held = !isNeverIdle ? nil : neighbour.openStream(TestPath.echoStream, handler: Received())
     try await withThrowingTaskGroup(of: Void.self) { group in
       let isOver = NIOLockedValueBox(false)
       group.addTask {
@@ -222,6 +224,7 @@ func withNeighbour(
     let newcomer = try await server.connect()
     #expect(try await newcomer.call(TestPath.echo, message) == message)
     newcomer.close()
+    held?.cancel()
     neighbour.close()
   }
 }

@@ -1,5 +1,6 @@
 // Tests of the put load against targets that fail, lie, hang, die or are not there.
 
+import Glibc
 import Measurement
 import Synchronization
 import Testing
@@ -145,13 +146,29 @@ import Workloads
     await server.stop()
   }
 
+  private static func bound() throws -> (descriptor: Int32, endpoint: String) {
+    let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+    var address = sockaddr_in()
+    address.sin_family = sa_family_t(AF_INET)
+    address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+    var size = socklen_t(MemoryLayout<sockaddr_in>.size)
+    let outcome = withUnsafeMutablePointer(to: &address) { address in
+      address.withMemoryRebound(to: sockaddr.self, capacity: 1) { address in
+        bind(descriptor, address, size) == 0 && getsockname(descriptor, address, &size) == 0
+      }
+    }
+    try #require(outcome, "no port can be bound: \(errno)")
+    return (descriptor, "127.0.0.1:\(UInt16(bigEndian: address.sin_port))")
+  }
+
   @Test("a target that is not there is named, with what the system said")
   func unreachable() async throws {
-    let server = try await PutServer.start { _ in .none }
-    await server.stop()
-    let error = await refusal(of: options(server.endpoint, total: 1))
+    // A socket that has the port and does not listen: the port of a server that ended may be another's by now.
+    let socket = try Self.bound()
+    defer { close(socket.descriptor) }
+    let error = await refusal(of: options(socket.endpoint, total: 1))
     #expect(error?.code == .unreachable)
-    #expect(error?.message.contains(server.endpoint) == true)
+    #expect(error?.message.contains(socket.endpoint) == true)
   }
 
   @Test("an interrupted run keeps what it has measured and says that it was interrupted")

@@ -59,7 +59,7 @@ extension CoreLoop {
     let result = state.apply(envelope, index: entry.index.rawValue, clockMilliseconds: entry.clockMilliseconds)
     switch envelope.command {
     case .leaseExpire(let candidate): housekeeping.settled(candidate.lease)
-    case .registerNode, .forgetNode: noteNodes()
+    case .registerNode, .forgetNode, .retireKeys: noteNodes()
     default: break
     }
     for notice in result.notices { settle(notice) }

@@ -121,12 +121,14 @@ struct Housekeeping {
     }
   }
 
-  /// The records of a node that is no member any more are marked, so that its keys can be let go of one day.
+  /// The records of a node that is no member any more are marked: its keys vouch for what was granted until now, and can be
+  /// let go of one day. So are those of a key that was followed by another.
   private mutating func forgetRemoved(on loop: CoreLoop, _ now: UInt64) {
     let membership = loop.appliedMembership
-    let gone = loop.state.nodes.first { !$0.isRemoved && !membership.contains(NodeID($0.node)) }
-    guard let gone, !membership.isJoint, Self.isDue(&forgetProposedMilliseconds, now) else { return }
-    loop.propose(.forgetNode(gone.node))
+    guard !membership.isJoint, let gone = loop.state.unboundedKey(isMember: { membership.contains(NodeID($0)) }),
+      Self.isDue(&forgetProposedMilliseconds, now)
+    else { return }
+    loop.propose(.retireKeys(node: gone.node, isRemoved: gone.isRemoved))
   }
 
   private mutating func registerNode(on loop: CoreLoop, _ now: UInt64) {

@@ -2,6 +2,7 @@
 // to do next.
 
 import CoordinationCore
+import FencingCore
 import Foundation
 import NIOCore
 import Protocol
@@ -108,16 +109,35 @@ struct AuthorityService: Sendable {
     call.read(core) { [core] snapshot in
       var response = Portcullis_V1_KeysResponse()
       response.evidence = core.evidence(snapshot)
-      response.jwks = snapshot.jwks
+      response.jwks = core.jwks(snapshot)
       call.respond(response)
     }
   }
 }
 
-extension Snapshot {
+extension KeySet {
+  /// The keys of all nodes. Those of a state that was restored vouch for the incarnations before it alone; those of nodes
+  /// that were removed, or have another key since, for what was granted until then.
+  init(_ records: [NodeRecord], incarnation: UInt64) {
+    var keys: [VerifyingKey] = []
+    var last: [String: Authority] = [:]
+    for record in records {
+      guard let key = try? VerifyingKey(rawRepresentation: record.publicKey) else { continue }
+      keys.append(key)
+      if record.isRemoved, record.node == 0, incarnation > 0 {
+        last[key.kid] = Incarnation(incarnation - 1).map { Authority(incarnation: $0, number: .highest) }
+      } else if let number = GrantNumber(record.lastNumber) {
+        last[key.kid] = Incarnation(incarnation).map { Authority(incarnation: $0, number: number) }
+      }
+    }
+    self.init(keys, lastAuthority: last)
+  }
+}
+
+extension CoreAccess {
   /// The public keys of all nodes, as a JWKS (RFC 7517).
-  var jwks: String {
-    KeySet(state.nodes.compactMap { try? VerifyingKey(rawRepresentation: $0.publicKey) }).jwksJSON()
+  func jwks(_ snapshot: Snapshot) -> String {
+    KeySet(snapshot.state.nodes, incarnation: identity.incarnation).jwksJSON()
   }
 }
 

@@ -22,7 +22,7 @@ final class FenceReading: Sendable {
     guard call.hasOwnMetadata, let token = call.metadata(Self.header) else { return nil }
     let claims: FenceClaims
     do throws(TokenError) {
-      claims = try verified(token, core.publication.snapshot.state.nodes)
+      claims = try verified(token, core.publication.snapshot.state.nodes, core.identity.incarnation)
     } catch {
       throw RPCStatus(.invalidArgument, "the token in `fence` is not taken: \(error). Send the token of the grant.")
     }
@@ -41,8 +41,10 @@ final class FenceReading: Sendable {
     return GrantFence(scope: Key(Bytes(claims.scope.utf8)), number: claims.number.rawValue)
   }
 
-  private func verified(_ token: String, _ records: [NodeRecord]) throws(TokenError) -> FenceClaims {
-    let keys = keySet(of: records)
+  private func verified(
+    _ token: String, _ records: [NodeRecord], _ incarnation: UInt64
+  ) throws(TokenError) -> FenceClaims {
+    let keys = keySet(of: records, incarnation)
     let now = MachineClock.wallSeconds
     let known = cache.withLockedValue { cache in
       Result { () throws(TokenError) in try cache.claims(of: token, keys: keys, nowSeconds: now) }
@@ -54,10 +56,10 @@ final class FenceReading: Sendable {
   }
 
   /// Made anew only when a node has come or gone.
-  private func keySet(of records: [NodeRecord]) -> KeySet {
+  private func keySet(of records: [NodeRecord], _ incarnation: UInt64) -> KeySet {
     keys.withLockedValue { keys in
       if let keys, keys.records == records { return keys.set }
-      let set = KeySet(records.compactMap { try? VerifyingKey(rawRepresentation: $0.publicKey) })
+      let set = KeySet(records, incarnation: incarnation)
       keys = (records, set)
       return set
     }

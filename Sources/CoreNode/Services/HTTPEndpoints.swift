@@ -16,7 +16,7 @@ struct HTTPEndpoints: Sendable {
     if let reply = figures(for: request, on: eventLoop) { return reply }
     let reply: HTTPReply
     switch request.path.prefix(while: { $0 != "?" }) {
-    case "/.well-known/jwks.json": reply = .json(core.publication.snapshot.jwks)
+    case "/.well-known/jwks.json": reply = .json(core.jwks(core.publication.snapshot))
     case "/version":
       reply = .json(
         #"{"etcdserver":"\#(ProductVersion.etcdAPI)","etcdcluster":"\#(ProductVersion.etcdCluster)","portcullis":"\#(ProductVersion.portcullis)"}"#

@@ -28,6 +28,8 @@ package struct GatewayLimits: Sendable {
   package var tokensPerRequest = 16
   /// Keys are asked for at most this often, however many tokens with unknown keys arrive.
   package var keyRefreshSeconds = 1.0
+  /// Keys that are older than this are asked for again beside the next request: what a key may vouch for ends with its node.
+  package var keyAgeSeconds = 60.0
   package var tokenLeewaySeconds = KeySet.defaultLeewaySeconds
   /// How long a client may take nothing of a large answer before its connection is closed.
   package var stallSeconds = 10.0

@@ -36,6 +36,7 @@ final class TokenVerifier: Sendable {
       throw .token(.tooLong(bytes: token.utf8.count, limit: TokenText.maximumBytes))
     }
     if let keys = state.withLock({ $0.keys }) {
+      refreshOldKeys()
       do throws(TokenError) {
         return try verify(token, with: keys)
       } catch {
@@ -72,24 +73,42 @@ final class TokenVerifier: Sendable {
     let asked = state.withLock { state -> (task: Task<KeySet, any Error>?, keys: KeySet?) in
       if let task = state.refresh { return (task, state.keys) }
       if let last = state.refreshedAtNanoseconds, now < last + interval, state.keys != nil { return (nil, state.keys) }
-      let hasKeys = state.keys != nil
-      let task = Task { [source] in try await source.keySet(refresh: hasKeys) }
-      state.refresh = task
-      state.refreshedAtNanoseconds = now
-      return (task, state.keys)
+      return (start(&state, now), state.keys)
     }
     guard let task = asked.task else {
       guard let keys = asked.keys else { throw .keysUnavailable("no keys were read yet") }
       return keys
     }
-    let answer = await task.result
-    state.withLock { state in
-      if state.refresh == task { state.refresh = nil }
-      if case .success(let keys) = answer { state.keys = keys }
-    }
-    switch answer {
+    switch await task.result {
     case .success(let keys): return keys
     case .failure(let error): throw .keysUnavailable("\(error)")
     }
+  }
+
+  /// Nobody waits for it: where the core is out of reach, the keys that are known and the stored floors go on deciding.
+  private func refreshOldKeys() {
+    let now = MonotonicClock.nanoseconds
+    state.withLock { state in
+      guard state.refresh == nil, let last = state.refreshedAtNanoseconds,
+        now >= last + UInt64(limits.keyAgeSeconds * 1e9)
+      else { return }
+      _ = start(&state, now)
+    }
+  }
+
+  private func start(_ state: inout State, _ now: UInt64) -> Task<KeySet, any Error> {
+    let hasKeys = state.keys != nil
+    let task = Task { [source] in
+      let answer: Result<KeySet, any Error>
+      do { answer = .success(try await source.keySet(refresh: hasKeys)) } catch { answer = .failure(error) }
+      self.state.withLock { state in
+        state.refresh = nil
+        if case .success(let keys) = answer { state.keys = keys }
+      }
+      return try answer.get()
+    }
+    state.refresh = task
+    state.refreshedAtNanoseconds = now
+    return task
   }
 }
