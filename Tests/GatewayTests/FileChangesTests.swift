@@ -151,7 +151,9 @@ struct FileChangesTests {
     #expect(try await write(database, claims(8, "direct"), "ALTER TABLE pair ADD COLUMN more")?.reason == nil)
     #expect(try await write(database, claims(8, "direct"), "ALTER TABLE pair RENAME TO couple")?.reason == nil)
     #expect(direct.failure("INSERT INTO couple VALUES('k', 1, 2)") == nil)
-    #expect(try file.connection(loads: false).failure("DELETE FROM couple WHERE k = 'k'")?.contains("no such function") == true)
+    #expect(
+      try file.connection(loads: false).failure("DELETE FROM couple WHERE k = 'k'")?.contains("no such function")
+        == true)
     for sql in ["DROP TABLE couple", "DROP TRIGGER _fence_guard_insert_item", "DELETE FROM _fence_key"] {
       #expect(try await write(database, claims(8, "direct"), sql)?.reason?.contains("fence tables") == true, "\(sql)")
     }
