@@ -135,7 +135,9 @@ struct FileChangesTests {
     let database = try open(file.path)
     #expect(try await database.floor() == claims(5, "direct").floor)
     for sql in FileGuardTests.writes {
-      #expect(try await write(database, claims(7, "served"), sql)?.reason == nil, "\(sql)")
+      let reason = try await write(database, claims(7, "served"), sql)?.reason
+      // Not all of them can be carried out one after the other.
+      #expect(reason?.hasPrefix("UNIQUE constraint") ?? true, "\(sql): \(reason ?? "")")
     }
     #expect(direct.failure("INSERT INTO pair VALUES('late', 1)")?.contains("stale") == true)
     try direct.present(try file.token(claims(8, "direct")))
@@ -150,7 +152,7 @@ struct FileChangesTests {
     }
     #expect(try await write(database, claims(8, "direct"), "ALTER TABLE pair ADD COLUMN more")?.reason == nil)
     #expect(try await write(database, claims(8, "direct"), "ALTER TABLE pair RENAME TO couple")?.reason == nil)
-    #expect(direct.failure("INSERT INTO couple VALUES('k', 1, 2)") == nil)
+    #expect(direct.failure("INSERT INTO couple VALUES('k2', 1, 2)") == nil)
     #expect(
       try file.connection(loads: false).failure("DELETE FROM couple WHERE k = 'k'")?.contains("no such function")
         == true)

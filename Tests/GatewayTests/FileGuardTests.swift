@@ -104,6 +104,17 @@ struct GuardedFile {
     return connection
   }
 
+  /// As `Raw.contents`, with the extension: a guarded R-tree is not even read without.
+  func contents() throws -> [[String]] {
+    let reader = try GuardedConnection(path)
+    var contents = try reader.run("SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY name")
+    for table in try reader.run("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name") {
+      let name = table[0].replacing("\"", with: "\"\"")
+      contents += try [table] + reader.run("SELECT * FROM \"\(name)\" ORDER BY 1")
+    }
+    return contents
+  }
+
   func floor(_ scope: String = "orders") throws -> [[String]] {
     try Raw.run(path, "SELECT incarnation, number, holder FROM _fence WHERE scope = '\(scope)'")
   }
@@ -126,11 +137,11 @@ struct FileGuardTests {
   @Test("a program that has not loaded the extension cannot write at all, in any way", arguments: writes)
   func unloaded(sql: String) throws {
     let file = try GuardedFile()
-    let before = try Raw.contents(file.path)
+    let before = try file.contents()
     let reason = try file.connection(loads: false).failure(sql)
     // A virtual table writes through statements of its own, and does not hand on why one failed.
     #expect(reason?.contains("no such function: portcullis_") == true || reason == "SQL logic error", "\(reason ?? "")")
-    #expect(try Raw.contents(file.path) == before)
+    #expect(try file.contents() == before)
   }
 
   @Test(
@@ -138,23 +149,23 @@ struct FileGuardTests {
     arguments: writes)
   func fenced(sql: String) throws {
     let file = try GuardedFile()
-    let before = try Raw.contents(file.path)
+    let before = try file.contents()
     let isVirtual = ["words", "older", "place"].contains { sql.contains($0) }
     func expect(_ reason: String?, _ text: String) {
       #expect(reason?.contains(isVirtual ? "" : text) == true, "\(reason ?? "it passed")")
     }
     expect(try file.connection().failure(sql), "needs a token of the scope \"orders\"")
-    #expect(try Raw.contents(file.path) == before)
+    #expect(try file.contents() == before)
     let second = try file.connection(claims(5, "a"))
     #expect(second.failure(sql) == nil)
     #expect(try file.floor() == [["1", "5", "a"]])
-    let after = try Raw.contents(file.path)
+    let after = try file.contents()
     expect(try file.connection(claims(4, "b")).failure(sql), "stale")
     expect(try file.connection(claims(5, "b")).failure(sql), "the number is taken")
     expect(try file.connection(claims(9, "b", incarnation: 0)).failure(sql), "before the cluster's restore")
     expect(try file.connection(claims(9, "b", cluster: 8)).failure(sql), "belongs to the cluster")
     expect(try file.connection(claims(9, "b", scope: "other")).failure(sql), "needs a token of the scope")
-    #expect(try Raw.contents(file.path) == after)
+    #expect(try file.contents() == after)
     #expect(try file.connection(claims(1, "b", incarnation: 2)).failure("DELETE FROM child") == nil)
     #expect(second.failure("DELETE FROM child WHERE 0; INSERT INTO log(what) VALUES(1)")?.contains("restore") == true)
   }
@@ -237,7 +248,7 @@ struct FileGuardTests {
     let connection = try file.connection(claims(5))
     try connection.run("DELETE FROM item")
     let old = try file.connection(claims(4))
-    let before = try Raw.contents(file.path)
+    let before = try file.contents()
     for table in ["_fence", "_fence_key", "_fence_guard", "_fence_identity"] {
       for program in [connection, old] {
         let reason = program.failure("DELETE FROM \(table)")
@@ -251,7 +262,7 @@ struct FileGuardTests {
     let call = "SELECT portcullis_guard('orders', NULL, NULL, NULL, NULL, 1)"
     #expect(old.failure(call)?.contains("stale") == true)
     #expect(connection.failure(call) == nil)
-    #expect(try Raw.contents(file.path) == before)
+    #expect(try file.contents() == before)
   }
 
   @Test("a floor is raised only in the main file, with nothing attached, and with commits that are flushed")

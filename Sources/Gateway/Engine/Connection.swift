@@ -70,7 +70,8 @@ final class Connection {
     // use of"). The authorizer sees the functions and tables of triggers and views as well, and decides there.
     // A reader that is the last to go must not checkpoint: only the writer does (see `Writer`).
     if isReadOnly { set(SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true) }
-    if !isReadOnly { try guardian.defineFunctions(on: handle) }
+    // An R-tree compiles its writes when it is first read.
+    try guardian.defineFunctions(on: handle)
     // The hooks must be off while the journal mode is changed; `protect` installs them.
   }
 
