@@ -27,6 +27,9 @@ let pureRooms: [Target] = [
 let storageRooms: [Target] = [
   .systemLibrary(name: "CLMDB", providers: [.apt(["liblmdb-dev"])]),
   .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
+  // The same headers and no library: an extension calls the SQLite that loads it.
+  .systemLibrary(name: "CSQLiteExtension", providers: [.apt(["libsqlite3-dev"])]),
+  .target(name: "FenceExtension", dependencies: ["FencingCore", "Tokens", "CSQLiteExtension"]),
   .target(name: "LogStorage", dependencies: ["RaftCore", "CLMDB"]),
   .target(name: "DiskProbe", dependencies: ["Measurement", "LogStorage", "RaftCore"]),
 ]
@@ -224,6 +227,8 @@ let package = Package(
   products: [
     .executable(name: "portcullis", targets: ["portcullis"]),
     .library(name: "Client", targets: ["Client"]),
+    // SQLite finds its entry point by this name.
+    .library(name: "portcullis_fence", type: .dynamic, targets: ["FenceExtension"]),
     // To be preloaded, so it must be a file of its own.
     .library(name: "CallRecorder", type: .dynamic, targets: ["CallRecorder"]),
   ],

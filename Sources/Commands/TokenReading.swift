@@ -171,6 +171,10 @@ package enum KeySource: Sendable {
   case address(String)
   case cluster([Endpoint], TLSOptions, Credentials?)
 
+  package init(fileOrAddress text: String) {
+    self = text.hasPrefix("http://") || text.hasPrefix("https://") ? .address(text) : .file(text)
+  }
+
   /// - Throws: `CommandFailure` with `ExitCode.unavailable` when they cannot be had.
   package func jwks() async throws(CommandFailure) -> String {
     do {

@@ -127,7 +127,7 @@ package struct VerifiedToken: Sendable, Hashable {
   /// Expiry limits how long a token that leaked can be abused. It is never the safety argument: a stale token is
   /// refused by the floor, whatever any clock says. So a wide leeway costs nothing, and a token "from the
   /// future" is no reason to refuse one whose signature holds.
-  func checkExpiry(nowSeconds: Int64, leewaySeconds: Int64) throws(TokenError) {
+  package func checkExpiry(nowSeconds: Int64, leewaySeconds: Int64) throws(TokenError) {
     let (limit, overflow) = expiresAtSeconds.addingReportingOverflow(leewaySeconds)
     guard overflow || nowSeconds <= limit else {
       throw .expired(atSeconds: expiresAtSeconds, nowSeconds: nowSeconds)

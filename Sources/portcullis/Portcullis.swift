@@ -23,8 +23,9 @@ struct PortcullisCommand: AsyncParsableCommand {
     subcommands: [
       Serve.self, Core.self, GatewayCommand.self, MemberCommand.self, MoveLeader.self, SnapshotCommand.self,
       LogCommand.self, StatusCommand.self, WatchCommand.self, Acquire.self, GrantsCommand.self, ScopesCommand.self,
-      SessionsCommand.self, ElectCommand.self, GatewaysCommand.self, TokenCommand.self, SQL.self, TourCommand.self,
-      TourWriterCommand.self, Bench.self, Fsync.self, Simulate.self, CompletionCommand.self,
+      SessionsCommand.self, ElectCommand.self, GatewaysCommand.self, TokenCommand.self, SQL.self, GuardCommand.self,
+      UnguardCommand.self, ReleaseDatabase.self, TourCommand.self, TourWriterCommand.self, Bench.self, Fsync.self,
+      Simulate.self, CompletionCommand.self,
     ])
 
   /// Runs a command, turning what it throws into one line and an exit code.

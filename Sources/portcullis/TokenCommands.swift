@@ -81,7 +81,7 @@ struct TokenVerify: AsyncParsableCommand {
   func run() async throws {
     let source: KeySource =
       if let jwks {
-        jwks.hasPrefix("http://") || jwks.hasPrefix("https://") ? .address(jwks) : .file(jwks)
+        KeySource(fileOrAddress: jwks)
       } else {
         .cluster(try options.endpointList(), try options.tlsOptions(), try options.user.credentials())
       }

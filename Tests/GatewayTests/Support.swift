@@ -57,7 +57,8 @@ enum Raw {
     var contents = try run(path, "SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY name")
     for table in try run(path, "SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name") {
       contents.append(table)
-      contents += try run(path, "SELECT * FROM \"\(table[0])\" ORDER BY 1")
+      let name = table[0].replacing("\"", with: "\"\"")
+      contents += try run(path, "SELECT * FROM \"\(name)\" ORDER BY 1")
     }
     return try contents + run(path, "PRAGMA user_version") + run(path, "PRAGMA application_id")
   }

@@ -111,7 +111,8 @@ struct ServeTests {
     arguments: [
       "serve", "core", "gateway", "member", "member list", "member add", "member promote", "member remove",
       "member update", "member replace", "move-leader", "snapshot", "snapshot save", "snapshot status",
-      "snapshot restore", "log", "log compact-copy", "acquire", "sql", "tour",
+      "snapshot restore", "log", "log compact-copy", "acquire", "sql", "guard", "unguard",
+      "release-database", "tour",
       "bench put",
       "fsync", "simulate",
     ])

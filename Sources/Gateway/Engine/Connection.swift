@@ -70,6 +70,8 @@ final class Connection {
     // use of"). The authorizer sees the functions and tables of triggers and views as well, and decides there.
     // A reader that is the last to go must not checkpoint: only the writer does (see `Writer`).
     if isReadOnly { set(SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true) }
+    // An R-tree compiles its writes when it is first read.
+    try guardian.defineFunctions(on: handle)
     // The hooks must be off while the journal mode is changed; `protect` installs them.
   }
 
@@ -81,6 +83,9 @@ final class Connection {
 
   /// From here on the guard's callbacks decide.
   func protect() { guardian.install(on: handle) }
+
+  /// A full-text table keeps its data in tables of its own, and a guard's triggers on those are no way around anything.
+  func allowShadowTriggers() { set(SQLITE_DBCONFIG_DEFENSIVE, false) }
 
   private func set(_ option: Int32, _ value: Bool) {
     let code = portcullis_sqlite3_db_config(handle, option, value ? 1 : 0)

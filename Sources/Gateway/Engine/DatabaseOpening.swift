@@ -30,8 +30,9 @@ enum DatabaseOpening {
       guard presence != .foreign else { throw OpenError.foreignFenceTable(path: declaration.path) }
       try enterWAL(connection, path: declaration.path)
       try setUp(connection, declaration)
+      let isTakenOver = try FileGuard.takeOver(connection)
       connection.protect()
-      return try protect(connection, presence, declaration, path: path)
+      return try protect(connection, presence, declaration, isNew: isTakenOver, path: path)
     } catch let error as OpenError {
       throw error
     } catch let error as SQLiteError {
@@ -41,18 +42,20 @@ enum DatabaseOpening {
     }
   }
 
-  /// Makes the fence tables where they are missing, and compares the floors with their copy.
+  /// Makes the fence tables where they are missing, and compares the floors with their copy. One that guarded itself, with
+  /// no gateway so far, is as new: it has floors and can have no copy.
   private static func protect(
-    _ connection: Connection, _ presence: FenceTable.Presence, _ declaration: DatabaseDeclaration, path: String
+    _ connection: Connection, _ presence: FenceTable.Presence, _ declaration: DatabaseDeclaration, isNew: Bool,
+    path: String
   ) throws(SQLiteError) -> OpenedDatabase {
     let hadIdentity = presence == .present(isComplete: true)
     let hasFenceTable = presence != .absent || !declaration.isOpen
     if hasFenceTable && !hadIdentity { try createFenceTables(in: connection) }
     let identity = hasFenceTable ? try FenceTable.identity(in: connection) : nil
     let floors = hasFenceTable ? try FenceTable.floors(in: connection) : [:]
-    let file = FloorFile(path: declaration.floorCopyPath ?? path + "-gateway.floors")
+    let file = FloorFile(path: declaration.floorCopyPath ?? path + FloorFile.suffix)
     let closed = FloorCopy.disagreements(
-      identity: identity, isNew: !hadIdentity, floors: floors, kept: file.read(),
+      identity: identity, isNew: !hadIdentity || isNew, floors: floors, kept: file.read(),
       scopes: ScopeMap(declaration).all)
     if closed.isEmpty, let identity { try file.write(FloorCopy(identity: identity, floors: floors)) }
     return OpenedDatabase(

@@ -91,6 +91,7 @@ enum FenceTable {
     ) { row in
       found["\(row.text(1)) \(row.text(0))", default: []].append(row.text(2))
     }
+    found = found.filter { !FileGuard.owns($0.key, columns: $0.value) }
     if found.isEmpty { return .absent }
     let expected = Dictionary(uniqueKeysWithValues: objects.map { ("\($0.kind) \($0.name)", $0.columns) })
     guard found["table _fence"] != nil, found.allSatisfy({ expected[$0.key] == $0.value }) else { return .foreign }
@@ -107,6 +108,14 @@ enum FenceTable {
         .text(ClusterText.format(.random(in: 1 ... .max)) + ClusterText.format(.random(in: 1 ... .max))),
         .integer(WallClock.seconds),
       ])
+  }
+
+  /// Takes all of them away, in the open transaction, with every floor that they hold.
+  static func drop(in connection: Connection) throws(SQLiteError) {
+    precondition(connection.hasOpenTransaction, "the fence tables go together or not at all")
+    for object in objects.reversed() where object.kind == "table" {
+      try connection.runEngine("DROP TABLE IF EXISTS main.\(object.name)")
+    }
   }
 
   /// What tells this file from every other: drawn when it first came under protection, and copied with it.
@@ -160,11 +169,7 @@ enum FenceTable {
         ])
     }
     try connection.runEngine(
-      """
-      INSERT INTO main._fence(scope, cluster, incarnation, number, holder, raised_at) VALUES(?1, ?2, ?3, ?4, ?5, ?6)
-      ON CONFLICT(scope) DO UPDATE SET cluster = excluded.cluster, incarnation = excluded.incarnation,
-        number = excluded.number, holder = excluded.holder, raised_at = excluded.raised_at
-      """,
+      FloorSQL.raise,
       [
         .text(scope), .text(ClusterText.format(new.cluster)), .integer(new.incarnation.rawValue),
         .integer(new.number.rawValue), .text(new.holder), .integer(WallClock.seconds),

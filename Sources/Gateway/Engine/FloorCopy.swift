@@ -63,6 +63,9 @@ extension FloorCopy {
 
 /// The file that holds the copy. Confined to the writer's thread.
 struct FloorFile: Sendable {
+  /// What is put behind the database's name where no other place is declared.
+  static let suffix = "-gateway.floors"
+
   let path: String
 
   func read() -> FloorCopy.Kept {

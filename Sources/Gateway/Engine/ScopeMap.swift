@@ -60,7 +60,7 @@ struct ScopeMap: Sendable {
 
   private func both(_ scope: String) -> [String] { scope == own ? [own] : [own, scope] }
 
-  private func scope(ofTable name: String?) -> String {
+  func scope(ofTable name: String?) -> String {
     guard let name = name?.lowercased() else { return own }
     if let scope = scopeByTable[name] { return scope }
     // The tables in which a virtual table keeps its data (sqlite.org/vtab.html#xshadowname).

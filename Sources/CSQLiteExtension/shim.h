@@ -1,0 +1,4 @@
+#pragma once
+// The table of functions that SQLite hands to an extension. Nothing is linked: the SQLite that loads the extension is the
+// one that it calls, whatever its version.
+#include <sqlite3ext.h>
