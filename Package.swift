@@ -93,16 +93,19 @@ let serverRooms: [Target] = [
       .product(name: "NIOFoundationCompat", package: "swift-nio"),
       .product(name: "NIOHTTP1", package: "swift-nio"),
       .product(name: "AsyncHTTPClient", package: "async-http-client"),
+      .product(name: "NIOSSL", package: "swift-nio-ssl"),
       .product(name: "Logging", package: "swift-log"),
       .product(name: "HashTreeCollections", package: "swift-collections"),
     ]),
   .target(
     name: "Gateway",
     dependencies: [
-      "FencingCore", "CSQLite", "Client", "Tokens",
+      "FencingCore", "CSQLite", "Client", "Tokens", "Wire",
       .product(name: "Crypto", package: "swift-crypto"),
       .product(name: "Hummingbird", package: "hummingbird"),
+      .product(name: "HummingbirdCore", package: "hummingbird"),
       .product(name: "NIOCore", package: "swift-nio"),
+      .product(name: "NIOHTTP1", package: "swift-nio"),
       .product(name: "Logging", package: "swift-log"),
     ]),
 ]
@@ -124,7 +127,7 @@ let measuringRooms: [Target] = [
 let commands: Target = .target(
   name: "Commands",
   dependencies: [
-    "CoreNode", "Gateway", "Client", "FencingCore", "Tokens",
+    "CoreNode", "Gateway", "Client", "FencingCore", "Tokens", "Protocol", "Wire",
     .product(name: "Logging", package: "swift-log"),
     .product(name: "Yams", package: "Yams"),
   ])

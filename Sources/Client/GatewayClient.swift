@@ -5,6 +5,8 @@ import Foundation
 import NIOCore
 import NIOFoundationCompat
 import NIOHTTP1
+import Synchronization
+import Wire
 
 /// A gateway's answer as it came: the body is JSON in rqlite's shape, or problem JSON (RFC 9457) for a refusal.
 public struct GatewayAnswer: Sendable {
@@ -48,9 +50,31 @@ public struct GatewayClient: Sendable {
   /// Where the gateway listens.
   public let endpoint: Endpoint
 
+  /// How TLS is spoken with it, where its scheme is `https`.
+  public let tls: TLSOptions
+
   /// Nothing is connected before the first request.
-  public init(endpoint: Endpoint) {
+  public init(endpoint: Endpoint, tls: TLSOptions = TLSOptions()) {
     self.endpoint = endpoint
+    self.tls = tls
+  }
+
+  /// Those that were made for certificates of their own. They live as long as the process: to make one is dear, and their
+  /// connections are worth keeping.
+  private static let secureClients = Mutex<[TLSOptions: HTTPClient]>([:])
+
+  /// - Throws: `TLSError` where a file cannot be used.
+  private func client() throws -> HTTPClient {
+    guard endpoint.usesTLS, tls != TLSOptions() else { return .shared }
+    return try Self.secureClients.withLock { clients in
+      if let known = clients[tls] { return known }
+      var settings = tls.settings
+      settings.applicationProtocols = []
+      let configuration = HTTPClient.Configuration(tlsConfiguration: try settings.clientConfiguration())
+      let made = HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
+      clients[tls] = made
+      return made
+    }
   }
 
   /// Runs statements, all or none of them.
@@ -67,7 +91,7 @@ public struct GatewayClient: Sendable {
       request.headers.add(name: "Content-Type", value: "application/json")
       if let token { request.headers.add(name: "Fencing-Token", value: token) }
       request.body = .bytes(ByteBuffer(bytes: try JSONEncoder().encode(statements)))
-      let response = try await HTTPClient.shared.execute(request, timeout: .nanoseconds(timeout.nanoseconds))
+      let response = try await client().execute(request, timeout: .nanoseconds(timeout.nanoseconds))
       let body = try await response.body.collect(upTo: 64 << 20)
       return GatewayAnswer(status: Int(response.status.code), body: String(buffer: body))
     } catch {
@@ -81,7 +105,7 @@ public struct GatewayClient: Sendable {
     do {
       let name = database.addingPercentEncoding(withAllowedCharacters: .urlPathAllowed) ?? database
       let request = HTTPClientRequest(url: "\(endpoint.url)/db/\(name)/fence")
-      let response = try await HTTPClient.shared.execute(request, timeout: .seconds(10))
+      let response = try await client().execute(request, timeout: .seconds(10))
       let body = try await response.body.collect(upTo: 1 << 20)
       guard response.status == .ok else {
         throw ClientError(

@@ -18,6 +18,8 @@ package struct Serving: Sendable {
   /// How TLS is spoken with `endpoints`.
   package var tls = TLSOptions()
   package var credentials: Credentials?
+  /// Whether `endpoints` are a plain etcd, whose locks' revisions are to be the numbers.
+  package var standsOnEtcd = false
   package var logger: Logger
 
   package init(logger: Logger) {
@@ -69,14 +71,7 @@ package struct Serving: Sendable {
       try await Task.sleep(for: .seconds(Int64.max / 2_000_000_000))
       return
     }
-    let source: any AuthorityKeys & AuthorityStandings & AuthorityRaises
-    if let node {
-      source = NodeAuthority(node: node)
-    } else {
-      source = ClusterAuthority(client: Portcullis(endpoints: endpoints, tls: tls, credentials: credentials))
-    }
-    let server = try await GatewayServer(
-      configuration: gateway, keys: source, standings: source, raises: source, logger: logger)
+    let server = try await server(gateway, with: node)
     do {
       try await server.run { port in
         onReady(Running(clusterID: node?.clusterID, clientPort: node?.clientPort, gatewayPort: port))
@@ -84,6 +79,27 @@ package struct Serving: Sendable {
     } catch is CancellationError {
       return
     }
+  }
+}
+
+extension Serving {
+  private func server(_ gateway: GatewayConfiguration, with node: CoreNode?) async throws -> GatewayServer {
+    if let node {
+      let source = NodeAuthority(node: node)
+      return try await GatewayServer(
+        configuration: gateway, keys: source, standings: source, raises: source, logger: logger)
+    }
+    let client = Portcullis(endpoints: endpoints, tls: tls, credentials: credentials)
+    try await EtcdLocks.checkKind(of: client, isTakenForEtcd: standsOnEtcd)
+    if standsOnEtcd {
+      logger.warning(
+        "the gateway stands on a plain etcd: numbers are not signed, and an old holder may write until the new one has",
+        metadata: ["endpoints": "\(endpoints.map(\.description).joined(separator: ","))"])
+      return try await GatewayServer(configuration: gateway, locks: EtcdLocks(client: client), logger: logger)
+    }
+    let source = ClusterAuthority(client: client)
+    return try await GatewayServer(
+      configuration: gateway, keys: source, standings: source, raises: source, logger: logger)
   }
 }
 

@@ -9,7 +9,7 @@ import Glibc
 
 package struct Tour: Sendable {
   package var endpoints: [Endpoint]
-  /// How TLS is spoken with `endpoints`.
+  /// How TLS is spoken with `endpoints` and the gateway.
   package var tls = TLSOptions()
   package var credentials: Credentials?
   package var gateway: Endpoint
@@ -96,7 +96,7 @@ package struct Tour: Sendable {
       arguments: [
         "tour-writer", "--endpoints", endpoints.map(\.description).joined(separator: ","), "--gateway",
         gateway.description, "--scope", scope, "--holder", name, "--ttl", "\(timeToLive.seconds)s",
-      ] + (endpoints.contains(where: \.usesTLS) ? tls.arguments : []),
+      ] + ((endpoints + [gateway]).contains(where: \.usesTLS) ? tls.arguments : []),
       environment: credentials?.environment ?? [:])
   }
 
@@ -108,7 +108,7 @@ package struct Tour: Sendable {
   }
 
   private func storedWriter() async throws -> String {
-    let answer = try await GatewayClient(endpoint: gateway)
+    let answer = try await GatewayClient(endpoint: gateway, tls: tls)
       .run(.query, ["SELECT writer FROM \(Self.table) WHERE id = 1"], on: scope, token: nil)
     struct Answer: Decodable {
       struct Result: Decodable { let values: [[String]]? }
@@ -123,7 +123,7 @@ package struct Tour: Sendable {
 
   /// The highest number that the database has been told of; 0 before the first.
   private func floor() async throws -> Int64 {
-    try await GatewayClient(endpoint: gateway).floor(of: scope)?.number ?? 0
+    try await GatewayClient(endpoint: gateway, tls: tls).floor(of: scope)?.number ?? 0
   }
 
   /// A problem's members, in the order in which they tell the story.

@@ -74,7 +74,7 @@ enum TourReport: Codable, Sendable {
 /// The writer's own end: obeys orders from standard input until it is closed.
 package struct TourWriterProcess: Sendable {
   package let endpoints: [Endpoint]
-  /// How TLS is spoken with `endpoints`.
+  /// How TLS is spoken with `endpoints` and the gateway.
   package var tls = TLSOptions()
   package var credentials: Credentials?
   package let gateway: Endpoint
@@ -107,7 +107,7 @@ package struct TourWriterProcess: Sendable {
           token = grant.token
           report = .granted(number: grant.number)
         case .write(let statement):
-          let answer = try await GatewayClient(endpoint: gateway)
+          let answer = try await GatewayClient(endpoint: gateway, tls: tls)
             .run(.execute, [statement], on: scope, token: token)
           report = .written(status: answer.status, body: answer.body)
         }

@@ -157,7 +157,7 @@ struct SQL: AsyncParsableCommand {
   }
 
   func run() async throws {
-    let client = GatewayClient(endpoint: try connection.gatewayEndpoint())
+    let client = GatewayClient(endpoint: try connection.gatewayEndpoint(), tls: try connection.tlsOptions())
     let operation: GatewayClient.Operation = write ? .execute : read || looksReadOnly ? .query : .execute
     let answer: GatewayAnswer
     do {

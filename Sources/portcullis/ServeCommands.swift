@@ -24,10 +24,9 @@ struct Serve: AsyncParsableCommand {
   @Option(name: .customLong("listen-client"), help: "Address of the core: etcd v3 and portcullis.v1.")
   var listenClient = ListenAddress(argument: "127.0.0.1:2379")!
 
-  @Option(name: .customLong("listen-gateway"), help: "Address of the gateway.")
-  var listenGateway = ListenAddress(argument: "127.0.0.1:4001")!
-
+  @OptionGroup(title: "The gateway's port") var gatewayPort: GatewayPortFlags
   @OptionGroup(title: "Databases") var protection: GatewayOptions
+  @OptionGroup(title: "Limits of the gateway") var gatewayLimits: GatewayLimitFlags
 
   @Option(
     name: .customLong("quota-backend-bytes"),
@@ -41,6 +40,11 @@ struct Serve: AsyncParsableCommand {
   func validate() throws {
     _ = try security()
     try protection.check()
+    _ = try gatewayConfiguration([])
+  }
+
+  private func gatewayConfiguration(_ databases: [DatabaseDeclaration]) throws -> GatewayConfiguration {
+    try GatewayConfiguration(gatewayPort, sharedTLS, gatewayLimits, databases)
   }
 
   private func security() throws -> PortSecurity { try tls.security(at: [listenClient.url], sharedTLS) }
@@ -57,9 +61,8 @@ struct Serve: AsyncParsableCommand {
     let declared = try protection.declarations(default: ("demo", dataDirectory + "/demo.db"))
     var serving = Serving(logger: log.logger("portcullis"))
     serving.core = core
-    serving.gateway = GatewayConfiguration(
-      host: listenGateway.host, port: listenGateway.port, databases: declared)
-    let (client, gateway) = (listenClient, listenGateway.host)
+    serving.gateway = try gatewayConfiguration(declared)
+    let (client, gateway) = (listenClient, gatewayPort.listen)
     let trusted = tls.isAutomatic ? "\(dataDirectory)/core/fixtures/client/cert.pem" : "CA.pem"
     try await serving.run { running in
       announce(Self.greeting(running, client: client, trusted: trusted, gateway: gateway, declared))
@@ -67,11 +70,11 @@ struct Serve: AsyncParsableCommand {
   }
 
   private static func greeting(
-    _ running: Serving.Running, client: ListenAddress, trusted: String, gateway: String,
+    _ running: Serving.Running, client: ListenAddress, trusted: String, gateway place: ListenAddress,
     _ databases: [DatabaseDeclaration]
   ) -> String {
     let core = "\(client.host):\(running.clientPort ?? 0)"
-    let gateway = "\(gateway):\(running.gatewayPort ?? 0)"
+    let gateway = "\(place.host):\(running.gatewayPort ?? 0)"
     let program = CommandLine.arguments[0]
     let scope = databases[0].name
     var target = ""
@@ -80,12 +83,16 @@ struct Serve: AsyncParsableCommand {
     } else if running.clientPort != Endpoint.defaultPort {
       target += " --endpoints \(core)"
     }
-    if running.gatewayPort != GatewayClient.defaultPort { target += " --gateway \(gateway)" }
+    if place.usesTLS {
+      target += " --gateway https://\(gateway)\(client.usesTLS ? "" : " --cacert CA.pem")"
+    } else if running.gatewayPort != GatewayClient.defaultPort {
+      target += " --gateway \(gateway)"
+    }
     let list = databases.map { "            database \($0.name) (scope \($0.scope)) in \($0.path)" }
     return """
       portcullis is ready.
         core      \(client.scheme)://\(core)   etcd v3 and portcullis.v1, cluster \(String(running.clusterID ?? 0, radix: 16))
-        gateway   http://\(gateway)
+        gateway   \(place.scheme)://\(gateway)
       \(list.joined(separator: "\n"))
 
       Try, in another terminal:
@@ -320,16 +327,24 @@ struct GatewayCommand: AsyncParsableCommand {
           --database notes=./notes.db --open notes
       """)
 
-  @Option(name: .customLong("listen-gateway"), help: "Address of the gateway.")
-  var listenGateway = ListenAddress(argument: "127.0.0.1:4001")!
-
   @Option(help: "Core nodes whose tokens are taken, with commas. Environment: PORTCULLIS_ENDPOINTS.")
   var endpoints: String?
 
-  @OptionGroup(title: "Databases") var protection: GatewayOptions
+  @Flag(
+    name: .customLong("etcd"),
+    help: ArgumentHelp(
+      "The endpoints are a plain etcd: take the create revision of a lock's key as the number.",
+      discussion:
+        "Weaker than tokens: nothing is signed, and an old holder may write until the new one has shown itself."))
+  var standsOnEtcd = false
 
-  @OptionGroup var tls: ClientTLSFlags
+  @OptionGroup(title: "The gateway's port") var port: GatewayPortFlags
+  @OptionGroup(title: "Databases") var protection: GatewayOptions
+  @OptionGroup(title: "Limits") var limits: GatewayLimitFlags
+
+  @OptionGroup(title: "TLS with the core") var tls: ClientTLSFlags
   @OptionGroup var user: UserFlags
+  @OptionGroup(title: "TLS") var sharedTLS: SharedTLSFlags
   @OptionGroup var log: LogOptions
 
   func validate() throws {
@@ -337,6 +352,7 @@ struct GatewayCommand: AsyncParsableCommand {
     guard !protection.databases.isEmpty else {
       throw ValidationError("give at least one --database name=path to protect")
     }
+    _ = try GatewayConfiguration(port, sharedTLS, limits, [])
   }
 
   func run() async throws {
@@ -345,11 +361,11 @@ struct GatewayCommand: AsyncParsableCommand {
       parsing: endpoints ?? ConnectionOptions.environment("PORTCULLIS_ENDPOINTS") ?? "127.0.0.1:2379")
     serving.tls = try tls.options(for: serving.endpoints)
     serving.credentials = try user.credentials()
-    serving.gateway = GatewayConfiguration(
-      host: listenGateway.host, port: listenGateway.port, databases: try protection.declarations())
-    let host = listenGateway.host
+    serving.gateway = try GatewayConfiguration(port, sharedTLS, limits, try protection.declarations())
+    serving.standsOnEtcd = standsOnEtcd
+    let place = port.listen
     try await serving.run { running in
-      announce("portcullis gateway is ready on http://\(host):\(running.gatewayPort ?? 0)")
+      announce("portcullis gateway is ready on \(place.scheme)://\(place.host):\(running.gatewayPort ?? 0)")
     }
   }
 }

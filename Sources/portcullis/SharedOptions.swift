@@ -36,7 +36,7 @@ struct ConnectionOptions: ParsableArguments {
     }
   }
 
-  func tlsOptions() throws -> TLSOptions { try tls.options(for: try endpointList()) }
+  func tlsOptions() throws -> TLSOptions { try tls.options(for: try endpointList() + [try gatewayEndpoint()]) }
 
   static func environment(_ name: String) -> String? {
     ProcessInfo.processInfo.environment[name].flatMap { $0.isEmpty ? nil : $0 }

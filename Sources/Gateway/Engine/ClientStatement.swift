@@ -45,13 +45,21 @@ protocol RowSink: AnyObject {
   func finish(_ floors: [ScopeFloor])
 }
 
+/// What is left of the room for an answer that is held whole.
+struct ResultRoom {
+  var bytes: Int
+  var rows: Int
+
+  init(_ limits: EngineLimits) { (bytes, rows) = (limits.resultBytes, limits.resultRows) }
+}
+
 extension Connection {
   /// Why a reader does not run a statement.
   static let writes = "this statement writes: send it to execute"
 
   /// Runs `statement` within the open transaction. `mayWrite` is false on a reader.
   func runClient(
-    _ statement: SQLStatement, mayWrite: Bool, resultBytes: inout Int, into sink: (any RowSink)? = nil
+    _ statement: SQLStatement, mayWrite: Bool, room: inout ResultRoom, into sink: (any RowSink)? = nil
   ) throws(StatementFailure) -> StatementResult {
     precondition(hasOpenTransaction, "SQL from outside runs in a transaction with the fence check, or not at all")
     let start = MonotonicClock.nanoseconds
@@ -71,7 +79,7 @@ extension Connection {
     var result = StatementResult()
     result.isQuery = isQuery
     let changesBefore = sqlite3_total_changes64(handle)
-    try step(prepared, into: &result, resultBytes: &resultBytes, sink)
+    try step(prepared, into: &result, room: &room, sink)
     if mayWrite {
       // SQLite keeps the count of an earlier statement where this one is not an INSERT, UPDATE or DELETE.
       result.rowsAffected = sqlite3_total_changes64(handle) == changesBefore ? 0 : sqlite3_changes64(handle)
@@ -82,7 +90,7 @@ extension Connection {
   }
 
   private func step(
-    _ prepared: PreparedStatement, into result: inout StatementResult, resultBytes: inout Int,
+    _ prepared: PreparedStatement, into result: inout StatementResult, room: inout ResultRoom,
     _ sink: (any RowSink)?
   ) throws(StatementFailure) {
     while true {
@@ -102,8 +110,9 @@ extension Connection {
           guard sink.row(row) else { throw .abandoned }
           continue
         }
-        resultBytes -= row.reduce(8) { $0 + $1.roughBytes }
-        guard resultBytes >= 0 else {
+        room.rows -= 1
+        room.bytes -= row.reduce(8) { $0 + $1.roughBytes }
+        guard room.bytes >= 0, room.rows >= 0 else {
           throw .unusable("the result is larger than the gateway allows: ask for fewer rows")
         }
         result.rows.append(row)

@@ -43,6 +43,7 @@ final class Connection {
   private var engineStatements: [String: PreparedStatement] = [:]
   private var clientStatements: [String: PreparedStatement] = [:]
   private let cachedStatements: Int
+  private let sqlBytes: Int
 
   init(path: String, isReadOnly: Bool, limits: EngineLimits) throws(SQLiteError) {
     precondition(path.hasPrefix("/"), "only an absolute path is certain not to be taken for a URI")
@@ -52,6 +53,7 @@ final class Connection {
     guard let opened else { throw SQLiteError(code: SQLITE_NOMEM, message: "out of memory") }
     self.handle = opened
     self.cachedStatements = limits.cachedStatements
+    self.sqlBytes = limits.sqlBytes
     guard code == SQLITE_OK else {
       let error = SQLiteError(code: sqlite3_extended_errcode(opened), message: String(cString: sqlite3_errmsg(opened)))
       sqlite3_close_v2(opened)
@@ -60,7 +62,8 @@ final class Connection {
     sqlite3_extended_result_codes(handle, 1)
     sqlite3_busy_timeout(handle, limits.busyMilliseconds)
     sqlite3_limit(handle, SQLITE_LIMIT_ATTACHED, 0)
-    sqlite3_limit(handle, SQLITE_LIMIT_SQL_LENGTH, Int32(limits.sqlBytes))
+    // SQLite's own limit counts for the schema of the file and for the engine's statements too.
+    sqlite3_limit(handle, SQLITE_LIMIT_SQL_LENGTH, Int32(max(limits.sqlBytes, 1 << 20)))
     sqlite3_limit(handle, SQLITE_LIMIT_WORKER_THREADS, 0)
     set(SQLITE_DBCONFIG_ENABLE_LOAD_EXTENSION, false)
     set(SQLITE_DBCONFIG_ENABLE_FTS3_TOKENIZER, false)
@@ -128,6 +131,9 @@ final class Connection {
 
   /// Compiles SQL from outside, which must be one statement.
   func clientStatement(_ sql: String) throws(StatementFailure) -> PreparedStatement {
+    guard sql.utf8.count <= sqlBytes else {
+      throw .unusable("statement too long: it has \(sql.utf8.count) bytes, and may have \(sqlBytes)")
+    }
     if let statement = clientStatements[sql] {
       // SQLite asks the authorizer when it compiles, and this may have been compiled under other tokens.
       if let scope = statement.neededScopes.subtracting(guardian.heldScopes).min() {

@@ -20,6 +20,7 @@ enum DatabaseOpening {
     _ declaration: DatabaseDeclaration, path: String, limits: EngineLimits
   ) throws(OpenError) -> OpenedDatabase {
     do {
+      StagedFile.removeLeftovers(of: path)
       let connection = try Connection(path: path, isReadOnly: false, limits: limits)
       // The first read is what finds out that a file is no database, or is in somebody's hands.
       try connection.runEngine("SELECT count(*) FROM main.sqlite_schema")

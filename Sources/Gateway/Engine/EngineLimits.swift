@@ -9,6 +9,7 @@ package struct EngineLimits: Sendable {
   package var sqlBytes = 1 << 20
   /// Rows and values of one request's answer, roughly in bytes.
   package var resultBytes = 16 << 20
+  package var resultRows = 1_000_000
   package var writeSeconds = 10.0
   package var readSeconds = 30.0
   /// How long a read may run whose rows are sent as they come. It holds its snapshot, so the log grows meanwhile.

@@ -72,6 +72,9 @@ enum FenceTable {
       sql: "CREATE INDEX IF NOT EXISTS main._fence_request_answers ON _fence_request(id) WHERE answer IS NOT NULL"),
   ]
 
+  /// The tables, with how many columns they have.
+  static let tables = objects.filter { $0.kind == "table" }.map { ($0.name, $0.columns.count) }
+
   enum Presence: Equatable {
     case absent
     /// Not complete where an earlier version made them.

@@ -53,7 +53,9 @@ package final class FencedDatabase: Sendable {
   /// The file's one name; see `DatabasePath`.
   let path: String
   let backups = Monitor(())
-  private let writes: WriterQueue
+  /// Whether something is being loaded.
+  let loading = Monitor(false)
+  let writes: WriterQueue
   private let reads: ReaderQueue
   private let counters: Monitor<Writer.Counters>
   private let writerEnded: Latch

@@ -154,10 +154,10 @@ final class Reader {
     connection.guardian.deadlineNanoseconds = MonotonicClock.nanoseconds + UInt64(seconds * 1e9)
     defer { connection.guardian.deadlineNanoseconds = .max }
     var results: [StatementOutcome] = []
-    var resultBytes = limits.resultBytes
+    var room = ResultRoom(limits)
     for statement in request.statements {
       do throws(StatementFailure) {
-        results.append(.success(try connection.runClient(statement, mayWrite: false, resultBytes: &resultBytes)))
+        results.append(.success(try connection.runClient(statement, mayWrite: false, room: &room)))
       } catch {
         if request.onlyReads, case .unusable(Connection.writes) = error {
           return .failure(.tokenRequired(scope: scopes.own))
@@ -181,10 +181,10 @@ final class Reader {
     let seconds = min(limits.streamSeconds, request.timeoutSeconds)
     connection.guardian.deadlineNanoseconds = MonotonicClock.nanoseconds + UInt64(seconds * 1e9)
     defer { connection.guardian.deadlineNanoseconds = .max }
-    var unused = 0
+    var unused = ResultRoom(limits)
     for statement in request.statements {
       do throws(StatementFailure) {
-        let result = try connection.runClient(statement, mayWrite: false, resultBytes: &unused, into: sink)
+        let result = try connection.runClient(statement, mayWrite: false, room: &unused, into: sink)
         sink.end(error: nil, nanoseconds: result.nanoseconds)
       } catch {
         if case .abandoned = error { return .success(.streaming) }

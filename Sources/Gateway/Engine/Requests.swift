@@ -157,6 +157,8 @@ package enum RequestFailure: Error, Sendable, Hashable {
   case halted(String)
   case storage(String)
   case closed
+  /// What was to be loaded cannot be; the reason says what is wrong with it.
+  case unloadable(String)
   /// The file could not be opened; the reason names its path, so it goes to the log and not to the client.
   case unopened(OpenError)
 }

@@ -67,6 +67,7 @@ final class Writer {
       backlog.append(contentsOf: batch.writes)
       raise(batch.raises)
       batch.seeds.forEach(seed)
+      batch.loads.forEach(load)
       while !backlog.isEmpty {
         commitGroup()
         raise(queue.takeRaises())

@@ -26,6 +26,7 @@ final class WriterQueue: Sendable {
   struct Batch: Sendable {
     var raises: [RaiseJob] = []
     var seeds: [SeedJob] = []
+    var loads: [LoadJob] = []
     var writes: [WriteJob] = []
   }
 
@@ -72,12 +73,23 @@ final class WriterQueue: Sendable {
     }
   }
 
+  /// There is at most one of them; see `FencedDatabase.load`.
+  func add(_ job: LoadJob) -> RequestFailure? {
+    monitor.withLock { state in
+      if state.isClosed { return .closed }
+      state.waiting.loads.append(job)
+      return nil
+    }
+  }
+
   func close() { monitor.withLock { $0.isClosed = true } }
 
   /// Blocks until something waits; answers `nil` once the queue is closed and empty.
   func next() -> Batch? {
     monitor.wait { state -> Batch?? in
-      let isEmpty = state.waiting.raises.isEmpty && state.waiting.seeds.isEmpty && state.waiting.writes.isEmpty
+      let waiting = state.waiting
+      let isEmpty =
+        waiting.raises.isEmpty && waiting.seeds.isEmpty && waiting.loads.isEmpty && waiting.writes.isEmpty
       if isEmpty { return state.isClosed ? .some(nil) : nil }
       defer { state.waiting = Batch() }
       return .some(state.waiting)

@@ -54,7 +54,7 @@ extension Writer {
 
   /// The floors after the check. All scopes pass or none is raised; what was raised stays even where the SQL fails,
   /// because the tokens are valid.
-  private func checkFence(_ request: WriteRequest) throws(SQLiteError) -> Result<[CheckedFloor], RequestFailure> {
+  func checkFence(_ request: WriteRequest) throws(SQLiteError) -> Result<[CheckedFloor], RequestFailure> {
     guard !request.claims.isEmpty else {
       guard declaration.isOpen else { return .failure(.tokenRequired(scope: scopes.own)) }
       guard hasFenceTable else { return .success([]) }
@@ -100,12 +100,12 @@ extension Writer {
     }
     sqlite3_set_last_insert_rowid(connection.handle, 0)
     var results: [StatementOutcome] = []
-    var resultBytes = limits.resultBytes
+    var room = ResultRoom(limits)
     try connection.runEngine("SAVEPOINT request")
     for (index, statement) in request.statements.enumerated() {
       do throws(StatementFailure) {
         let isAlone = !request.isAllOrNothing && request.statements.count > 1
-        results.append(.success(try runOne(statement, isAlone: isAlone, resultBytes: &resultBytes)))
+        results.append(.success(try runOne(statement, isAlone: isAlone, room: &room)))
       } catch {
         let text = error.text(denial: guardian.denial)
         if case .interrupted(let interruption) = error {
@@ -127,12 +127,12 @@ extension Writer {
 
   /// Runs one statement, in a savepoint of its own where it must not pull others down or be pulled down by them.
   private func runOne(
-    _ statement: SQLStatement, isAlone: Bool, resultBytes: inout Int
+    _ statement: SQLStatement, isAlone: Bool, room: inout ResultRoom
   ) throws(StatementFailure) -> StatementResult {
-    guard isAlone else { return try connection.runClient(statement, mayWrite: true, resultBytes: &resultBytes) }
+    guard isAlone else { return try connection.runClient(statement, mayWrite: true, room: &room) }
     try engine("SAVEPOINT statement")
     do throws(StatementFailure) {
-      let result = try connection.runClient(statement, mayWrite: true, resultBytes: &resultBytes)
+      let result = try connection.runClient(statement, mayWrite: true, room: &room)
       guard !hasOpenForeignKeys else { throw .unusable("FOREIGN KEY constraint failed") }
       try engine("RELEASE statement")
       return result
@@ -154,7 +154,7 @@ extension Writer {
   }
 
   /// Deferred foreign keys would otherwise first be checked at COMMIT, where one request's fault is everybody's.
-  private var hasOpenForeignKeys: Bool {
+  var hasOpenForeignKeys: Bool {
     var current: Int32 = 0
     var highest: Int32 = 0
     sqlite3_db_status(connection.handle, SQLITE_DBSTATUS_DEFERRED_FKS, &current, &highest, 0)

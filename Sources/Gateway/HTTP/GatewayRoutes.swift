@@ -11,6 +11,7 @@ import NIOCore
 
 extension HTTPField.Name {
   static let fencingToken = constant("Fencing-Token")
+  static let fence = constant("Fence")
   static let idempotencyKey = constant("Idempotency-Key")
   static let idempotencyReplayed = constant("Idempotency-Replayed")
 
@@ -24,6 +25,8 @@ extension HTTPField.Name {
 struct GatewayContext: RequestContext {
   var coreContext: CoreRequestContextStorage
   let channel: any Channel
+  /// What the request takes of the gateway's room; nil for those about the gateway itself.
+  var share: RequestShare?
 
   init(source: ApplicationRequestContextSource) {
     coreContext = CoreRequestContextStorage(source: source)
@@ -31,19 +34,32 @@ struct GatewayContext: RequestContext {
   }
 }
 
+/// On what the gateway's claims rest.
+enum FenceAuthority: Sendable {
+  /// Tokens that a core signed.
+  case tokens(TokenVerifier)
+  /// Locks in a plain etcd.
+  case locks(LockVerifier)
+}
+
 struct GatewayRoutes: Sendable {
   typealias Context = GatewayContext
 
   let shelf: DatabaseShelf
-  let verifier: TokenVerifier
+  let authority: FenceAuthority
   let asking: AuthorityAsking
   let limits: GatewayLimits
+  let budget: RequestBudget
+  let connections: OpenConnections
+  /// `http` or `https`.
+  let scheme: String
   /// When the gateway began to serve, in seconds of the wall clock.
   let startedAt = WallClock.seconds
 
   func router() -> Router<Context> {
     let router = Router(context: Context.self)
-    router.middlewares.add(ProblemMiddleware(bodyBytes: limits.bodyBytes))
+    router.middlewares.add(ProblemMiddleware())
+    router.middlewares.add(AdmissionMiddleware(budget: budget))
     router.get("/status") { request, _ in await status(request) }
     router.get("/readyz") { request, _ in readiness(request) }
     router.get("/nodes") { request, _ in nodes(request) }
@@ -58,7 +74,7 @@ struct GatewayRoutes: Sendable {
       router.post("\(path)/execute") { request, context in try await execute(request, context) }
       router.post("\(path)/request") { request, context in try await mixed(request, context) }
       router.post("\(path)/query") { request, context in
-        try await query(request, context, try await statements(request))
+        try await query(request, context, try await statements(request, context))
       }
       router.get("\(path)/query") { request, context in
         let statements = QueryItems(request.uri.query).values("q").map { SQLStatement($0) }
@@ -67,6 +83,7 @@ struct GatewayRoutes: Sendable {
       }
       router.get("\(path)/backup") { request, context in try await backup(request, context) }
       router.get("\(path)/fence") { request, context in try await fence(request, context) }
+      router.post("\(path)/load") { request, context in try await load(request, context) }
       router.post("\(path)/raise") { request, context in try await raise(request, context) }
     }
     router.get("/db/:name/requests/:key") { request, context in try await keptAnswer(request, context) }
@@ -86,36 +103,67 @@ struct GatewayRoutes: Sendable {
     return database
   }
 
-  func claims(_ request: Request, for database: DatabaseSlot) async throws(Problem) -> [FenceClaims] {
+  func claims(
+    _ request: Request, for database: DatabaseSlot, _ context: Context
+  ) async throws(Problem) -> [FenceClaims] {
     let scope = database.declaration.scope
+    let tokens = TokenReading.tokens(in: request.headers)
+    guard tokens.count <= limits.tokensPerRequest, request.headers[values: .fence].count <= limits.tokensPerRequest
+    else { throw Problem.badRequest("A request may carry \(limits.tokensPerRequest) tokens.") }
     var all: [FenceClaims] = []
-    for token in TokenReading.tokens(in: request.headers) {
-      let claims: FenceClaims
-      do throws(VerificationFailure) {
-        claims = try await verifier.verify(token)
-      } catch {
-        throw Problem(error, scope: scope)
+    switch authority {
+    case .tokens(let verifier):
+      guard request.headers[.fence] == nil else {
+        throw .otherKind("Fence is for a plain etcd; this gateway's core signs tokens.", scope: scope)
       }
-      // Whoever checked one of two tokens on the way may have checked the other.
-      if all.contains(where: { $0.scope == claims.scope }) {
-        throw Problem(.ambiguousClaims(scope: claims.scope), scope: scope)
+      for token in tokens {
+        do throws(VerificationFailure) {
+          all.append(try await verifier.verify(token))
+        } catch {
+          throw Problem(error, scope: scope)
+        }
       }
-      all.append(claims)
-      guard all.count <= limits.tokensPerRequest else {
-        throw Problem.badRequest("A request may carry \(limits.tokensPerRequest) tokens.")
+    case .locks(let verifier):
+      guard tokens.isEmpty else {
+        throw .otherKind("This gateway stands on a plain etcd, which signs no tokens: send Fence.", scope: scope)
       }
+      for lock in try PresentedLock.all(in: request.headers).prefix(limits.tokensPerRequest + 1) {
+        all.append(
+          try await verifier.claims(lock, for: database.declaration) { scope async throws(Problem) in
+            try await ask(database, context) { database async throws(RequestFailure) in
+              try await database.floor(of: scope)
+            }
+          })
+      }
+    }
+    // Whoever checked one of two tokens on the way may have checked the other.
+    if let twice = all.first(where: { claims in all.count { $0.scope == claims.scope } > 1 }) {
+      throw Problem(.ambiguousClaims(scope: twice.scope), scope: scope)
     }
     return all
   }
 
-  func statements(_ request: Request) async throws -> [SQLStatement] {
-    let body = try await request.body.collect(upTo: limits.bodyBytes)
+  func statements(_ request: Request, _ context: Context) async throws -> [SQLStatement] {
+    let body = try await body(request, context)
     do throws(UnreadableStatements) {
-      return try StatementReading.statements(
-        body: Array(buffer: body), limit: limits.engine.statementsPerRequest)
+      return try StatementReading.statements(body: body, limit: limits.engine.statementsPerRequest)
     } catch {
       throw Problem.badRequest(error.detail)
     }
+  }
+
+  private func body(_ request: Request, _ context: Context) async throws -> [UInt8] {
+    let tooLarge = Problem.bodyTooLarge(limit: limits.bodyBytes)
+    let announced = request.headers[.contentLength].flatMap { Int($0) } ?? 0
+    guard announced <= limits.bodyBytes else { throw tooLarge }
+    var bytes: [UInt8] = []
+    bytes.reserveCapacity(announced)
+    for try await chunk in request.body {
+      guard bytes.count + chunk.readableBytes <= limits.bodyBytes else { throw tooLarge }
+      try context.share?.hold(chunk.readableBytes)
+      bytes.append(contentsOf: chunk.readableBytesView)
+    }
+    return bytes
   }
 
   /// Asks the engine, which is started if it is not; a scope that is closed is opened first, if the core can be asked.
@@ -144,7 +192,7 @@ struct GatewayRoutes: Sendable {
     }
   }
 
-  private func problem(_ failure: RequestFailure, _ database: DatabaseSlot, _ context: Context) -> Problem {
+  func problem(_ failure: RequestFailure, _ database: DatabaseSlot, _ context: Context) -> Problem {
     let name = database.declaration.name
     switch failure {
     case .halted(let reason), .storage(let reason):
@@ -162,8 +210,6 @@ struct GatewayRoutes: Sendable {
 struct ProblemMiddleware: RouterMiddleware {
   typealias Context = GatewayRoutes.Context
 
-  let bodyBytes: Int
-
   func handle(
     _ request: Request, context: Context, next: (Request, Context) async throws -> Response
   ) async throws -> Response {
@@ -171,10 +217,10 @@ struct ProblemMiddleware: RouterMiddleware {
       return try await next(request, context)
     } catch let problem as Problem {
       return problem.response
-    } catch is NIOTooManyBytesError {
-      return Problem.bodyTooLarge(limit: bodyBytes).response
     } catch let error as HTTPError where error.status == .notFound {
-      return Problem.notFound("No such path, or not with this method.").response
+      let methods = OpenAPI.methods(of: request.uri.path)
+      guard methods.isEmpty else { return Problem.methodNotAllowed(methods) }
+      return Problem.notFound("There is no such path.").response
     } catch let error as HTTPError {
       return Problem(
         status: error.status, type: "bad-request", title: "The request cannot be carried out",

@@ -5,26 +5,49 @@
 
 import Glibc
 import Hummingbird
+import HummingbirdCore
 package import Logging
 import NIOCore
 import ServiceLifecycle
+import Wire
 
 package final class GatewayServer: Sendable {
   private let configuration: GatewayConfiguration
   private let shelf: DatabaseShelf
-  private let verifier: TokenVerifier
+  private let authority: FenceAuthority
   private let asking: AuthorityAsking
   private let raises: (any AuthorityRaises)?
+  /// Nil where plain text is spoken.
+  private let acceptor: TLSAcceptor?
   private let logger: Logger
 
   /// Opens the databases, unless they are many. Only when all of them are under protection is anything served.
-  package init(
+  package convenience init(
     configuration: GatewayConfiguration, keys: any AuthorityKeys, standings: (any AuthorityStandings)? = nil,
     raises: (any AuthorityRaises)? = nil, logger: Logger
   ) async throws(GatewayError) {
+    let verifier = TokenVerifier(source: keys, limits: configuration.limits, logger: logger)
+    try await self.init(
+      configuration, .tokens(verifier), standings: standings, raises: raises, logger: logger)
+  }
+
+  /// On a plain etcd.
+  package convenience init(
+    configuration: GatewayConfiguration, locks: any AuthorityLocks, logger: Logger
+  ) async throws(GatewayError) {
+    let verifier = LockVerifier(source: locks, logger: logger)
+    try await self.init(configuration, .locks(verifier), standings: verifier, raises: nil, logger: logger)
+  }
+
+  private init(
+    _ configuration: GatewayConfiguration, _ authority: FenceAuthority, standings: (any AuthorityStandings)?,
+    raises: (any AuthorityRaises)?, logger: Logger
+  ) async throws(GatewayError) {
     self.configuration = configuration
     self.logger = logger
-    self.verifier = TokenVerifier(source: keys, limits: configuration.limits)
+    try configuration.checkTransport()
+    self.acceptor = try Self.acceptor(for: configuration, logger: logger)
+    self.authority = authority
     self.raises = raises
     self.asking = AuthorityAsking(source: standings, logger: logger)
     try Self.check(configuration.databases)
@@ -38,6 +61,20 @@ package final class GatewayServer: Sendable {
         await shelf.end()
         throw .open(database: slot.declaration.name, error)
       }
+    }
+  }
+
+  private static func acceptor(
+    for configuration: GatewayConfiguration, logger: Logger
+  ) throws(GatewayError) -> TLSAcceptor? {
+    guard case .tls(let settings) = configuration.security else { return nil }
+    var limits = WireLimits()
+    limits.handshakeTimeout = .nanoseconds(Int64(configuration.limits.handshakeSeconds * 1e9))
+    do throws(TLSError) {
+      let source = try TLSSource(settings, .server, logger: logger)
+      return TLSAcceptor(source, limits: limits, answersHTTP: true, logger: logger)
+    } catch {
+      throw .tls(error)
     }
   }
 
@@ -87,10 +124,16 @@ package final class GatewayServer: Sendable {
 
   /// Serves until the task is cancelled, then lets running requests end. `onReady` gets the port.
   package func run(onReady: @escaping @Sendable (_ port: Int) async -> Void = { _ in }) async throws {
+    let limits = configuration.limits
+    let connections = OpenConnections(limit: limits.connections)
     let routes = GatewayRoutes(
-      shelf: shelf, verifier: verifier, asking: asking, limits: configuration.limits)
+      shelf: shelf, authority: authority, asking: asking, limits: limits, budget: RequestBudget(limits: limits),
+      connections: connections, scheme: acceptor == nil ? "http" : "https")
     let application = Application(
       router: routes.router(),
+      server: HTTPServerBuilder { [acceptor] responder in
+        GatewayChannel(responder: responder, acceptor: acceptor, connections: connections, limits: limits)
+      },
       configuration: ApplicationConfiguration(
         address: .hostname(configuration.host, port: configuration.port), serverName: nil),
       onServerRunning: { channel in await onReady(channel.localAddress?.port ?? 0) },
@@ -106,8 +149,10 @@ package final class GatewayServer: Sendable {
     // Cancelling the server's own task would cut answers in the middle. So it runs in a task of its own, and
     // cancellation of ours asks it to stop in order.
     let serving = Task { try await services.run() }
-    let keeping = raises.map { RaiseKeeping(source: $0, verifier: verifier, logger: logger) }
-    let guarding = Task { await keeping?.run(shelf.slots) }
+    let guarding = Task { [raises, authority, logger, shelf] in
+      guard let raises, case .tokens(let verifier) = authority else { return }
+      await RaiseKeeping(source: raises, verifier: verifier, logger: logger).run(shelf.slots)
+    }
     let result = await withTaskCancellationHandler {
       await serving.result
     } onCancel: {

@@ -22,6 +22,22 @@ extension GatewayRoutes {
     return AnswerWriting.answer(AnswerForm(QueryItems(request.uri.query))) { json in
       json.member("ready", isReady)
       json.member("uptime_seconds", WallClock.seconds - startedAt)
+      json.member("authority") { json in
+        json.object { json in
+          switch authority {
+          case .tokens:
+            json.member("kind", "portcullis")
+            json.member("signed", true)
+            json.member("barrier", true)
+          case .locks:
+            json.member("kind", "etcd")
+            json.member("signed", false)
+            json.member("barrier", false)
+          }
+        }
+      }
+      json.member("connections", Int64(connections.count))
+      json.member("requests", Int64(budget.open))
       json.member("databases") { json in
         json.array { json in
           for slot in shelf.slots { describe(slot, floors: known[slot.declaration.name] ?? [], into: &json) }
@@ -81,7 +97,7 @@ extension GatewayRoutes {
         json.array { json in
           json.object { json in
             json.member("id", "gateway")
-            json.member("api_addr", "http://" + address)
+            json.member("api_addr", "\(scheme)://" + address)
             json.member("addr", address)
             json.member("version", "portcullis")
             json.member("voter", true)
@@ -114,6 +130,13 @@ extension GatewayRoutes {
     write("wal_frames", "gauge") { $0.status.map { UInt64($0.walFrames) } }
     write("closed_scopes", "gauge") { $0.status.map { UInt64($0.closedScopes.count) } }
     write("halted", "gauge") { $0.status.map { $0.haltReason == nil ? 0 : 1 } }
+    func write(_ name: String, _ type: String, of value: UInt64) {
+      text += "# TYPE portcullis_gateway_\(name) \(type)\nportcullis_gateway_\(name) \(value)\n"
+    }
+    write("connections", "gauge", of: UInt64(connections.count))
+    write("connections_turned_away_total", "counter", of: connections.turnedAway)
+    write("requests", "gauge", of: UInt64(budget.open))
+    write("requests_turned_away_total", "counter", of: budget.turnedAway)
     return Response(
       status: .ok, headers: [.contentType: "text/plain; version=0.0.4; charset=utf-8"],
       body: ResponseBody(byteBuffer: ByteBuffer(string: text)))

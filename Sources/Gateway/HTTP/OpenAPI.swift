@@ -1,11 +1,11 @@
-// The description of the HTTP interface (OpenAPI 3.0.3), built from the same list for the default database and for named
+// The description of the HTTP interface (OpenAPI 3.1), built from the same list for the default database and for named
 // ones, so that the two cannot drift apart.
 
 enum OpenAPI {
   static let text: String = {
     var json = JSONWriter()
     json.object { json in
-      json.member("openapi", "3.0.3")
+      json.member("openapi", "3.1.0")
       json.member("info") { json in
         json.object { json in
           json.member("title", "Portcullis gateway")
@@ -18,13 +18,13 @@ enum OpenAPI {
           for prefix in ["/db", "/db/{name}"] {
             for path in databasePaths { write(path, prefix: prefix, into: &json) }
           }
-          write(keptAnswer, prefix: "/db/{name}", into: &json)
+          for path in namedPaths { write(path, prefix: "/db/{name}", into: &json) }
           for path in gatewayPaths { write(path, prefix: "", into: &json) }
         }
       }
       json.member("components") { json in
         json.object { json in
-          json.member("schemas") { json in json.object(schemas) }
+          json.member("schemas") { json in json.object(OpenAPISchemas.write) }
           json.member("securitySchemes") { json in
             json.object { json in
               json.member("token") { json in
@@ -47,6 +47,7 @@ enum OpenAPI {
     let summary: String
     var parameters: [Parameter] = []
     var body: String?
+    var bodyTypes = ["application/json"]
     var answer = "Results"
     var takesToken = false
     var mediaType = "application/json"
@@ -55,7 +56,8 @@ enum OpenAPI {
   private struct Parameter {
     let name: String
     var place = "query"
-    var type = "boolean"
+    /// One of `schemas`.
+    var schema = "Flag"
     var isRequired = false
   }
 
@@ -65,10 +67,10 @@ enum OpenAPI {
   }
 
   private static let form = ["timings", "pretty", "associative", "blob_array"].map { Parameter(name: $0) }
-  private static let time = ["db_timeout", "timeout"].map { Parameter(name: $0, type: "string") }
-  private static let scope = Parameter(name: "scope", type: "string")
+  private static let time = ["db_timeout", "timeout"].map { Parameter(name: $0, schema: "Time") }
+  private static let scope = Parameter(name: "scope", schema: "Text")
   private static let writing =
-    [Parameter(name: "transaction"), Parameter(name: "Idempotency-Key", place: "header", type: "string")] + form + time
+    [Parameter(name: "transaction"), Parameter(name: "Idempotency-Key", place: "header", schema: "Key")] + form + time
 
   private static let databasePaths = [
     Path(
@@ -93,7 +95,7 @@ enum OpenAPI {
           body: "Statements", takesToken: true),
         Operation(
           method: "get", summary: "The same, with the SQL in the URL.",
-          parameters: [Parameter(name: "q", type: "string", isRequired: true)] + form + time, takesToken: true),
+          parameters: [Parameter(name: "q", schema: "Text", isRequired: true)] + form + time, takesToken: true),
       ]),
     Path(
       path: "/fence", operations: [Operation(method: "get", summary: "The floor.", parameters: [scope], answer: "Any")]),
@@ -105,19 +107,28 @@ enum OpenAPI {
           mediaType: "application/vnd.sqlite3")
       ]),
     Path(
+      path: "/load",
+      operations: [
+        Operation(
+          method: "post", summary: "Replace the contents by those of an SQLite file, or run a text of SQL.",
+          body: "Load", bodyTypes: ["application/octet-stream", "text/plain"], answer: "Results", takesToken: true)
+      ]),
+    Path(
       path: "/raise",
       operations: [
         Operation(method: "post", summary: "Make the token's number the floor.", answer: "Any", takesToken: true)
       ]),
   ]
 
-  private static let keptAnswer = Path(
-    path: "/requests/{key}",
-    operations: [
-      Operation(
-        method: "get", summary: "What the request under this Idempotency-Key was answered with.",
-        parameters: [Parameter(name: "key", place: "path", type: "string", isRequired: true), scope] + form)
-    ])
+  private static let namedPaths = [
+    Path(
+      path: "/requests/{key}",
+      operations: [
+        Operation(
+          method: "get", summary: "What the request under this Idempotency-Key was answered with.",
+          parameters: [Parameter(name: "key", place: "path", schema: "KeyName", isRequired: true), scope] + form)
+      ])
+  ]
 
   private static let gatewayPaths = [
     Path(
@@ -146,7 +157,7 @@ enum OpenAPI {
 
   private static func write(_ operation: Operation, isNamed: Bool, into json: inout JSONWriter) {
     var parameters = operation.parameters
-    if isNamed { parameters.insert(Parameter(name: "name", place: "path", type: "string", isRequired: true), at: 0) }
+    if isNamed { parameters.insert(Parameter(name: "name", place: "path", schema: "Text", isRequired: true), at: 0) }
     json.object { json in
       json.member("summary", operation.summary)
       json.member("parameters") { json in
@@ -164,7 +175,7 @@ enum OpenAPI {
         json.member("requestBody") { json in
           json.object { json in
             json.member("required", true)
-            content("application/json", schema: body, into: &json)
+            content(operation.bodyTypes, schema: body, into: &json)
           }
         }
       }
@@ -182,7 +193,7 @@ enum OpenAPI {
       json.member("name", parameter.name)
       json.member("in", parameter.place)
       if parameter.isRequired { json.member("required", true) }
-      json.member("schema") { json in json.object { json in json.member("type", parameter.type) } }
+      json.member("schema") { reference(parameter.schema, into: &$0) }
     }
   }
 
@@ -192,77 +203,39 @@ enum OpenAPI {
     json.member(status) { json in
       json.object { json in
         json.member("description", description)
-        content(mediaType, schema: schema, into: &json)
+        content([mediaType], schema: schema, into: &json)
       }
     }
   }
 
-  private static func content(_ mediaType: String, schema: String, into json: inout JSONWriter) {
+  private static func content(_ mediaTypes: [String], schema: String, into json: inout JSONWriter) {
     json.member("content") { json in
       json.object { json in
-        json.member(mediaType) { json in
-          json.object { json in
-            json.member("schema") { json in
-              json.object { json in json.member("$ref", "#/components/schemas/" + schema) }
-            }
+        for mediaType in mediaTypes {
+          json.member(mediaType) { json in
+            json.object { json in json.member("schema") { reference(schema, into: &$0) } }
           }
         }
       }
     }
   }
 
-  private static func schemas(_ json: inout JSONWriter) {
-    json.member("Any") { json in json.object { json in json.member("type", "object") } }
-    json.member("Bytes") { json in
-      json.object { json in
-        json.member("type", "string")
-        json.member("format", "binary")
-      }
-    }
-    json.member("Text") { json in json.object { json in json.member("type", "string") } }
-    json.member("Statements") { json in
-      json.object { json in
-        json.member("type", "array")
-        json.member("minItems", 1)
-        json.member("description", "SQL texts, or arrays of an SQL text and its parameters by position or by name.")
-        json.member("items") { json in json.object { _ in } }
-        json.member("example") { json in
-          json.array { json in
-            json.string("SELECT 1")
-            json.array { json in
-              json.string("SELECT ?")
-              json.integer(2)
-            }
-          }
-        }
-      }
-    }
-    object("Results", required: ["results"], ["results": "array"], into: &json)
-    object(
-      "Problem", required: ["type", "title", "status", "detail", "recovery"],
-      ["type": "string", "title": "string", "status": "integer", "detail": "string", "recovery": "string"], into: &json)
+  private static func reference(_ schema: String, into json: inout JSONWriter) {
+    json.object { json in json.member("$ref", "#/components/schemas/" + schema) }
   }
 
-  private static func object(
-    _ name: String, required: [String], _ types: [String: String], into json: inout JSONWriter
-  ) {
-    json.member(name) { json in
-      json.object { json in
-        json.member("type", "object")
-        json.member("required") { json in json.array { json in required.forEach { json.string($0) } } }
-        json.member("properties") { json in
-          json.object { json in
-            for (name, type) in types.sorted(by: { $0.key < $1.key }) {
-              json.member(name) { json in
-                json.object { json in
-                  json.member("type", type)
-                  if type == "array" { json.member("items") { json in json.object { _ in } } }
-                }
-              }
-            }
-          }
-        }
-      }
+  // MARK: Methods
+
+  /// Which methods a path has, in upper case; none where there is no such path.
+  static func methods(of path: String) -> [String] {
+    let parts = path.split(separator: "/")
+    func fits(_ template: String) -> Bool {
+      let wanted = template.split(separator: "/")
+      return wanted.count == parts.count && zip(wanted, parts).allSatisfy { $0.hasPrefix("{") || $0 == $1 }
     }
+    let all =
+      ["/db", "/db/{name}"].flatMap { prefix in databasePaths.map { (prefix + $0.path, $0) } }
+      + namedPaths.map { ("/db/{name}" + $0.path, $0) } + gatewayPaths.map { ($0.path, $0) }
+    return all.filter { fits($0.0) }.flatMap { $0.1.operations.map { $0.method.uppercased() } }
   }
 }

@@ -17,6 +17,8 @@ struct Problem: Error {
   var seen: Floor?
   var presented: FenceClaims?
   var retryAfterSeconds: Int?
+  /// The rest of the request is not worth reading.
+  var endsConnection = false
 
   var response: Response {
     var json = JSONWriter()
@@ -33,6 +35,7 @@ struct Problem: Error {
     var headers: HTTPFields = [.contentType: "application/problem+json"]
     // RFC 9110 section 15.5.2 wants a challenge with every 401.
     if status == .unauthorized { headers[.wwwAuthenticate] = #"Bearer realm="portcullis""# }
+    if endsConnection { headers[.connection] = "close" }
     if let retryAfterSeconds { headers[.retryAfter] = String(retryAfterSeconds) }
     return Response(status: status, headers: headers, body: json.body)
   }
@@ -51,10 +54,20 @@ extension Problem {
       recovery: "GET /status lists the databases of this gateway.")
   }
 
+  static func methodNotAllowed(_ methods: [String]) -> Response {
+    let list = Array(Set(methods)).sorted().joined(separator: ", ")
+    var response = Problem(
+      status: .methodNotAllowed, type: "method-not-allowed", title: "The path has other methods",
+      detail: "It takes \(list).", recovery: "GET /openapi.json says what there is."
+    ).response
+    response.headers[.allow] = list
+    return response
+  }
+
   static func bodyTooLarge(limit: Int) -> Problem {
     Problem(
       status: .contentTooLarge, type: "body-too-large", title: "The body is too large",
-      detail: "A body may have \(limit) bytes.", recovery: "Send fewer statements at once.")
+      detail: "A body may have \(limit) bytes.", recovery: "Send fewer statements at once.", endsConnection: true)
   }
 
   static func notCurrent(_ claims: FenceClaims, _ standing: Standing) -> Problem {
@@ -93,10 +106,11 @@ extension Problem {
       self.init(
         status: .unauthorized, type: type, title: "The token cannot be verified", detail: error.description,
         recovery: "Acquire the scope again and send the token exactly as it was answered.", scope: scope)
-    case .keysUnavailable(let reason):
+    case .keysUnavailable:
+      // Why is in the log: it may name addresses and files of this machine.
       self.init(
         status: .serviceUnavailable, type: "keys-unavailable", title: "The cluster's keys cannot be had",
-        detail: "The token was not checked, because the keys to check it with are missing: \(reason).",
+        detail: "The token was not checked, because the core did not give the keys to check it with.",
         recovery: "Send the request again once the core can be reached.", scope: scope, retryAfterSeconds: 1)
     }
   }
@@ -121,6 +135,10 @@ extension Problem {
         status: .gone, type: "answer-gone", title: "The answer is no longer kept",
         detail: "A request was carried out under the Idempotency-Key \"\(key)\"; its answer was dropped since.",
         recovery: "Read the data to see what it did. Do not send it under another key: it was done.", scope: scope)
+    case .unloadable(let reason):
+      self.init(
+        status: .unprocessableContent, type: "unloadable", title: "This cannot be loaded", detail: reason,
+        recovery: "Mend what the detail names and load it again; nothing of it was taken over.", scope: scope)
     case .scopeClosed(let scope):
       self.init(
         unavailable: "scope-closed", title: "The scope is closed",

@@ -57,7 +57,7 @@ package enum StatementReading {
     case .array(let elements):
       var blob: [UInt8] = []
       for element in elements {
-        guard let number = element.integer, let byte = UInt8(exactly: number) else {
+        guard let byte = byte(element) else {
           throw UnreadableStatements(
             "An array as a parameter of statement \(position) is a BLOB: its elements are 0 to 255.")
         }
@@ -66,6 +66,15 @@ package enum StatementReading {
       return .blob(blob)
     case .object:
       throw UnreadableStatements("Named parameters of statement \(position) are one object, directly after the SQL.")
+    }
+  }
+
+  /// JSON has one kind of number: 7.0 is 7.
+  private static func byte(_ value: JSONValue) -> UInt8? {
+    switch value {
+    case .integer(let number): UInt8(exactly: number)
+    case .real(let number): UInt8(exactly: number)
+    default: nil
     }
   }
 }

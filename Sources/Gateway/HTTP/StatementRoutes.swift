@@ -8,12 +8,12 @@ extension GatewayRoutes {
     let start = MonotonicClock.nanoseconds
     let database = try database(context)
     let query = QueryItems(request.uri.query)
-    let claims = try await claims(request, for: database)
+    let claims = try await claims(request, for: database, context)
     // Before the body is read: who has no token has no reason to make us parse one.
     if claims.isEmpty && !database.declaration.isOpen {
       throw Problem.tokenRequired(scope: database.declaration.scope)
     }
-    let outcome = try await write(try await statements(request), claims, request, query, database, context)
+    let outcome = try await write(try await statements(request, context), claims, request, query, database, context)
     return AnswerWriting.execute(
       outcome, form: AnswerForm(query),
       nanoseconds: MonotonicClock.nanoseconds - start)
@@ -24,8 +24,8 @@ extension GatewayRoutes {
     let start = MonotonicClock.nanoseconds
     let database = try database(context)
     let query = QueryItems(request.uri.query)
-    let claims = try await claims(request, for: database)
-    let statements = try await statements(request)
+    let claims = try await claims(request, for: database, context)
+    let statements = try await statements(request, context)
     guard claims.isEmpty && !database.declaration.isOpen else {
       let outcome = try await write(statements, claims, request, query, database, context)
       return AnswerWriting.mixed(
@@ -60,7 +60,7 @@ extension GatewayRoutes {
     let start = MonotonicClock.nanoseconds
     let database = try database(context)
     let query = QueryItems(request.uri.query)
-    var read = ReadRequest(statements: statements, claims: try await claims(request, for: database))
+    var read = ReadRequest(statements: statements, claims: try await claims(request, for: database, context))
     read.timeoutSeconds = try TimeReading.timeoutSeconds(query)
     let (asked, form) = (read, AnswerForm(query))
     // Indenting needs the whole answer, so that one is bounded in size.
@@ -113,7 +113,7 @@ extension GatewayRoutes {
 
   func raise(_ request: Request, _ context: Context) async throws -> Response {
     let database = try database(context)
-    let claims = try await claims(request, for: database)
+    let claims = try await claims(request, for: database, context)
     guard !claims.isEmpty else { throw Problem.tokenRequired(scope: database.declaration.scope) }
     if database.declaration.asksCore { try await asking.confirm(claims) }
     var receipts: [(scope: String, receipt: RaiseReceipt)] = []

@@ -5,12 +5,13 @@
 // gateway against the core.
 
 import FencingCore
+import Logging
 import Synchronization
 import Tokens
 
 enum VerificationFailure: Error {
   case token(TokenError)
-  case keysUnavailable(String)
+  case keysUnavailable
 }
 
 final class TokenVerifier: Sendable {
@@ -23,11 +24,13 @@ final class TokenVerifier: Sendable {
 
   private let source: any AuthorityKeys
   private let limits: GatewayLimits
+  private let logger: Logger
   private let state: Mutex<State>
 
-  init(source: any AuthorityKeys, limits: GatewayLimits) {
+  init(source: any AuthorityKeys, limits: GatewayLimits, logger: Logger) {
     self.source = source
     self.limits = limits
+    self.logger = logger
     self.state = Mutex(State(cache: VerifiedTokenCache(capacity: limits.cachedTokens)))
   }
 
@@ -76,12 +79,14 @@ final class TokenVerifier: Sendable {
       return (start(&state, now), state.keys)
     }
     guard let task = asked.task else {
-      guard let keys = asked.keys else { throw .keysUnavailable("no keys were read yet") }
+      guard let keys = asked.keys else { throw .keysUnavailable }
       return keys
     }
     switch await task.result {
     case .success(let keys): return keys
-    case .failure(let error): throw .keysUnavailable("\(error)")
+    case .failure(let error):
+      logger.warning("the cluster's keys cannot be had", metadata: ["why": "\(error)"])
+      throw .keysUnavailable
     }
   }
 

@@ -100,7 +100,8 @@ final class TLSServerGate: ChannelInboundHandler, RemovableChannelHandler {
     // Verified by the library, for only a server that asks for a certificate gets one.
     let certificate =
       self.settings.trustedCAFile == nil ? nil : self.handler?.peerCertificate.flatMap(PeerCertificate.init)
-    if self.settings.trustedCAFile != nil {
+    let mayCome = self.settings.takesClientsWithoutCertificate && self.handler?.peerCertificate == nil
+    if self.settings.trustedCAFile != nil, !mayCome {
       guard let certificate else { return self.refuse("its certificate cannot be read", context) }
       if let reason = certificate.refusal(by: self.settings) { return self.refuse(reason, context) }
     }

@@ -1,6 +1,6 @@
 // What one end of a connection is told about TLS: its files, what it asks of the other end, and which versions it speaks.
 
-import NIOSSL
+package import NIOSSL
 
 /// How a server or a client is to speak TLS.
 package struct TLSSettings: Sendable, Equatable {
@@ -15,6 +15,8 @@ package struct TLSSettings: Sendable, Equatable {
   /// PEM: the authorities that may have signed what the other end presents. A client without it trusts those that the
   /// system trusts; a server without it asks for no certificate.
   package var trustedCAFile: String?
+  /// Of a server with trusted authorities: lets clients in that present no certificate. One that is presented must be good.
+  package var takesClientsWithoutCertificate = false
   /// What the certificate of the other end must have as its common name.
   package var allowedCommonName: String?
   /// The host that a client's certificate must be for.
@@ -68,6 +70,11 @@ package struct TLSSettings: Sendable, Equatable {
     ("TLS_RSA_WITH_AES_256_CBC_SHA", .TLS_RSA_WITH_AES_256_CBC_SHA),
   ]
 
+  /// A client's configuration for somebody else's machinery, with the files as they are now; blocks.
+  package func clientConfiguration() throws(TLSError) -> TLSConfiguration {
+    try configuration(.client, try TLSMaterial.read(self))
+  }
+
   /// Which end of a connection speaks.
   package enum Role: Sendable { case server, client }
 
@@ -82,7 +89,7 @@ package struct TLSSettings: Sendable, Equatable {
       }
       made = .makeServerConfiguration(certificateChain: chain, privateKey: .privateKey(key))
       if let roots = material.roots {
-        made.certificateVerification = .noHostnameVerification
+        made.certificateVerification = takesClientsWithoutCertificate ? .optionalVerification : .noHostnameVerification
         made.trustRoots = .certificates(roots)
         made.sendCANameList = true
       } else if allowedCommonName != nil || allowedHostname != nil {
