@@ -219,8 +219,13 @@ private struct ThreadStart: Sendable {
   ) throws(OpenError) {
     let outcome = Monitor<Result<Void, OpenError>?>(nil)
     let isStarted = DedicatedThread.start {
-      body { error in outcome.withLock { $0 = error.map { .failure($0) } ?? .success(()) } }
+      var failure: OpenError?
+      body { error in
+        if let error { failure = error } else { outcome.withLock { $0 = .success(()) } }
+      }
       ended()
+      // Whoever hears of a failure may try again at once, and must not meet the lock of this try.
+      if let failure { outcome.withLock { $0 = .failure(failure) } }
     }
     guard isStarted else {
       ended()

@@ -8,6 +8,7 @@ import HTTPTypes
 import Hummingbird
 import Logging
 import NIOCore
+import NIOHTTP1
 
 extension HTTPField.Name {
   static let fencingToken = constant("Fencing-Token")
@@ -226,6 +227,10 @@ struct ProblemMiddleware: RouterMiddleware {
         status: error.status, type: "bad-request", title: "The request cannot be carried out",
         detail: error.body ?? error.status.reasonPhrase, recovery: "See the gateway's documentation."
       ).response
+    } catch let error where error is HTTPParserError || error is ChannelError || error is IOError {
+      // The client's doing, which must not fill the log.
+      context.logger.debug("a request did not come whole", metadata: ["why": "\(error)"])
+      return Problem.badRequest("The request did not come whole.").response
     } catch {
       context.logger.error("request failed", metadata: ["error": "\(error)"])
       return Problem(

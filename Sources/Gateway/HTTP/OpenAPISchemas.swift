@@ -104,12 +104,8 @@ enum OpenAPISchemas {
           json.member("minimum", Int64.min)
           json.member("maximum", Int64.max)
         }
-        json.object { json in
-          json.member("type", "number")
-          // Whole numbers beyond it must be integers, which are exact.
-          json.member("minimum", -9_007_199_254_740_991)
-          json.member("maximum", 9_007_199_254_740_991)
-        }
+        // Reals of any size; whole numbers written without a point must be integers, which are exact.
+        json.object { $0.member("type", "number") }
         json.object { json in
           json.member("type", "array")
           json.member("items") { json in

@@ -25,6 +25,8 @@ extension GatewayRoutes {
     let database = try database(context)
     let query = QueryItems(request.uri.query)
     let claims = try await claims(request, for: database, context)
+    // A read keeps no answer; a key that is none is refused all the same, as it would be with a token.
+    _ = try KeyReading.idempotencyKey(in: request.headers)
     let statements = try await statements(request, context)
     guard claims.isEmpty && !database.declaration.isOpen else {
       let outcome = try await write(statements, claims, request, query, database, context)
