@@ -47,7 +47,7 @@ struct GuardCommand: AsyncParsableCommand {
   func run() async throws {
     let source: KeySource =
       if let jwks { KeySource(fileOrAddress: jwks) } else {
-        .cluster(try options.endpointList(), try options.tlsOptions())
+        .cluster(try options.endpointList(), try options.tlsOptions(), try options.user.credentials())
       }
     let name = URL(fileURLWithPath: file).deletingPathExtension().lastPathComponent
     let report = try DatabaseFiles.guardFile(
