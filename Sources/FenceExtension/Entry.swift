@@ -51,7 +51,8 @@ private func define(on database: OpaquePointer?, _ api: UnsafePointer<sqlite3_ap
     // SQLite has released the call where it failed.
     guard code == SQLITE_OK else { return code }
   }
-  return SQLITE_OK
+  // The Swift runtime remembers what it has seen of this library, so it must never be unmapped.
+  return portcullis_ok_load_permanently
 }
 
 /// What a function finds when it is called: the connection, and the tokens that were presented on it.
