@@ -70,6 +70,13 @@ let networkRooms: [Target] = [
 
 let serverRooms: [Target] = [
   .target(
+    name: "FencedSQLite",
+    dependencies: [
+      "FencingCore", "CSQLite", "Tokens",
+      .product(name: "Crypto", package: "swift-crypto"),
+      .product(name: "Logging", package: "swift-log"),
+    ]),
+  .target(
     name: "CoreNode",
     dependencies: [
       "RaftCore", "CoordinationCore", "FencingCore", "LogStorage", "Protocol", "Wire", "Tokens",
@@ -100,8 +107,7 @@ let serverRooms: [Target] = [
   .target(
     name: "Gateway",
     dependencies: [
-      "FencingCore", "CSQLite", "Client", "Tokens", "Wire",
-      .product(name: "Crypto", package: "swift-crypto"),
+      "FencingCore", "FencedSQLite", "Client", "Tokens", "Wire",
       .product(name: "Hummingbird", package: "hummingbird"),
       .product(name: "HummingbirdCore", package: "hummingbird"),
       .product(name: "NIOCore", package: "swift-nio"),
@@ -186,6 +192,7 @@ let testTargets: [Target] = [
       .product(name: "Logging", package: "swift-log"),
     ]),
   tests(of: "Commands"),
+  tests(of: "FencedSQLite", with: ["FencingCore", "Tokens", "CSQLite"]),
   tests(
     of: "Gateway",
     with: [
@@ -230,6 +237,7 @@ let package = Package(
   products: [
     .executable(name: "portcullis", targets: ["portcullis"]),
     .library(name: "Client", targets: ["Client"]),
+    .library(name: "FencedSQLite", targets: ["FencedSQLite"]),
     // SQLite finds its entry point by this name.
     .library(name: "portcullis_fence", type: .dynamic, targets: ["FenceExtension"]),
     // To be preloaded, so it must be a file of its own.

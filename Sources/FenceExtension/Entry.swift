@@ -51,12 +51,9 @@ private func define(on database: OpaquePointer?, _ api: UnsafePointer<sqlite3_ap
     // SQLite has released the call where it failed.
     guard code == SQLITE_OK else { return code }
   }
-  return staysLoaded
+  // The Swift runtime remembers what it has seen of this library, so it must never be unmapped.
+  return portcullis_ok_load_permanently
 }
-
-/// SQLITE_OK_LOAD_PERMANENTLY, whose macro Swift does not see: the library stays when the connection closes. Swift's runtime
-/// knows its types by addresses in it and forgets none, so a process crashes some time after it was unloaded.
-private let staysLoaded = SQLITE_OK | (1 << 8)
 
 /// What a function finds when it is called: the connection, and the tokens that were presented on it.
 final class Call {

@@ -31,7 +31,7 @@ enum FenceError: Error, CustomStringConvertible {
       "this write needs a token of the scope \"\(scope)\". Acquire it and SELECT portcullis_present(token)"
     case .unknownKey(let kid):
       "the file does not know the key \(kid) that signed the token. If it is the cluster's, run portcullis guard again"
-    case .refused(let refusal): Self.text(refusal)
+    case .refused(let refusal): "\(refusal)"
     case .attached:
       "a floor is raised in the main database, with nothing attached: attached files do not commit together"
     case .notSynchronous:
@@ -41,27 +41,6 @@ enum FenceError: Error, CustomStringConvertible {
     case .damagedFloor(let scope): "the floor of the scope \"\(scope)\" is damaged, so nothing is written"
     case .damagedTrigger: "a guard trigger is damaged. Run portcullis guard again"
     case .sqlite(let message): message
-    }
-  }
-
-  private static func text(_ refusal: Refusal) -> String {
-    let claims = refusal.presented
-    let presented = "\(claims.authority), held by \"\(claims.holder)\""
-    switch refusal {
-    case .stale(let seen, _):
-      return "stale: the scope \"\(claims.scope)\" is at \(seen); presented was \(presented). Acquire it again"
-    case .lowerIncarnation(let seen, _):
-      return
-        "the token is from before the cluster's restore: the scope \"\(claims.scope)\" is at \(seen); presented was "
-        + "\(presented). Acquire it again"
-    case .otherHolder(let seen, _):
-      return "the number is taken: the scope \"\(claims.scope)\" is at \(seen); presented was \(presented)"
-    case .otherCluster(let seen, _):
-      return
-        "the file belongs to the cluster \(ClusterText.format(seen.cluster)), and the token is of "
-        + "\(ClusterText.format(claims.cluster)). A gateway moves it with --adopt"
-    case .wrongScope(let bound, _):
-      return "the token is of the scope \"\(claims.scope)\", not \"\(bound)\""
     }
   }
 }

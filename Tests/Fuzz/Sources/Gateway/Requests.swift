@@ -1,1 +1,1 @@
-../../../../Sources/Gateway/Engine/Requests.swift
+../../../../Sources/FencedSQLite/Requests.swift

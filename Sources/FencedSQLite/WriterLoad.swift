@@ -7,7 +7,7 @@
 // is checked, and raised, in a transaction directly before.
 
 import CSQLite
-import FencingCore
+package import FencingCore
 
 struct LoadJob: Sendable {
   enum Kind: Sendable { case file, text }
@@ -221,7 +221,7 @@ extension Writer {
 
 extension FencedDatabase {
   /// Begins to take what is to be loaded. There is one load at a time.
-  func stage() throws(RequestFailure) -> StagedFile {
+  package func stage() throws(RequestFailure) -> StagedFile {
     let isFirst = loading.withLock { isLoading in
       defer { isLoading = true }
       return !isLoading
@@ -236,13 +236,13 @@ extension FencedDatabase {
   }
 
   /// After `stage`, whatever became of it.
-  func endLoading(_ staged: StagedFile?) {
+  package func endLoading(_ staged: StagedFile?) {
     staged?.discard()
     loading.withLock { $0 = false }
   }
 
   /// Looks what was staged through and takes it over. It is durable when this answers.
-  func load(_ staged: StagedFile, claims: [FenceClaims]) async throws(RequestFailure) -> LoadOutcome {
+  package func load(_ staged: StagedFile, claims: [FenceClaims]) async throws(RequestFailure) -> LoadOutcome {
     if let shared = claims.first(where: \.isShared) { throw .sharedToken(scope: shared.scope) }
     let (path, limits) = (path, limits)
     let prepared: Result<LoadJob.Kind, RequestFailure> = await answer { give in

@@ -34,7 +34,7 @@ enum StatementFailure: Error {
 }
 
 /// Takes a query's rows while it runs, on the reader's thread, which it may hold up.
-protocol RowSink: AnyObject {
+package protocol RowSink: AnyObject {
   /// Whether anything was sent, so that a failure can no longer become the answer.
   var hasStarted: Bool { get }
   func begin(columns: [String], types: [String])

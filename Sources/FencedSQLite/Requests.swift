@@ -5,7 +5,7 @@
 package import FencingCore
 
 /// A value of SQLite's five storage classes.
-package enum SQLValue: Sendable, Hashable {
+public enum SQLValue: Sendable, Hashable {
   case null
   case integer(Int64)
   case real(Double)
@@ -14,17 +14,21 @@ package enum SQLValue: Sendable, Hashable {
 }
 
 /// One SQL statement with its parameters.
-package struct SQLStatement: Sendable, Hashable {
-  package enum Parameters: Sendable, Hashable {
+public struct SQLStatement: Sendable, Hashable {
+  /// The values of the text's parameters.
+  public enum Parameters: Sendable, Hashable {
     case positional([SQLValue])
     /// By name, without the prefix that the SQL text puts before it (`:`, `@` or `$`).
     case named([String: SQLValue])
   }
 
-  package let sql: String
-  package let parameters: Parameters
+  /// The text: one statement.
+  public let sql: String
+  /// As many as the text has.
+  public let parameters: Parameters
 
-  package init(_ sql: String, _ parameters: Parameters = .positional([])) {
+  /// A statement, not looked at before it runs.
+  public init(_ sql: String, _ parameters: Parameters = .positional([])) {
     self.sql = sql
     self.parameters = parameters
   }

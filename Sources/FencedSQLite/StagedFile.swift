@@ -6,7 +6,7 @@ import CSQLite
 import Glibc
 import Synchronization
 
-final class StagedFile: Sendable {
+package final class StagedFile: Sendable {
   let path: String
   private let descriptor: Int32
   private let isDiscarded = Atomic<Bool>(false)
@@ -44,7 +44,7 @@ final class StagedFile: Sendable {
   // MARK: Filling it
 
   /// Writes behind what is there. A thread for each piece: pieces are large, and to start one is cheap against writing it.
-  func append(_ bytes: [UInt8]) async throws(RequestFailure) {
+  package func append(_ bytes: [UInt8]) async throws(RequestFailure) {
     let result: Result<Void, RequestFailure> = await answer { [self] give in
       let isStarted = DedicatedThread.start { [self] in
         give(

@@ -133,7 +133,7 @@ package final class FencedDatabase: Sendable {
 
   /// Reads in one snapshot and puts the rows into a sink, on a reader's thread. Returns with the first chunk, or after the
   /// last; throws only before that.
-  func stream(
+  package func stream(
     _ request: ReadRequest, into makeSink: @escaping @Sendable (@escaping () -> Void) -> any RowSink
   ) async throws(RequestFailure) {
     guard case .mustRaise(let raises) = try await read(.stream(request, makeSink)) else { return }

@@ -6,14 +6,14 @@
 import CSQLite
 import FencingCore
 
-struct ScopeMap: Sendable {
+package struct ScopeMap: Sendable {
   /// Covers the schema and every table that is not in `scopeByTable`.
-  let own: String
+  package let own: String
   let adoptedCluster: UInt64?
   private let scopeByTable: [String: String]
   private let others: Set<String>
 
-  init(_ declaration: DatabaseDeclaration) {
+  package init(_ declaration: DatabaseDeclaration) {
     own = declaration.scope
     adoptedCluster = declaration.adoptedCluster
     others = Set(declaration.tableScopes.map(\.scope))
@@ -25,11 +25,11 @@ struct ScopeMap: Sendable {
   }
 
   /// Whether anything but the file's own scope covers a part of it.
-  var isDivided: Bool { !scopeByTable.isEmpty }
+  package var isDivided: Bool { !scopeByTable.isEmpty }
 
-  var all: [String] { [own] + others.sorted() }
+  package var all: [String] { [own] + others.sorted() }
 
-  func contains(_ scope: String) -> Bool { scope == own || others.contains(scope) }
+  package func contains(_ scope: String) -> Bool { scope == own || others.contains(scope) }
 
   /// The binding under which claims are judged: claims of a scope that is not the file's are refused by it.
   func binding(for claims: FenceClaims) -> ScopeBinding {

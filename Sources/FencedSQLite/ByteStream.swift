@@ -4,7 +4,7 @@
 // Must never hold more than a few chunks, whatever the answer's size, and never wait for ever for somebody who stopped
 // reading: then the stream is cut, and what holds the other end is told.
 
-final class ByteStream: Sendable {
+package final class ByteStream: Sendable {
   private struct State: Sendable {
     var chunks: [[UInt8]] = []
     var isFinished = false
@@ -18,14 +18,14 @@ final class ByteStream: Sendable {
   /// Called on the producing thread when the other end took nothing for too long.
   private let onStall: @Sendable () -> Void
 
-  init(chunkLimit: Int = 4, stallSeconds: Double, onStall: @escaping @Sendable () -> Void) {
+  package init(chunkLimit: Int = 4, stallSeconds: Double, onStall: @escaping @Sendable () -> Void) {
     self.chunkLimit = chunkLimit
     self.stallNanoseconds = UInt64(stallSeconds * 1e9)
     self.onStall = onStall
   }
 
   /// Hands over a chunk and blocks while too many lie there. Answers whether more is wanted.
-  func send(_ chunk: [UInt8]) -> Bool {
+  package func send(_ chunk: [UInt8]) -> Bool {
     let isTaken = monitor.wait(atMostNanoseconds: stallNanoseconds) { [chunkLimit] state -> Bool? in
       if state.isCut { return false }
       guard state.chunks.count < chunkLimit else { return nil }
@@ -41,7 +41,7 @@ final class ByteStream: Sendable {
   }
 
   /// Ends the stream after what was sent, and after `rest`. Never blocks.
-  func finish(_ rest: [UInt8] = []) {
+  package func finish(_ rest: [UInt8] = []) {
     monitor.withLock { state in
       if !rest.isEmpty { state.chunks.append(rest) }
       state.isFinished = true
@@ -50,7 +50,7 @@ final class ByteStream: Sendable {
   }
 
   /// Nothing more is wanted, or can be had.
-  func cut() {
+  package func cut() {
     monitor.withLock { state in
       state.isCut = true
       state.chunks = []
@@ -66,14 +66,14 @@ final class ByteStream: Sendable {
     waiting?.resume()
   }
 
-  enum Next {
+  package enum Next {
     case chunk([UInt8], isLast: Bool)
     case end
     case cut
   }
 
   /// The next chunk, once there is one. One task at a time may ask.
-  func next() async -> Next {
+  package func next() async -> Next {
     while true {
       let next = monitor.withLock { state -> Next? in
         if state.isCut { return .cut }

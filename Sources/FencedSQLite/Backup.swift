@@ -74,7 +74,7 @@ enum Backup {
 
 extension FencedDatabase {
   /// Makes a copy and begins to send it. Throws only before the first byte.
-  func backup(to stream: ByteStream) async throws(RequestFailure) {
+  package func backup(to stream: ByteStream) async throws(RequestFailure) {
     let (path, limits, backups) = (path, limits, backups)
     try await answer { (give: @escaping @Sendable (Result<Void, RequestFailure>) -> Void) in
       let isStarted = DedicatedThread.start {

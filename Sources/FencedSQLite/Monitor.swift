@@ -106,16 +106,16 @@ enum DedicatedThread {
 }
 
 /// The clock of deadlines within this room: it is compared only with itself.
-enum MonotonicClock {
+package enum MonotonicClock {
   private static let origin = SuspendingClock.now
 
-  static var nanoseconds: UInt64 {
+  package static var nanoseconds: UInt64 {
     let elapsed = origin.duration(to: .now).components
     return UInt64(max(0, elapsed.seconds)) * 1_000_000_000 + UInt64(max(0, elapsed.attoseconds / 1_000_000_000))
   }
 }
 
 /// The wall clock, for the expiry of tokens and for the record of when a floor was raised; never for order.
-enum WallClock {
-  static var seconds: Int64 { Int64(time(nil)) }
+package enum WallClock {
+  package static var seconds: Int64 { Int64(time(nil)) }
 }
