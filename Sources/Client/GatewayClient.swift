@@ -5,8 +5,6 @@ import Foundation
 import NIOCore
 import NIOFoundationCompat
 import NIOHTTP1
-import Synchronization
-import Wire
 
 /// A gateway's answer as it came: the body is JSON in rqlite's shape, or problem JSON (RFC 9457) for a refusal.
 public struct GatewayAnswer: Sendable {
@@ -59,23 +57,8 @@ public struct GatewayClient: Sendable {
     self.tls = tls
   }
 
-  /// Those that were made for certificates of their own. They live as long as the process: to make one is dear, and their
-  /// connections are worth keeping.
-  private static let secureClients = Mutex<[TLSOptions: HTTPClient]>([:])
-
   /// - Throws: `TLSError` where a file cannot be used.
-  private func client() throws -> HTTPClient {
-    guard endpoint.usesTLS, tls != TLSOptions() else { return .shared }
-    return try Self.secureClients.withLock { clients in
-      if let known = clients[tls] { return known }
-      var settings = tls.settings
-      settings.applicationProtocols = []
-      let configuration = HTTPClient.Configuration(tlsConfiguration: try settings.clientConfiguration())
-      let made = HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
-      clients[tls] = made
-      return made
-    }
-  }
+  private func client() throws -> HTTPClient { try SecureClients.client(usesTLS: endpoint.usesTLS, tls) }
 
   /// Runs statements, all or none of them.
   /// - Throws: `ClientError` with code `unavailable` when the gateway cannot be reached. A refusal is an answer, not an

@@ -9,10 +9,12 @@ import NIOFoundationCompat
 public enum KeySetDownload {
   private static let largestBytes = 1 << 20
 
+  /// - Parameter tls: how TLS is spoken where the address begins with `https`.
   /// - Throws: `ClientError` with code `unavailable` when nothing, or no 200, is answered.
-  public static func fetch(_ url: String) async throws(ClientError) -> String {
+  public static func fetch(_ url: String, tls: TLSOptions = TLSOptions()) async throws(ClientError) -> String {
     do {
-      let response = try await HTTPClient.shared.execute(HTTPClientRequest(url: url), timeout: .seconds(10))
+      let client = try SecureClients.client(usesTLS: url.hasPrefix("https://"), tls)
+      let response = try await client.execute(HTTPClientRequest(url: url), timeout: .seconds(10))
       let body = try await response.body.collect(upTo: largestBytes)
       guard response.status == .ok else {
         throw ClientError(.unavailable, "\(url) answered \(response.status.code)")

@@ -39,9 +39,11 @@ package struct Holding: Sendable {
 
   private enum Ending: Sendable { case exited(Int32), lost(String), signalled(Int32) }
 
-  /// - Returns: the command's exit code.
+  /// Runs a command while the scopes are held; without one they are held until a signal comes.
+  /// - Parameter held: told of the grants where there is no command that would be.
+  /// - Returns: the command's exit code; 0 where there is none and a signal ended the hold.
   /// - Throws: `CommandFailure` with `ExitCode.notHeld` when the scope could not be had, or was lost meanwhile.
-  package func run(_ command: [String]) async throws -> Int32 {
+  package func run(_ command: [String], held: ([Grant]) -> Void) async throws -> Int32 {
     // What the caller opened for the command is the command's; what we open from here on is not.
     let given = ChildProcess.openDescriptors
     let signals = Signals()
@@ -61,15 +63,19 @@ package struct Holding: Sendable {
       throw error
     }
     let ending: Ending
-    let child: ChildProcess
     do {
-      child = try ChildProcess(command, environment: try environment(for: grants), keeping: given)
+      var child: ChildProcess?
+      if command.isEmpty {
+        held(grants)
+      } else {
+        child = try ChildProcess(command, environment: try environment(for: grants), keeping: given)
+      }
       ending = await firstEnding(child, session, grants, signals)
     } catch {
       await session.close()
       throw error
     }
-    return try conclude(ending)
+    return try conclude(ending, hasCommand: !command.isEmpty)
   }
 
   private func acquire(with session: Session, _ signals: Signals) async throws -> [Grant] {
@@ -113,10 +119,10 @@ package struct Holding: Sendable {
   }
 
   private func firstEnding(
-    _ child: ChildProcess, _ session: Session, _ grants: [Grant], _ signals: Signals
+    _ child: ChildProcess?, _ session: Session, _ grants: [Grant], _ signals: Signals
   ) async -> Ending {
     await withTaskGroup(of: Ending?.self) { group in
-      group.addTask { .exited(await child.exitCode()) }
+      if let child { group.addTask { .exited(await child.exitCode()) } }
       for grant in grants {
         group.addTask { await session.waitUntilLost(grant).map { .lost(Self.reason($0, grant)) } }
       }
@@ -128,11 +134,11 @@ package struct Holding: Sendable {
         switch ending {
         case .exited: await session.close()
         case .lost:
-          await child.end(grace: grace)
+          await child?.end(grace: grace)
           await session.close()
         case .signalled(let number):
-          child.send(number)
-          await child.end(grace: grace)
+          child?.send(number)
+          await child?.end(grace: grace)
           await session.close()
         }
         return ending
@@ -148,15 +154,16 @@ package struct Holding: Sendable {
     }
   }
 
-  private func conclude(_ ending: Ending) throws -> Int32 {
+  private func conclude(_ ending: Ending, hasCommand: Bool) throws -> Int32 {
     switch ending {
     case .exited(let code): return code
-    case .signalled(let number): return 128 + number
+    case .signalled(let number): return hasCommand ? 128 + number : 0
     case .lost(let reason):
       throw CommandFailure(
         ExitCode.notHeld,
-        "\(label) was lost: \(reason), so the command was ended. What it wrote"
-          + " before then stands; what it tries to write once somebody else holds the scope is refused by its number.")
+        "\(label) was lost: \(reason)\(hasCommand ? ", so the command was ended. What it wrote" : ". What was written")"
+          + " before then stands; what is written under it once somebody else holds the scope is refused by its number."
+      )
     }
   }
 

@@ -168,11 +168,12 @@ package struct TokenReport: Encodable {
 /// Where the keys to trust come from.
 package enum KeySource: Sendable {
   case file(String)
-  case address(String)
+  case address(String, TLSOptions)
   case cluster([Endpoint], TLSOptions, Credentials?)
 
-  package init(fileOrAddress text: String) {
-    self = text.hasPrefix("http://") || text.hasPrefix("https://") ? .address(text) : .file(text)
+  /// - Parameter tls: how TLS is spoken with an address, if it is one.
+  package init(fileOrAddress text: String, tls: TLSOptions) {
+    self = text.hasPrefix("http://") || text.hasPrefix("https://") ? .address(text, tls) : .file(text)
   }
 
   /// - Throws: `CommandFailure` with `ExitCode.unavailable` when they cannot be had.
@@ -180,7 +181,7 @@ package enum KeySource: Sendable {
     do {
       switch self {
       case .file(let path): return try String(contentsOfFile: path, encoding: .utf8)
-      case .address(let url): return try await KeySetDownload.fetch(url)
+      case .address(let url, let tls): return try await KeySetDownload.fetch(url, tls: tls)
       case .cluster(let endpoints, let tls, let credentials):
         let client = Portcullis(endpoints: endpoints, tls: tls, credentials: credentials)
         defer { client.close() }

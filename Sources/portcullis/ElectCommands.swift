@@ -8,7 +8,7 @@ import Foundation
 struct ElectCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "elect",
-    abstract: "Run a command while leading, and see who leads.",
+    abstract: "Lead, while a command runs or until Ctrl-C, and see who leads.",
     discussion: """
       Examples:
         portcullis elect campaign scheduler --value 10.0.0.7:8080 -- ./scheduler
@@ -24,7 +24,7 @@ struct ElectCommand: AsyncParsableCommand {
 
 struct ElectCampaign: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "campaign", abstract: "Stand for leadership, and run a command while leading.",
+    commandName: "campaign", abstract: "Stand for leadership, and lead while a command runs, or until Ctrl-C.",
     discussion: """
       Example:
         portcullis elect campaign scheduler --value 10.0.0.7:8080 --ttl 5s -- ./scheduler
@@ -39,12 +39,6 @@ struct ElectCampaign: AsyncParsableCommand {
   var value = ""
 
   @OptionGroup var hold: HoldOptions
-
-  func validate() throws {
-    guard !hold.command.isEmpty else {
-      throw ValidationError("give the command to run after --, as in: elect campaign \(scope) -- ./server")
-    }
-  }
 
   func run() async throws {
     var request = GrantRequest(scope)

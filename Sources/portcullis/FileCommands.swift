@@ -45,15 +45,11 @@ struct GuardCommand: AsyncParsableCommand {
   }
 
   func run() async throws {
-    let source: KeySource =
-      if let jwks { KeySource(fileOrAddress: jwks) } else {
-        .cluster(try options.endpointList(), try options.tlsOptions(), try options.user.credentials())
-      }
     let name = URL(fileURLWithPath: file).deletingPathExtension().lastPathComponent
     let report = try DatabaseFiles.guardFile(
       file, scope: scopes.first(where: \.tables.isEmpty)?.scope ?? name,
       tableScopes: scopes.filter { !$0.tables.isEmpty }.map { TableScope(scope: $0.scope, tables: $0.tables) },
-      jwks: try await source.jwks())
+      jwks: try await options.keySource(jwks).jwks())
     try options.show(report, text: report.text)
   }
 }

@@ -7,18 +7,20 @@ import Foundation
 
 struct Acquire: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Run a command while scopes are held.",
+    abstract: "Hold scopes while a command runs, or until Ctrl-C.",
     discussion: """
       Examples:
         portcullis acquire orders --ttl 10s -- ./nightly-job
         portcullis acquire orders stock --wait 1m --barrier required -- ./move-stock    # both or neither
         portcullis acquire reports --shared -- ./read-reports
         portcullis acquire legacy-share --lock-delay 30s -- ./writer                    # cannot check tokens
+        portcullis acquire orders                                                       # prints the token, until Ctrl-C
 
       The command finds the token in PORTCULLIS_TOKEN, the number in PORTCULLIS_NUMBER and the scope in PORTCULLIS_SCOPE; with
       several scopes these are the first one's, and PORTCULLIS_TOKENS has each one's token, as a JSON object.
       It is ended (SIGTERM, then SIGKILL) when the hold cannot be renewed in time. The exit code is the command's own;
-      75 when the scopes could not be had or were lost.
+      75 when the scopes could not be had or were lost. Without a command the tokens are printed, each on a line of its own in
+      the order of the scopes, and the exit code is 0 when a signal ended the hold.
       """)
 
   @Argument(
@@ -53,9 +55,6 @@ struct Acquire: AsyncParsableCommand {
 
   func validate() throws {
     guard !scopes.isEmpty else { throw ValidationError("name at least one scope to hold") }
-    guard !hold.command.isEmpty else {
-      throw ValidationError("give the command to run after --, as in: acquire \(scopes[0]) -- make")
-    }
     guard Set(scopes).count == scopes.count else { throw ValidationError("a scope is named twice") }
     if let lockDelay, lockDelay.duration > .seconds(600) { throw ValidationError("--lock-delay is at most 10m") }
     if let barrierWait, barrierWait.duration <= .zero { throw ValidationError("--barrier-wait must be above zero") }
@@ -116,8 +115,15 @@ struct HoldOptions: ParsableArguments {
     holding.tls = try connection.tlsOptions()
     holding.credentials = try connection.user.credentials()
     holding.isElection = isElection
-    let code = try await holding.run(command)
+    let code = try await holding.run(command, held: Self.tell)
     if code != 0 { Foundation.exit(code) }
+  }
+
+  /// Tokens to stdout, for programs; to people on stderr what they are.
+  private static func tell(_ grants: [Grant]) {
+    let scopes = grants.map { "\($0.scope) (number \($0.number))" }.joined(separator: ", ")
+    FileHandle.standardError.write(Data("held until Ctrl-C: \(scopes)\n".utf8))
+    announce(grants.map(\.token).joined(separator: "\n"))
   }
 }
 

@@ -67,6 +67,12 @@ struct LookOptions: ParsableArguments {
 
   func tlsOptions() throws -> TLSOptions { try tls.options(for: try endpointList()) }
 
+  /// Where keys to trust come from: a file or an address, or else the core nodes.
+  func keySource(_ jwks: String?) throws -> KeySource {
+    guard let jwks else { return .cluster(try endpointList(), try tlsOptions(), try user.credentials()) }
+    return KeySource(fileOrAddress: jwks, tls: try tls.options(isSpoken: jwks.hasPrefix("https://")))
+  }
+
   /// Runs `body` with the core, turning what goes wrong into one line and an exit code.
   func withClient<T>(_ body: (Portcullis) async throws -> T) async throws -> T {
     let client = Portcullis(

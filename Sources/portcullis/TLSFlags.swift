@@ -200,11 +200,15 @@ struct ClientTLSFlags: ParsableArguments {
     help: "Take any certificate of anybody. Environment: PORTCULLIS_INSECURE_SKIP_TLS_VERIFY.")
   var skipsVerification = false
 
-  /// - Parameter endpoints: those that the flags are for. A flag which would silently do nothing is refused; the
-  ///   environment is for many commands, so what is set there may go unused.
   func options(for endpoints: [Endpoint]) throws -> TLSOptions {
+    try options(isSpoken: endpoints.contains(where: \.usesTLS))
+  }
+
+  /// - Parameter isSpoken: whether TLS is spoken with anybody. A flag which would silently do nothing is refused; the
+  ///   environment is for many commands, so what is set there may go unused.
+  func options(isSpoken: Bool) throws -> TLSOptions {
     let isGiven = trustedCA != nil || certificate != nil || key != nil || skipsVerification
-    guard !isGiven || endpoints.contains(where: \.usesTLS) else {
+    guard !isGiven || isSpoken else {
       throw ValidationError(
         "--cacert, --cert and --key are for https:// endpoints, and there is none: write https://host:port")
     }

@@ -79,14 +79,9 @@ struct TokenVerify: AsyncParsableCommand {
   @OptionGroup var options: LookOptions
 
   func run() async throws {
-    let source: KeySource =
-      if let jwks {
-        KeySource(fileOrAddress: jwks)
-      } else {
-        .cluster(try options.endpointList(), try options.tlsOptions(), try options.user.credentials())
-      }
     let text = try token.text()
-    let report = try TokenReport(verifying: text, jwks: try await source.jwks(), scope: scope)
+    let jwks = try await options.keySource(jwks).jwks()
+    let report = try TokenReport(verifying: text, jwks: jwks, scope: scope)
     try options.show(report, text: report.text)
   }
 }

@@ -41,6 +41,30 @@ struct AuthorityCommandTests {
     }
   }
 
+  @Test("without a command the tokens are printed and the scopes held until a signal; whose hold is lost is told so")
+  func withoutCommand() async throws {
+    try await withServing { serving in
+      let holder = try RunningProgram(["acquire", "b", "a", "--ttl", "2s"], environment: serving.environment)
+      try await holder.waitForErrors("held until Ctrl-C: b (number ")
+      try await holder.waitForOutput("\n")
+      for (token, scope) in zip(holder.output.split(separator: "\n").map(String.init), ["b", "a"]) {
+        let verified = try await serving.run(["token", "verify", token, "--scope", scope])
+        #expect(verified.exitCode == 0, "\(verified.errors)")
+      }
+      let other = try await serving.run(["acquire", "a", "--wait", "0"])
+      #expect(other.exitCode == 75 && other.output.isEmpty, "\(other)")
+      holder.send(SIGINT)
+      #expect(await holder.exitCode() == 0, "\(holder.errors)")
+      #expect(try await serving.run(["acquire", "a", "--wait", "0", "--", "true"]).exitCode == 0, "it was given up")
+      let unlucky = try RunningProgram(["acquire", "c", "--ttl", "1s"], environment: serving.environment)
+      try await unlucky.waitForOutput("\n")
+      serving.program.send(SIGSTOP)
+      #expect(await unlucky.exitCode() == 75)
+      serving.program.send(SIGCONT)
+      #expect(unlucky.errors.contains("c was lost: "), "\(unlucky.errors)")
+    }
+  }
+
   @Test("a share is held with others and keeps out who wants it alone; every token is there, and for reading")
   func shared() async throws {
     try await withServing { serving in

@@ -84,6 +84,18 @@ struct TLSTests {
       environment: nodes.environment)
     #expect(held.exitCode == 0, "\(held.errors)")
     #expect(held.output.contains(" \(nodes.file("ca.pem")) \(nodes.endpoints)"), "\(held.output)")
+    let saved = try await Program.run(["snapshot", "save", nodes.file("backup")], environment: nodes.environment)
+    #expect(saved.exitCode == 0, "\(saved.errors)")
+    let token = try await Program.run(
+      ["acquire", "scope", "--", "printenv", "PORTCULLIS_TOKEN"], environment: nodes.environment)
+    let keys = [
+      "token", "verify", token.output.trimmingCharacters(in: .newlines), "--jwks",
+      nodes.url("a") + "/.well-known/jwks.json",
+    ]
+    let verified = try await Program.run(keys, environment: nodes.environment)
+    #expect(verified.exitCode == 0, "\(verified.errors)")
+    let unknown = try await Program.run(keys)
+    #expect(unknown.exitCode == 69, "its authority is nobody's that the system trusts: \(unknown)")
     let moved = try await Program.run(["move-leader", "c"], environment: nodes.environment)
     #expect(moved.exitCode == 0, "\(moved.errors)")
     let bench = try await Program.run(
