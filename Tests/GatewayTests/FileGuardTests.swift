@@ -30,25 +30,7 @@ final class GuardedConnection {
   deinit { precondition(sqlite3_close(database) == SQLITE_OK, "the extension left a statement behind") }
 
   @discardableResult
-  func run(_ sql: String) throws -> [[String]] {
-    var rows: [[String]] = []
-    var message: UnsafeMutablePointer<CChar>?
-    let code = withUnsafeMutablePointer(to: &rows) { rows in
-      sqlite3_exec(
-        database, sql,
-        { context, count, values, _ in
-          guard let context, let values else { return 1 }
-          let row = (0..<Int(count)).map { index in values[index].map { String(cString: $0) } ?? "NULL" }
-          context.assumingMemoryBound(to: [[String]].self).pointee.append(row)
-          return 0
-        }, rows, &message)
-    }
-    guard code == SQLITE_OK else {
-      defer { sqlite3_free(message) }
-      throw Raw.Failure(message: message.map { String(cString: $0) } ?? "error \(code)")
-    }
-    return rows
-  }
+  func run(_ sql: String) throws -> [[String]] { try Raw.run(on: database, sql) }
 
   /// Why a statement fails; nil where it does not.
   func failure(_ sql: String) -> String? {

@@ -33,6 +33,12 @@ enum Raw {
     defer { sqlite3_close_v2(database) }
     guard sqlite3_open(path, &database) == SQLITE_OK else { throw Failure(message: "cannot open") }
     sqlite3_busy_timeout(database, 5000)
+    return try run(on: database, sql)
+  }
+
+  /// The same on a connection that is open.
+  @discardableResult
+  static func run(on database: OpaquePointer?, _ sql: String) throws -> [[String]] {
     var rows: [[String]] = []
     var message: UnsafeMutablePointer<CChar>?
     let code = withUnsafeMutablePointer(to: &rows) { rows in
