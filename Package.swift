@@ -38,7 +38,12 @@ let storageRooms: [Target] = [
 let crashRooms: [Target] = [
   .target(name: "CrashStates"),
   .target(name: "CallRecorder"),
-  .executableTarget(name: "crash-enumerator", dependencies: ["RaftCore", "LogStorage", "CrashStates", "CSQLite"]),
+  .executableTarget(
+    name: "crash-enumerator",
+    dependencies: [
+      "RaftCore", "LogStorage", "CrashStates", "CSQLite", "FencedSQLite", "FencingCore",
+      .product(name: "Logging", package: "swift-log"),
+    ]),
 ]
 
 let networkRooms: [Target] = [

@@ -6,9 +6,9 @@ import Glibc
 
 struct Arguments {
   static let usage = """
-    usage: crash-enumerator log | sqlite [--seeds FIRST-LAST] [--steps N] [--samples N] [--exhaustive N]
-                                         [--scratch DIRECTORY] [--synchronous FULL | NORMAL | OFF]
-                                         [--planted ignored-flushes | no-sync | no-meta-sync | unflushed-names]
+    usage: crash-enumerator log | sqlite | engine [--seeds FIRST-LAST] [--steps N] [--samples N] [--exhaustive N]
+                                                  [--scratch DIRECTORY] [--synchronous FULL | NORMAL | OFF]
+                                                  [--planted ignored-flushes | no-sync | no-meta-sync | unflushed-names]
     """
 
   private var role = ""
@@ -45,7 +45,7 @@ struct Arguments {
 
   func run() throws -> Int32 {
     switch role {
-    case "log", "sqlite": return try runSeeds()
+    case "log", "sqlite", "engine": return try runSeeds()
     case "record-log":
       var work = try LogWork(try logPlan, directory: real + "/log", marks: try Marks(path: scratch + "/marks"))
       try work.run()
@@ -54,12 +54,18 @@ struct Arguments {
       let marks = try Marks(path: scratch + "/marks")
       try sqlitePlan.run(in: real, synchronous: options["synchronous"] ?? "FULL", marks: marks)
       return 0
+    case "record-engine":
+      try enginePlan.run(in: real, marks: try Marks(path: scratch + "/marks"))
+      return 0
     case "check-log":
       var check = LogCheck(try logPlan, path: state + "/log")
       return try self.check { check.problem($0) }
     case "check-sqlite":
       let plan = try sqlitePlan
       return try self.check { plan.problem(in: state, $0) }
+    case "check-engine":
+      var check = EngineCheck(try enginePlan)
+      return try self.check { check.problem(in: state, $0) }
     default: throw Failure(Self.usage)
     }
   }
@@ -72,6 +78,10 @@ struct Arguments {
     get throws(Failure) {
       SQLitePlan(seed: UInt64(try number("seed", or: 1)), transactions: try number("steps", or: 60))
     }
+  }
+
+  private var enginePlan: EnginePlan {
+    get throws(Failure) { EnginePlan(seed: UInt64(try number("seed", or: 1)), steps: try number("steps", or: 60)) }
   }
 
   /// A directory for each seed, removed unless something was found in it.

@@ -36,6 +36,19 @@ struct EnumerationTests {
     let run = try Run(["sqlite", "--seeds", "1-1", "--steps", "40", "--synchronous", synchronous])
     #expect(run.failures > 0 && run.code == 1, "\(run.output)")
   }
+
+  @Test("the gateway's engine: floor, data and kept answers are one, and no power cut is taken for an older file")
+  func engine() throws {
+    let run = try Run(["engine", "--seeds", "1-3"])
+    #expect(run.failures == 0 && run.code == 0, "\(run.output)")
+    #expect(run.distinct >= 10_000, "\(run.output)")
+  }
+
+  @Test("the gateway's engine on a disk that breaks its word is found out")
+  func plantedInEngine() throws {
+    let run = try Run(["engine", "--seeds", "1-1", "--planted", "ignored-flushes"])
+    #expect(run.failures > 0 && run.code == 1, "\(run.output)")
+  }
 }
 
 /// One run of the program beside this one.
