@@ -37,6 +37,8 @@ final class Writer {
   var records: RequestRecords
   /// Whether the open transaction raises a floor, so that the copy has to follow it.
   var isRaising = false
+  /// Of the open transaction.
+  var floors = TransactionFloors()
   /// Writes that were taken off the queue and are not answered yet, in order.
   private var backlog: [WriteJob] = []
 
@@ -87,6 +89,7 @@ final class Writer {
 
   func begin() throws(RequestFailure) {
     if let reason = counters.haltReason { throw .halted(reason) }
+    floors.forget()
     do throws(SQLiteError) {
       try connection.runEngine("BEGIN IMMEDIATE")
     } catch {
@@ -245,7 +248,12 @@ final class Writer {
     do throws(SQLiteError) {
       // A group of refusals has changed nothing: there is nothing to flush.
       connection.guardian.isCommitOvertaken = false
-      if isWorthwhile { try commit() } else { rollBack() }
+      if isWorthwhile {
+        guard try floors.hold(in: connection) else { return fenceChanged(by: finished.count) }
+        try commit()
+      } else {
+        rollBack()
+      }
       counters.writes += UInt64(finished.count)
       answer(finished)
     } catch {
@@ -279,6 +287,13 @@ final class Writer {
       queue.answered(1)
       job.complete(result)
     }
+  }
+
+  /// One of the requests found a way to the fence row, past the rules. All of them run again, and it alone fails.
+  private func fenceChanged(by count: Int) {
+    rollBack()
+    if count > 1 { return replayAlone(count) }
+    answer([.failure(.storage("the request changed the fence row, so all of it was undone"))])
   }
 
   private func replayAlone(_ count: Int) {

@@ -1,7 +1,7 @@
 // One write within the writer's transaction: fence check, statements, and the check that nothing escaped.
 //
-// Must never let a request change anything without the fence check before it in the same transaction, or leave the
-// fence row other than the check left it. A refusal or failure undoes the request's own changes and no other's.
+// Must never let a request change anything without the fence check before it in the same transaction; that it left the
+// fence row as the check left it is looked at before the commit. A refusal or failure undoes the request's own changes and no other's.
 
 import CSQLite
 import FencingCore
@@ -58,7 +58,7 @@ extension Writer {
     guard !request.claims.isEmpty else {
       guard declaration.isOpen else { return .failure(.tokenRequired(scope: scopes.own)) }
       guard hasFenceTable else { return .success([]) }
-      return .success([(scopes.own, try FenceTable.floor(of: scopes.own, in: connection))])
+      return .success([(scopes.own, try self.floors.floor(of: scopes.own, in: connection))])
     }
     var floors: [CheckedFloor] = []
     var raises: [(scope: String, old: Floor?, new: Floor)] = []
@@ -67,7 +67,7 @@ extension Writer {
       if floors.contains(where: { $0.scope == scope }) { return .failure(.ambiguousClaims(scope: scope)) }
       if counters.closedScopes[scope] != nil { return .failure(.scopeClosed(scope: scope)) }
       let binding = scopes.binding(for: claims)
-      let old = try FenceTable.floor(of: binding.scope, in: connection)
+      let old = try self.floors.floor(of: binding.scope, in: connection)
       switch admit(claims, against: old, binding: binding) {
       case .accept: break
       case .raise(let new): raises.append((scope, old, new))
@@ -78,7 +78,7 @@ extension Writer {
       floors.append((scope, claims.floor))
     }
     for raise in raises {
-      try FenceTable.raise(raise.scope, from: raise.old, to: raise.new, in: connection)
+      try self.floors.raise(raise.scope, from: raise.old, to: raise.new, in: connection)
       isRaising = true
     }
     return .success(floors)
@@ -168,10 +168,6 @@ extension Writer {
     if hasOpenForeignKeys {
       let failed = results.dropLast() + [.failure("FOREIGN KEY constraint failed")]
       return .decided(.success(try undo(Array(failed), floors: floors)))
-    }
-    for (scope, floor) in floors where try FenceTable.floor(of: scope, in: connection) != floor {
-      try undoSavepoint()
-      return .decided(.failure(.storage("the request changed the fence row, so all of it was undone")))
     }
     try connection.runEngine("RELEASE request")
     let outcome = outcome(results, floors: floors, isRolledBack: false)

@@ -36,13 +36,19 @@ enum TokenReading {
   }
 
   private static func add(_ field: Substring.UTF8View, to tokens: inout [String]) {
+    guard field.contains(where: { $0 == UInt8(ascii: ",") || $0 <= UInt8(ascii: " ") }) else {
+      return add(String(Substring(field)), to: &tokens)
+    }
     for part in field.split(separator: UInt8(ascii: ","), omittingEmptySubsequences: false) {
       let isBlank = { (byte: UInt8) in byte == UInt8(ascii: " ") || byte == UInt8(ascii: "\t") }
       var token = part.drop(while: isBlank)
       while let last = token.last, isBlank(last) { token.removeLast() }
-      let text = String(Substring(token))
-      if !tokens.contains(text) { tokens.append(text) }
+      add(String(Substring(token)), to: &tokens)
     }
+  }
+
+  private static func add(_ token: String, to tokens: inout [String]) {
+    if !tokens.contains(token) { tokens.append(token) }
   }
 }
 
