@@ -88,6 +88,15 @@ package final class DatabaseSlot: Sendable {
     }
   }
 
+  /// The file, where it is open already, kept open until `release`.
+  package func leaseIfOpen() -> FencedDatabase? {
+    state.withLock { state in
+      guard !state.isEnded, case .open(let database) = state.phase else { return nil }
+      state.users += 1
+      return database
+    }
+  }
+
   package func release() {
     state.withLock { state in
       precondition(state.users > 0, "each release has its lease")

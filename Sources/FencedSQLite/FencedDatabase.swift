@@ -97,10 +97,17 @@ package final class FencedDatabase: Sendable {
 
   /// Carries out a write; it is durable when this answers.
   package func execute(_ request: WriteRequest) async throws(RequestFailure) -> WriteOutcome {
-    if let shared = request.claims.first(where: \.isShared) { throw .sharedToken(scope: shared.scope) }
-    return try await answer { give in
-      if let failure = writes.add(WriteJob(request: request, complete: give)) { give(.failure(failure)) }
-    }.get()
+    try await answer { give in execute(request, give) }.get()
+  }
+
+  /// The same without a task: `complete` is called once, here or on the writer's thread, which must not be held up.
+  package func execute(
+    _ request: WriteRequest, _ complete: @escaping @Sendable (Result<WriteOutcome, RequestFailure>) -> Void
+  ) {
+    if let shared = request.claims.first(where: \.isShared) {
+      return complete(.failure(.sharedToken(scope: shared.scope)))
+    }
+    if let failure = writes.add(WriteJob(request: request, complete: complete)) { complete(.failure(failure)) }
   }
 
   /// Makes a floor durable ahead of every write that waits, and stops the running one if it becomes stale by it.

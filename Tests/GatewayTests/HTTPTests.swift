@@ -268,9 +268,11 @@ struct HTTPTests {
       await keys.set(isReachable: true)
       // Nobody waits for the keys, so a request or two may still be judged by those that were known.
       var answer = try await gateway.execute(sql, claims(7))
+      let wasTaken = answer.status == 200
       while answer.status == 200 { answer = try await gateway.execute(sql, claims(7)) }
       #expect(answer.status == 401 && answer.text.contains("vouches for nothing above"), "\(answer.text)")
-      #expect(try await gateway.execute(sql, claims(6)).status == 409, "7 was taken by then, and is the floor")
+      // Where 7 was taken before that, it is the floor.
+      #expect(try await gateway.execute(sql, claims(6)).status == (wasTaken ? 409 : 200))
     }
   }
 

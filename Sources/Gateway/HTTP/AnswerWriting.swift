@@ -4,6 +4,8 @@ import FencingCore
 import Hummingbird
 
 enum AnswerWriting {
+  static let contentType = "application/json; charset=utf-8"
+
   private enum Shape {
     case execute
     case query
@@ -21,15 +23,24 @@ enum AnswerWriting {
     write(outcome, .mixed, form: form, nanoseconds: nanoseconds)
   }
 
+  /// The body of what `execute` answers.
+  static func executed(_ outcome: WriteOutcome, form: AnswerForm, nanoseconds: UInt64) -> [UInt8] {
+    bytes(form) { members(of: outcome, .execute, form: form, nanoseconds: nanoseconds, into: &$0) }
+  }
+
+  private static func members(
+    of outcome: WriteOutcome, _ shape: Shape, form: AnswerForm, nanoseconds: UInt64, into json: inout JSONWriter
+  ) {
+    results(outcome.results, shape, form: form, into: &json)
+    if form.hasTimings { json.member("time") { $0.seconds(nanoseconds: nanoseconds) } }
+    if outcome.isRolledBack { json.member("rolled_back", true) }
+    fence(outcome.floors, into: &json)
+  }
+
   private static func write(
     _ outcome: WriteOutcome, _ shape: Shape, form: AnswerForm, nanoseconds: UInt64
   ) -> Response {
-    var response = answer(form) { json in
-      results(outcome.results, shape, form: form, into: &json)
-      if form.hasTimings { json.member("time") { $0.seconds(nanoseconds: nanoseconds) } }
-      if outcome.isRolledBack { json.member("rolled_back", true) }
-      fence(outcome.floors, into: &json)
-    }
+    var response = answer(form) { members(of: outcome, shape, form: form, nanoseconds: nanoseconds, into: &$0) }
     if outcome.isRepeated { response.headers[.idempotencyReplayed] = "true" }
     return response
   }
@@ -70,12 +81,14 @@ enum AnswerWriting {
   static func answer(
     _ form: AnswerForm, status: HTTPResponse.Status = .ok, _ members: (inout JSONWriter) -> Void
   ) -> Response {
+    let body = ResponseBody(byteBuffer: ByteBuffer(bytes: bytes(form, members)))
+    return Response(status: status, headers: [.contentType: contentType], body: body)
+  }
+
+  private static func bytes(_ form: AnswerForm, _ members: (inout JSONWriter) -> Void) -> [UInt8] {
     var json = JSONWriter()
     json.object(members)
-    let body =
-      form.isPretty
-      ? ResponseBody(byteBuffer: ByteBuffer(bytes: PrettyJSON.indent(json.bytes))) : json.body
-    return Response(status: status, headers: [.contentType: "application/json; charset=utf-8"], body: body)
+    return form.isPretty ? PrettyJSON.indent(json.bytes) : json.bytes
   }
 
   private static func write(

@@ -21,19 +21,21 @@ struct GatewayChannel: ServerChildChannel {
   /// Nil where plain text is spoken.
   private let acceptor: TLSAcceptor?
   private let connections: OpenConnections
+  private let routes: GatewayRoutes
+  private let inboxes = LoopInbox.All()
   private let limits: GatewayLimits
 
   init(
-    responder: @escaping HTTPChannelHandler.Responder, acceptor: TLSAcceptor?, connections: OpenConnections,
-    limits: GatewayLimits
+    responder: @escaping HTTPChannelHandler.Responder, routes: GatewayRoutes, acceptor: TLSAcceptor?
   ) {
+    limits = routes.limits
+    connections = routes.connections
+    self.routes = routes
     let decoder = HTTP1Channel.Configuration.DecoderConfiguration(
       maxHeaderFieldSize: limits.headerBytes, maxHeaderListSize: limits.headerBytes,
       maxHeaderFieldCount: limits.headerFields)
     http = HTTP1Channel(responder: responder, configuration: .init(httpDecoderConfiguration: decoder))
     self.acceptor = acceptor
-    self.connections = connections
-    self.limits = limits
   }
 
   func setup(channel: any Channel, logger: Logger) -> EventLoopFuture<Value> {
@@ -78,6 +80,8 @@ struct GatewayChannel: ServerChildChannel {
       let operations = channel.pipeline.syncOperations
       let decoder = try operations.handler(type: ByteToMessageHandler<HTTPRequestDecoder>.self)
       try operations.addHandler(bound.value, position: .after(decoder))
+      let shortcut = WriteShortcut(routes: routes, inbox: inboxes.inbox(of: channel.eventLoop))
+      try operations.addHandler(shortcut, position: .after(bound.value))
       return value
     }
   }

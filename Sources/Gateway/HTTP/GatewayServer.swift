@@ -132,7 +132,7 @@ package final class GatewayServer: Sendable {
     let application = Application(
       router: routes.router(),
       server: HTTPServerBuilder { [acceptor] responder in
-        GatewayChannel(responder: responder, acceptor: acceptor, connections: connections, limits: limits)
+        GatewayChannel(responder: responder, routes: routes, acceptor: acceptor)
       },
       configuration: ApplicationConfiguration(
         address: .hostname(configuration.host, port: configuration.port), serverName: nil),

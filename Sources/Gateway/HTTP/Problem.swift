@@ -21,6 +21,11 @@ struct Problem: Error {
   var endsConnection = false
 
   var response: Response {
+    Response(status: status, headers: headers, body: ResponseBody(byteBuffer: ByteBuffer(bytes: body)))
+  }
+
+  /// JSON.
+  var body: [UInt8] {
     var json = JSONWriter()
     json.object { json in
       json.member("type", "urn:portcullis:problem:" + type)
@@ -32,12 +37,16 @@ struct Problem: Error {
       if let presented { json.member("presented") { $0.authority(presented.floor, scope: presented.scope) } }
       json.member("recovery", recovery)
     }
+    return json.bytes
+  }
+
+  var headers: HTTPFields {
     var headers: HTTPFields = [.contentType: "application/problem+json"]
     // RFC 9110 section 15.5.2 wants a challenge with every 401.
     if status == .unauthorized { headers[.wwwAuthenticate] = #"Bearer realm="portcullis""# }
     if endsConnection { headers[.connection] = "close" }
     if let retryAfterSeconds { headers[.retryAfter] = String(retryAfterSeconds) }
-    return Response(status: status, headers: headers, body: json.body)
+    return headers
   }
 }
 

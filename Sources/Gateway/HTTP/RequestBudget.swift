@@ -18,7 +18,7 @@ final class RequestBudget: Sendable {
   var turnedAway: UInt64 { turnedAwayCount.load(ordering: .relaxed) }
 
   /// Lets a request in, or says that there are too many.
-  fileprivate func admit() throws(Problem) -> RequestShare {
+  func admit() throws(Problem) -> RequestShare {
     let count = requests.add(1, ordering: .relaxed).newValue
     let share = RequestShare(self)
     guard count <= limits.requests else {

@@ -24,15 +24,19 @@ enum TokenReading {
   /// commas between them, which is how proxies write a field that comes several times.
   ///
   /// Over bytes: a token is hundreds of them, and going through its characters cost more than the rest of a request.
-  static func tokens(in headers: HTTPFields) -> [String] {
+  static func tokens(fencing: [String], authorization: [String]) -> [String] {
     var tokens: [String] = []
-    for field in headers[values: .fencingToken] { add(field.utf8[...], to: &tokens) }
-    for field in headers[values: .authorization] {
+    for field in fencing { add(field.utf8[...], to: &tokens) }
+    for field in authorization {
       let scheme = field.utf8.prefix(bearer.utf8.count)
       guard scheme.elementsEqual(bearer.utf8, by: { $0 | 0x20 == $1 }) else { continue }
       add(field.utf8.dropFirst(bearer.utf8.count), to: &tokens)
     }
     return tokens
+  }
+
+  static func tokens(in headers: HTTPFields) -> [String] {
+    tokens(fencing: headers[values: .fencingToken], authorization: headers[values: .authorization])
   }
 
   private static func add(_ field: Substring.UTF8View, to tokens: inout [String]) {
@@ -55,7 +59,10 @@ enum TokenReading {
 enum KeyReading {
   /// The client's name for the request, plain or as a string in quotes.
   static func idempotencyKey(in headers: HTTPFields) throws(Problem) -> String? {
-    let fields = headers[values: .idempotencyKey]
+    try idempotencyKey(headers[values: .idempotencyKey])
+  }
+
+  static func idempotencyKey(_ fields: [String]) throws(Problem) -> String? {
     guard let field = fields.first else { return nil }
     let isQuoted = field.count >= 2 && field.hasPrefix("\"") && field.hasSuffix("\"")
     let key = isQuoted ? String(field.dropFirst().dropLast()) : field

@@ -54,15 +54,25 @@ final class TokenVerifier: Sendable {
     }
   }
 
-  private func verify(_ token: String, with keys: KeySet) throws(TokenError) -> FenceClaims {
-    let now = WallClock.seconds
-    let leeway = limits.tokenLeewaySeconds
-    let remembered = state.withLock { state in
+  /// The claims of a token that was verified before and is still good, without waiting for anything.
+  func remembered(_ token: String) -> FenceClaims? {
+    guard let keys = state.withLock({ $0.keys }) else { return nil }
+    refreshOldKeys()
+    return (try? remembered(token, with: keys)) ?? nil
+  }
+
+  private func remembered(_ token: String, with keys: KeySet) throws(TokenError) -> FenceClaims? {
+    let (now, leeway) = (WallClock.seconds, limits.tokenLeewaySeconds)
+    return try state.withLock { state in
       Result { () throws(TokenError) in
         try state.cache.claims(of: token, keys: keys, nowSeconds: now, leewaySeconds: leeway)
       }
-    }
-    if let claims = try remembered.get() { return claims }
+    }.get()
+  }
+
+  private func verify(_ token: String, with keys: KeySet) throws(TokenError) -> FenceClaims {
+    if let claims = try remembered(token, with: keys) { return claims }
+    let (now, leeway) = (WallClock.seconds, limits.tokenLeewaySeconds)
     // Outside the lock: a verification takes longer than everything else here together.
     let verified = try keys.verifiedToken(token, nowSeconds: now, leewaySeconds: leeway)
     state.withLock { $0.cache.insert(verified, for: token) }
