@@ -26,11 +26,11 @@ enum TokenReading {
   /// Over bytes: a token is hundreds of them, and going through its characters cost more than the rest of a request.
   static func tokens(fencing: [String], authorization: [String]) -> [String] {
     var tokens: [String] = []
-    for field in fencing { add(field.utf8[...], to: &tokens) }
+    for field in fencing { add(field, to: &tokens) }
     for field in authorization {
       let scheme = field.utf8.prefix(bearer.utf8.count)
       guard scheme.elementsEqual(bearer.utf8, by: { $0 | 0x20 == $1 }) else { continue }
-      add(field.utf8.dropFirst(bearer.utf8.count), to: &tokens)
+      add(String(field.dropFirst(bearer.count)), to: &tokens)
     }
     return tokens
   }
@@ -39,20 +39,21 @@ enum TokenReading {
     tokens(fencing: headers[values: .fencingToken], authorization: headers[values: .authorization])
   }
 
-  private static func add(_ field: Substring.UTF8View, to tokens: inout [String]) {
-    guard field.contains(where: { $0 == UInt8(ascii: ",") || $0 <= UInt8(ascii: " ") }) else {
-      return add(String(Substring(field)), to: &tokens)
+  private static func add(_ field: String, to tokens: inout [String]) {
+    let isOne = field.utf8.withContiguousStorageIfAvailable { utf8 in
+      utf8.allSatisfy { $0 > UInt8(ascii: " ") && $0 != UInt8(ascii: ",") }
     }
-    for part in field.split(separator: UInt8(ascii: ","), omittingEmptySubsequences: false) {
+    if isOne == true {
+      if !tokens.contains(field) { tokens.append(field) }
+      return
+    }
+    for part in field.utf8.split(separator: UInt8(ascii: ","), omittingEmptySubsequences: false) {
       let isBlank = { (byte: UInt8) in byte == UInt8(ascii: " ") || byte == UInt8(ascii: "\t") }
       var token = part.drop(while: isBlank)
       while let last = token.last, isBlank(last) { token.removeLast() }
-      add(String(Substring(token)), to: &tokens)
+      let text = String(Substring(token))
+      if !tokens.contains(text) { tokens.append(text) }
     }
-  }
-
-  private static func add(_ token: String, to tokens: inout [String]) {
-    if !tokens.contains(token) { tokens.append(token) }
   }
 }
 
