@@ -4,6 +4,18 @@ package enum Catalogue {
   package static let all: [any Scenario] = [
     PausedHolder(),
     PausedBeforeFirstWrite(),
+    DelayedPackets(),
+    LeaseEndsDuringRequest(),
+    RaiseDuringStatement(),
+    CutOffGateway(),
+    KilledAfterAcknowledgement(),
+    KilledWhileWriting(),
+    RepeatedRequest(),
+    UnknownOutcome(),
+    SeveralScopes(),
+    EdgeNumbers(),
+    LaggingWatch(),
+    LockSet(),
   ]
 
   /// - Throws: `ConformanceError` for a number that is none.
