@@ -38,6 +38,7 @@ let storageRooms: [Target] = [
 let crashRooms: [Target] = [
   .target(name: "CrashStates"),
   .target(name: "CallRecorder"),
+  .target(name: "FaultInjector"),
   .executableTarget(name: "crash-enumerator", dependencies: ["RaftCore", "LogStorage", "CrashStates", "CSQLite"]),
 ]
 
@@ -242,6 +243,7 @@ let package = Package(
     .library(name: "portcullis_fence", type: .dynamic, targets: ["FenceExtension"]),
     // To be preloaded, so it must be a file of its own.
     .library(name: "CallRecorder", type: .dynamic, targets: ["CallRecorder"]),
+    .library(name: "portcullis_faults", type: .dynamic, targets: ["FaultInjector"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser.git", exact: "1.8.2"),
