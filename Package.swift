@@ -130,6 +130,17 @@ let measuringRooms: [Target] = [
   .target(name: "Reporting", dependencies: ["Measurement"]),
 ]
 
+/// The scenarios of the fence, and the processes that they are played with.
+let conformance: Target = .target(
+  name: "Conformance",
+  dependencies: [
+    "Client",
+    .product(name: "NIOCore", package: "swift-nio"),
+    .product(name: "NIOPosix", package: "swift-nio"),
+    .product(name: "NIOFoundationCompat", package: "swift-nio"),
+    .product(name: "AsyncHTTPClient", package: "async-http-client"),
+  ])
+
 /// What the commands do, apart from reading their arguments.
 let commands: Target = .target(
   name: "Commands",
@@ -143,6 +154,7 @@ let executable: Target = .executableTarget(
   name: "portcullis",
   dependencies: [
     "Commands", "Client", "CoreNode", "FencingCore", "Wire", "Gateway", "Workloads", "Reporting", "Measurement",
+    "Conformance",
     "DiskProbe",
     "LogStorage",
     "Simulation",
@@ -223,7 +235,7 @@ let testTargets: [Target] = [
   .testTarget(
     name: "SystemTests",
     dependencies: [
-      "Client", "FencingCore", "Linearizability", "Protocol", "Tokens", "Wire", "portcullis",
+      "Client", "Conformance", "FencingCore", "Linearizability", "Protocol", "Tokens", "Wire", "portcullis",
       .product(name: "NIOCore", package: "swift-nio"),
       .product(name: "NIOPosix", package: "swift-nio"),
       .product(name: "X509", package: "swift-certificates"),
@@ -260,7 +272,8 @@ let package = Package(
     .package(url: "https://github.com/jpsim/Yams.git", exact: "6.2.2"),
     .package(url: "https://github.com/swift-server/async-http-client.git", exact: "1.37.0"),
   ],
-  targets: pureRooms + storageRooms + crashRooms + networkRooms + serverRooms + measuringRooms + [commands, executable]
+  targets: pureRooms + storageRooms + crashRooms + networkRooms + serverRooms + measuringRooms
+    + [conformance, commands, executable]
     + testTargets
 )
 

@@ -24,7 +24,8 @@ struct PortcullisCommand: AsyncParsableCommand {
       Serve.self, Core.self, GatewayCommand.self, MemberCommand.self, MoveLeader.self, SnapshotCommand.self,
       LogCommand.self, StatusCommand.self, WatchCommand.self, Acquire.self, GrantsCommand.self, ScopesCommand.self,
       SessionsCommand.self, ElectCommand.self, GatewaysCommand.self, TokenCommand.self, SQL.self, GuardCommand.self,
-      UnguardCommand.self, ReleaseDatabase.self, TourCommand.self, TourWriterCommand.self, Bench.self, Fsync.self,
+      UnguardCommand.self, ReleaseDatabase.self, TourCommand.self, TourWriterCommand.self,
+      ConformanceWriterCommand.self, Bench.self, Fsync.self,
       Simulate.self, CompletionCommand.self,
     ])
 

@@ -7,18 +7,18 @@ import NIOCore
 import NIOPosix
 
 /// `@unchecked Sendable`: every `var` is touched on `loop` alone.
-final class CutProxy: @unchecked Sendable {
-  enum Direction: Hashable, Sendable { case toServer, toClient }
+package final class CutProxy: @unchecked Sendable {
+  package enum Direction: Hashable, Sendable { case toServer, toClient }
 
-  let port: Int
-  var endpoint: String { "127.0.0.1:\(port)" }
+  package let port: Int
+  package var endpoint: String { "127.0.0.1:\(port)" }
 
   private let loop: any EventLoop
   private let listener: any Channel
   private let relay: Relay
 
   /// Listens at a free port and passes on to `target`.
-  static func start(to target: String) async throws -> CutProxy {
+  package static func start(to target: String) async throws -> CutProxy {
     let loop = MultiThreadedEventLoopGroup.singleton.next()
     let relay = Relay(loop: loop, target: Int(target.split(separator: ":").last ?? "") ?? 0)
     let listener = try await ServerBootstrap(group: loop)
@@ -34,12 +34,12 @@ final class CutProxy: @unchecked Sendable {
     port = listener.localAddress?.port ?? 0
   }
 
-  func cut(_ directions: Direction...) async throws {
+  package func cut(_ directions: Direction...) async throws {
     let directions = Set(directions)
     try await loop.submit { [relay] in relay.cut = directions }.get()
   }
 
-  func stop() async {
+  package func stop() async {
     try? await listener.close().get()
     try? await loop.submit { [relay] in relay.closeAll() }.get()
   }

@@ -1,0 +1,135 @@
+// The processes of a run: core nodes, gateways and writers on loopback, in a directory of their own.
+//
+// Must never leave a process behind: `withDeployment` ends all of them on every way out, also when its task is cancelled.
+
+import Foundation
+import Synchronization
+
+/// Starts processes and ends them. Any task may use it.
+package final class Deployment: Sendable {
+  /// The path of the program whose servers are started.
+  package let executable: String
+  /// Where they keep what they keep.
+  package let directory: String
+  private let endings = Mutex<[@Sendable () -> Void]>([])
+
+  private init(executable: String, directory: String) {
+    self.executable = executable
+    self.directory = directory
+  }
+
+  /// Gives `body` a deployment without any process yet, and ends whatever it started.
+  /// - Parameter directory: made where it is not there; it stays.
+  package static func withDeployment<Result>(
+    of executable: String, in directory: String, _ body: (Deployment) async throws -> Result
+  ) async throws -> Result {
+    try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
+    let deployment = Deployment(executable: executable, directory: directory)
+    // Nothing here needs an orderly end: what was acknowledged is on disk, or a scenario shall find out that it is not.
+    defer { deployment.killAll() }
+    return try await body(deployment)
+  }
+
+  /// Founds a cluster and waits until every node is ready.
+  /// - Parameters:
+  ///   - name: of its directory, and of its token: what tells it from others of the deployment.
+  ///   - flags: for every node.
+  package func startCore(nodes: Int = 1, name: String = "core", flags: [String] = []) async throws -> CoreProcesses {
+    let ports = Ports.free(2 * nodes)
+    let names = (0..<nodes).map { "\(name)-\($0)" }
+    let peers = ports.suffix(nodes).map { "http://127.0.0.1:\($0)" }
+    let cluster = zip(names, peers).map { "\($0)=\($1)" }.joined(separator: ",")
+    let processes = (0..<nodes).map { place in
+      let client = "127.0.0.1:\(ports[place])"
+      return server(
+        [
+          "core", "--name", names[place], "--data-dir", "\(directory)/\(names[place])", "--listen-client-urls",
+          "http://\(client)", "--listen-peer-urls", peers[place], "--initial-cluster", cluster,
+          "--initial-cluster-token", name,
+        ] + flags, at: client)
+    }
+    let core = CoreProcesses(nodes: processes, directories: names.map { "\(directory)/\($0)" })
+    for node in processes { try node.launch() }
+    for node in processes { try await node.waitUntilReady() }
+    return core
+  }
+
+  /// Starts a gateway. A fenced database registers at the core soon after; see `Stage.startGateway`.
+  /// - Parameters:
+  ///   - endpoints: of the core, or of proxies in front of it.
+  ///   - waits: whether to wait until it is ready, which one without a core is not.
+  package func startGateway(
+    _ databases: [DatabaseSetup], endpoints: String, flags: [String] = [], waits: Bool = true
+  ) async throws -> ServerProcess {
+    let address = "127.0.0.1:\(Ports.free(1)[0])"
+    var arguments = ["gateway", "--endpoints", endpoints, "--listen-gateway", address]
+    for database in databases { arguments += database.arguments }
+    let gateway = server(arguments + flags, at: address)
+    try gateway.launch()
+    if waits { try await gateway.waitUntilReady() }
+    return gateway
+  }
+
+  /// Starts a process that locks and writes as it is told.
+  /// - Parameters:
+  ///   - holder: its name, by which the core and the fence know it.
+  ///   - endpoints: of the core as this writer reaches it, perhaps through a proxy.
+  ///   - gateway: likewise, as `host:port`.
+  package func startWriter(_ holder: String, endpoints: String, gateway: String) throws -> Writer {
+    let writer = try Writer(
+      holder: holder, executable: executable,
+      arguments: ["conformance-writer", "--holder", holder, "--endpoints", endpoints, "--gateway", gateway])
+    endings.withLock { $0.append { writer.kill() } }
+    return writer
+  }
+
+  private func server(_ arguments: [String], at address: String) -> ServerProcess {
+    let process = ServerProcess(executable: executable, arguments: arguments, address: address)
+    endings.withLock { $0.append { process.killAtOnce() } }
+    return process
+  }
+
+  private func killAll() {
+    let all = endings.withLock { endings in
+      defer { endings = [] }
+      return endings
+    }
+    for end in all { end() }
+  }
+}
+
+/// The nodes of one core.
+package struct CoreProcesses: Sendable {
+  package let nodes: [ServerProcess]
+  /// The data directory of each.
+  package let directories: [String]
+
+  /// Of all nodes, with commas.
+  package var endpoints: String { nodes.map(\.address).joined(separator: ",") }
+}
+
+/// A database as a gateway is told of it.
+package struct DatabaseSetup: Sendable {
+  package var name: String
+  package var path: String
+  /// Whether writes are taken without a token: the fence is off.
+  package var isOpen = false
+  /// Nil for the database's name.
+  package var scope: String?
+  /// Tables with a scope of their own.
+  package var tableScopes: [(scope: String, tables: [String])] = []
+
+  package init(_ name: String, at path: String) {
+    self.name = name
+    self.path = path
+  }
+
+  var arguments: [String] {
+    ["--database", "\(name)=\(path)"] + (isOpen ? ["--open", name] : [])
+      + (scope.map { ["--scope", "\(name)=\($0)"] } ?? [])
+      + tableScopes.flatMap { ["--scope", "\(name)=\($0.scope):\($0.tables.joined(separator: ","))"] }
+  }
+
+  /// Every scope that the file's floors are kept for.
+  var scopes: [String] { [scope ?? name] + tableScopes.map(\.scope) }
+}

@@ -1,0 +1,45 @@
+// Where programs are put: directories of their own and ports that are free.
+
+import Foundation
+import Glibc
+
+/// A directory that goes away with its owner.
+package final class ScratchDirectory: Sendable {
+  package let path: String
+
+  package init() throws {
+    var template = Array((NSTemporaryDirectory() + "/portcullis-XXXXXX").utf8CString)
+    guard mkdtemp(&template) != nil else { throw CocoaError(.fileWriteUnknown) }
+    path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+  }
+
+  deinit { try? FileManager.default.removeItem(atPath: path) }
+
+  package func callAsFunction(_ name: String) -> String { path + "/" + name }
+}
+
+package enum Ports {
+  /// Ports on loopback that nobody listens on, below the range from which the system takes them for connections.
+  package static func free(_ count: Int) -> [Int] {
+    var found: [Int] = []
+    while found.count < count {
+      let port = Int.random(in: 10_000..<30_000)
+      if !found.contains(port), canListen(port) { found.append(port) }
+    }
+    return found
+  }
+
+  private static func canListen(_ port: Int) -> Bool {
+    let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+    defer { close(descriptor) }
+    var address = sockaddr_in()
+    address.sin_family = sa_family_t(AF_INET)
+    address.sin_port = in_port_t(port).bigEndian
+    address.sin_addr.s_addr = inet_addr("127.0.0.1")
+    return withUnsafePointer(to: &address) {
+      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+        bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) == 0
+      }
+    }
+  }
+}

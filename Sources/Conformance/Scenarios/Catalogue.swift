@@ -1,0 +1,19 @@
+// Every scenario that can be played, in the order of its number.
+
+package enum Catalogue {
+  package static let all: [any Scenario] = [
+    PausedHolder(),
+    PausedBeforeFirstWrite(),
+  ]
+
+  /// - Throws: `ConformanceError` for a number that is none.
+  package static func scenarios(_ numbers: [Int]) throws -> [any Scenario] {
+    try numbers.map { number in
+      guard let scenario = all.first(where: { $0.number == number }) else {
+        throw ConformanceError(
+          "there is no scenario \(number) to run; there are: \(all.map { "\($0.number)" }.joined(separator: ", "))")
+      }
+      return scenario
+    }
+  }
+}

@@ -1,0 +1,73 @@
+// Where one play of a scenario takes place: its own directory, database and processes beside a core that may be shared.
+
+package import Client
+import Foundation
+
+package struct Stage: Sendable {
+  package let deployment: Deployment
+  /// One core for all plays of a run. What pauses or kills nodes starts a core of its own (`deployment.startCore`).
+  package let core: CoreProcesses
+  package let guarding: Guarding
+  /// Of this play alone.
+  package let directory: String
+  /// A name for the play's database and scope, which nobody else of the run uses.
+  package let name: String
+  /// Whether there is little time: fewer repetitions, and shorter ones.
+  package let isShort: Bool
+
+  /// The play's database, fenced or open as the play has it.
+  package func database(_ suffix: String = "") -> DatabaseSetup {
+    var setup = DatabaseSetup(name + suffix, at: "\(directory)/\(name)\(suffix).db")
+    setup.isOpen = guarding == .unfenced
+    return setup
+  }
+
+  /// Starts a gateway on the play's database, or on others, and waits until the core counts on it: from then on the barrier
+  /// holds for their scopes. An open database has no barrier.
+  /// - Parameter endpoints: in the place of the core's, such as a proxy's.
+  package func startGateway(
+    _ databases: [DatabaseSetup]? = nil, endpoints: String? = nil, flags: [String] = []
+  ) async throws -> ServerProcess {
+    let databases = databases ?? [database()]
+    let gateway = try await deployment.startGateway(
+      databases, endpoints: endpoints ?? core.endpoints, flags: flags)
+    try await waitUntilRegistered(databases)
+    return gateway
+  }
+
+  /// Returns when the core waits for a connected gateway before it grants the databases' scopes.
+  package func waitUntilRegistered(_ databases: [DatabaseSetup]) async throws {
+    let scopes = Set(databases.filter { !$0.isOpen }.flatMap(\.scopes))
+    try await withClient { client in
+      while true {
+        try Task.checkCancellation()
+        let registered = try await client.gateways().filter(\.isConnected).flatMap(\.scopes)
+        if scopes.isSubset(of: registered) { return }
+      }
+    }
+  }
+
+  /// Starts a writer that reaches the core and the gateway as they are, or through proxies.
+  package func startWriter(_ holder: String, gateway: String, endpoints: String? = nil) throws -> Writer {
+    try deployment.startWriter(holder, endpoints: endpoints ?? core.endpoints, gateway: gateway)
+  }
+
+  /// A request that shows its token where the play has a fence.
+  package func request(
+    _ statements: String..., kind: ResourceRequest.Kind = .execute, key: String? = nil, on database: String? = nil
+  ) -> ResourceRequest {
+    var request = ResourceRequest(database ?? name, kind: kind, key: key)
+    request.statements = statements
+    request.showsProof = guarding == .fenced
+    return request
+  }
+
+  /// A client of the shared core, closed when `body` is done.
+  package func withClient<Result>(
+    of endpoints: String? = nil, _ body: (Portcullis) async throws -> Result
+  ) async throws -> Result {
+    let client = Portcullis(endpoints: try Endpoint.list(parsing: endpoints ?? core.endpoints))
+    defer { client.close() }
+    return try await body(client)
+  }
+}

@@ -1,0 +1,94 @@
+// What is under attack, seen from a writer: something that grants, and something that is written to. Scenarios know no more
+// of either than this, so that other lock services and other resources can be put in their place.
+
+/// Grants authority over scopes to one holder, and keeps it alive for as long as its process runs.
+package protocol LockService: Sendable {
+  /// - Returns: one for each scope, in their order.
+  /// - Throws: where it was not granted within the order's wait.
+  func acquire(_ order: AcquireOrder) async throws -> [Held]
+  /// Gives everything up.
+  func close() async
+}
+
+/// Takes reads and writes. One that fences compares what a request carries with the highest that it has seen.
+package protocol Resource: Sendable {
+  /// Never throws: that there was no answer is an answer, with the status 0.
+  /// - Parameter proofs: of the authority under which the request is made; none where there is no fence.
+  func send(_ request: ResourceRequest, proofs: [String]) async -> ResourceAnswer
+}
+
+/// What a writer acquires.
+package struct AcquireOrder: Codable, Sendable {
+  /// Fence before grant: whether the answer waits until the resource refuses what is older.
+  package enum Barrier: String, Codable, Sendable { case whereRegistered, required, off }
+
+  package var scopes: [String]
+  /// How long the holder's lease outlives its last renewal.
+  package var milliseconds = 600
+  /// How long to stand in line.
+  package var waitMilliseconds = 30_000
+  package var barrier = Barrier.whereRegistered
+
+  package init(_ scopes: [String]) { self.scopes = scopes }
+}
+
+/// Authority that a writer was granted.
+package struct Held: Codable, Sendable {
+  package let scope: String
+  /// 0 where the service has none.
+  package let number: Int64
+  /// What a request shows to the fence; empty where there is nothing to show.
+  package let proof: String
+  /// Of the session or lease, so that it can be ended from elsewhere.
+  package let lease: Int64
+  /// Whether gateways had confirmed the raise when the grant was answered.
+  package let isConfirmed: Bool
+}
+
+/// One request to a resource.
+package struct ResourceRequest: Codable, Sendable {
+  package enum Kind: String, Codable, Sendable { case execute, query, request, raise }
+
+  package var kind = Kind.execute
+  package var database: String
+  /// All or none of them, in one transaction.
+  package var statements: [String] = []
+  /// An Idempotency-Key.
+  package var key: String?
+  /// How long the writer waits for an answer.
+  package var timeoutMilliseconds = 60_000
+  /// Whether the writer shows what it holds.
+  package var showsProof = true
+  /// Shown in the place of what the writer holds, where there are any.
+  package var otherProofs: [String]?
+
+  package init(_ database: String, _ statements: String..., kind: Kind = .execute, key: String? = nil) {
+    self.database = database
+    self.statements = statements
+    self.kind = kind
+    self.key = key
+  }
+}
+
+/// What a resource answered.
+package struct ResourceAnswer: Codable, Sendable {
+  /// As in HTTP; 0 where there was no answer, so the outcome is unknown.
+  package let status: Int
+  package let body: String
+  /// Whether this is the kept answer of an earlier request under the same key.
+  package var isReplayed = false
+
+  package init(status: Int, body: String, isReplayed: Bool = false) {
+    self.status = status
+    self.body = body
+    self.isReplayed = isReplayed
+  }
+
+  static func unanswered(_ why: any Error) -> ResourceAnswer { ResourceAnswer(status: 0, body: "\(why)") }
+
+  /// Taken, and no statement failed.
+  package var isAccepted: Bool { status == 200 && statementError == nil }
+  package var isUnanswered: Bool { status == 0 }
+  /// Refused by the fence: because of a token, or of the lack of one.
+  package var isFenced: Bool { [401, 403, 409].contains(status) }
+}

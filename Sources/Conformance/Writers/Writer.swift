@@ -1,0 +1,129 @@
+// The runner's end of a writer: a process of its own, so that it can be paused with everything that it has in its hands.
+
+import Foundation
+import Glibc
+import Synchronization
+
+/// A writer. Any task may give it orders; several may be under way at the same time.
+package final class Writer: Sendable {
+  private struct State {
+    var next = 0
+    var waiting: [Int: CheckedContinuation<WriterReport, Never>] = [:]
+    var rest: [UInt8] = []
+    var hasEnded = false
+  }
+
+  package let holder: String
+  private let program: RunningProgram
+  private let reports: Reports
+
+  private final class Reports: Sendable {
+    let state = Mutex(State())
+
+    /// On the thread that reads the writer's output.
+    func take(_ bytes: [UInt8]) {
+      let settled = state.withLock { state -> [(CheckedContinuation<WriterReport, Never>, WriterReport)] in
+        guard !bytes.isEmpty else {
+          state.hasEnded = true
+          defer { state.waiting = [:] }
+          return state.waiting.values.map { ($0, .failed("the writer has ended")) }
+        }
+        state.rest += bytes
+        var settled: [(CheckedContinuation<WriterReport, Never>, WriterReport)] = []
+        while let end = state.rest.firstIndex(of: UInt8(ascii: "\n")) {
+          let line = Data(state.rest[..<end])
+          state.rest.removeFirst(end + 1)
+          guard let answer = try? JSONDecoder().decode(NumberedReport.self, from: line) else { continue }
+          if let waiting = state.waiting.removeValue(forKey: answer.number) { settled.append((waiting, answer.report)) }
+        }
+        return settled
+      }
+      for (continuation, report) in settled { continuation.resume(returning: report) }
+    }
+  }
+
+  init(holder: String, executable: String, arguments: [String]) throws {
+    self.holder = holder
+    let reports = Reports()
+    self.reports = reports
+    program = try RunningProgram(arguments, executable: executable) { reports.take($0) }
+  }
+
+  /// - Throws: `ConformanceError` when it was not granted.
+  package func acquire(_ order: AcquireOrder) async throws -> [Held] {
+    guard case .granted(let held) = try await ask(.acquire(order)) else {
+      throw ConformanceError("\(holder) acquired and was answered with something else")
+    }
+    return held
+  }
+
+  /// One scope, with what an order has by default.
+  @discardableResult
+  package func acquire(_ scope: String, milliseconds: Int = 600) async throws -> Held {
+    var order = AcquireOrder([scope])
+    order.milliseconds = milliseconds
+    return try await acquire(order)[0]
+  }
+
+  /// - Throws: `ConformanceError` when the writer has ended. That the resource did not answer is an answer.
+  package func send(_ request: ResourceRequest) async throws -> ResourceAnswer {
+    guard case .answered(let answer) = try await ask(.send(request)) else {
+      throw ConformanceError("\(holder) wrote and was answered with something else")
+    }
+    return answer
+  }
+
+  /// A request that has to pass for the scenario to go on.
+  /// - Throws: `ConformanceError` with what was answered otherwise.
+  @discardableResult
+  package func mustSend(_ request: ResourceRequest) async throws -> ResourceAnswer {
+    let answer = try await send(request)
+    guard answer.isAccepted else {
+      throw ConformanceError("\(holder)'s \(request.statements) should pass and was answered with \(answer.summary)")
+    }
+    return answer
+  }
+
+  /// Gives up what it holds.
+  package func close() async throws { _ = try await ask(.close) }
+
+  /// Returns when the process stands still.
+  package func pause() async throws { try await program.pause() }
+  package func resume() { program.send(SIGCONT) }
+  package func kill() { program.send(SIGKILL) }
+
+  /// Also returns, with a failure, when the writer ends or the task is cancelled.
+  private func ask(_ order: WriterOrder) async throws -> WriterReport {
+    let number = reports.state.withLock { state in
+      state.next += 1
+      return state.next
+    }
+    var line = try JSONEncoder().encode(NumberedOrder(number: number, order: order))
+    line.append(UInt8(ascii: "\n"))
+    let text = String(decoding: line, as: UTF8.self)
+    let report = await withTaskCancellationHandler {
+      await withCheckedContinuation { continuation in
+        let failure = reports.state.withLock { state -> WriterReport? in
+          if state.hasEnded { return .failed("the writer has ended") }
+          if Task.isCancelled { return .failed("cancelled") }
+          state.waiting[number] = continuation
+          return nil
+        }
+        if let failure { return continuation.resume(returning: failure) }
+        do { try program.write(text) } catch { settle(number, .failed("the writer takes no orders: \(error)")) }
+      }
+    } onCancel: {
+      settle(number, .failed("cancelled"))
+    }
+    if case .failed(let why) = report {
+      try Task.checkCancellation()
+      throw ConformanceError("\(holder): \(why)")
+    }
+    return report
+  }
+
+  private func settle(_ number: Int, _ report: WriterReport) {
+    let waiting = reports.state.withLock { $0.waiting.removeValue(forKey: number) }
+    waiting?.resume(returning: report)
+  }
+}

@@ -1,0 +1,29 @@
+// What the runner and a writer say to each other: a JSON object a line, orders on the writer's standard input and reports on
+// its standard output. Several orders may be under way; each report has its order's number.
+
+/// What a writer is told to do.
+package enum WriterOrder: Codable, Sendable {
+  /// Open a session and acquire; what was held before is forgotten.
+  case acquire(AcquireOrder)
+  case send(ResourceRequest)
+  /// Give up what is held.
+  case close
+}
+
+/// What came of it.
+package enum WriterReport: Codable, Sendable {
+  case granted([Held])
+  case answered(ResourceAnswer)
+  case done
+  case failed(String)
+}
+
+struct NumberedOrder: Codable, Sendable {
+  let number: Int
+  let order: WriterOrder
+}
+
+struct NumberedReport: Codable, Sendable {
+  let number: Int
+  let report: WriterReport
+}
