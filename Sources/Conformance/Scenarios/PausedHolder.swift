@@ -12,10 +12,10 @@ struct Handover: Sendable {
   /// A holds the scope and has written.
   /// - Parameter milliseconds: of A's lease.
   static func start(
-    on stage: Stage, gateway: ServerProcess? = nil, milliseconds: Int = 600
+    on stage: Stage, gateway: ServerProcess? = nil, milliseconds: Int = 600, environmentOfA: [String: String] = [:]
   ) async throws -> Handover {
     let gateway = if let gateway { gateway } else { try await stage.startGateway() }
-    let a = try stage.startWriter("A", gateway: gateway.address)
+    let a = try stage.startWriter("A", gateway: gateway.address, environment: environmentOfA)
     let b = try stage.startWriter("B", gateway: gateway.address)
     let held = try await a.acquire(stage.name, milliseconds: milliseconds)
     try await a.mustSend(

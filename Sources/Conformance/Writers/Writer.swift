@@ -42,11 +42,11 @@ package final class Writer: Sendable {
     }
   }
 
-  init(holder: String, executable: String, arguments: [String]) throws {
+  init(holder: String, executable: String, arguments: [String], environment: [String: String]) throws {
     self.holder = holder
     let reports = Reports()
     self.reports = reports
-    program = try RunningProgram(arguments, executable: executable) { reports.take($0) }
+    program = try RunningProgram(arguments, executable: executable, environment: environment) { reports.take($0) }
   }
 
   /// - Throws: `ConformanceError` when it was not granted.
