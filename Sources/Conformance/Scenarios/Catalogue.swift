@@ -4,6 +4,16 @@ package enum Catalogue {
   package static let all: [any Scenario] = [
     PausedHolder(),
     PausedBeforeFirstWrite(),
+    JumpingClocks(),
+    SuspendedMachine(),
+    RestoredDatabase(),
+    RestoredCore(),
+    TwoGatewaysOneFile(),
+    TwoGatewaysTwoCopies(),
+    WriteAround(),
+    BadTokens(),
+    FailingDisk(),
+    TwoVersions(),
   ]
 
   /// - Throws: `ConformanceError` for a number that is none.
