@@ -19,6 +19,7 @@ final class CoreAccess: Sendable {
   let issuer: TokenIssuer
   let identification: Identification
   let passwords: PasswordKeeper
+  let logger: Logger
   /// States that are being sent to callers.
   let heldStates = StateHolds()
   /// What this node says of itself.
@@ -42,6 +43,7 @@ final class CoreAccess: Sendable {
     self.issuer = issuer
     self.identification = Identification(configuration.auth)
     self.passwords = PasswordKeeper(cost: configuration.auth.passwordCost)
+    self.logger = loop.parts.logger
     self.record = loop.parts.nodeRecord
     self.inbox = loop.inbox
     // Numbers of an earlier run may still be in the log: they must not find a caller of this one.

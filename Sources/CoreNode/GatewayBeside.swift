@@ -16,7 +16,7 @@ extension CoreNode {
     let wanted = Set(scopes.map { Key(Bytes($0.utf8)) }).sorted()
     let (news, feed) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
     let observer = access.holds.observeGateways { feed.yield() }
-    access.gateways.came(name)
+    access.gatewayCame(name)
     defer {
       access.gateways.went(name)
       access.holds.endObservingGateways(observer)

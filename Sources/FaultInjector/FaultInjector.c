@@ -93,8 +93,17 @@ __attribute__((constructor)) static void begin(void) {
   const char *directory = getenv("PORTCULLIS_FAULT_BELOW");
   if (directory) {
     if (directory[0] != '/' || strlen(directory) >= sizeof below) give_up("PORTCULLIS_FAULT_BELOW", "is no absolute path");
-    // The system's names are without links. What is not there yet is taken as it is written.
-    if (!realpath(directory, below)) strcpy(below, directory);
+    // The system's names are without links. Of what is not there yet, its directory is.
+    if (!realpath(directory, below)) {
+      const char *name = strrchr(directory, '/') + 1;
+      char parent[PATH_MAX];
+      memcpy(parent, directory, (size_t)(name - directory));
+      parent[name - directory] = 0;
+      if (!realpath(parent, below) || strlen(below) + strlen(name) + 2 > sizeof below)
+        give_up("PORTCULLIS_FAULT_BELOW", "is in no directory");
+      if (strcmp(below, "/") != 0) strcat(below, "/");
+      strcat(below, name);
+    }
     below_length = strlen(below);
     while (below_length > 0 && below[below_length - 1] == '/') below_length -= 1;
   }

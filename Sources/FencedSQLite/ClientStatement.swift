@@ -17,6 +17,14 @@ enum StatementFailure: Error {
   /// The guard stopped it. SQLite may have ended the whole transaction.
   case interrupted(StatementGuard.Interruption)
 
+  /// SQLite's own error, where it was one.
+  var cause: SQLiteError? {
+    switch self {
+    case .sql(let error), .transactionEnded(let error): return error
+    case .unusable, .abandoned, .interrupted: return nil
+    }
+  }
+
   func text(denial: String?) -> String {
     switch self {
     case .sql(let error), .transactionEnded(let error):

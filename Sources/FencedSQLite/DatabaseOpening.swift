@@ -28,7 +28,7 @@ enum DatabaseOpening {
         throw OpenError.notWritable(path: declaration.path)
       }
       let presence = try FenceTable.presence(in: connection)
-      guard presence != .foreign else { throw OpenError.foreignFenceTable(path: declaration.path) }
+      if let error = refusal(of: presence, path: declaration.path) { throw error }
       try enterWAL(connection, path: declaration.path)
       try setUp(connection, declaration)
       let isTakenOver = try FileGuard.takeOver(connection)
@@ -43,15 +43,25 @@ enum DatabaseOpening {
     }
   }
 
+  /// Why a file with such tables is left as it is.
+  static func refusal(of presence: FenceTable.Presence, path: String) -> OpenError? {
+    switch presence {
+    case .absent, .present: return nil
+    case .foreign: return .foreignFenceTable(path: path)
+    case .newer(let format): return .newerFormat(path: path, format: format, known: FenceTable.format)
+    }
+  }
+
   /// Makes the fence tables where they are missing, and compares the floors with their copy. One that guarded itself, with
   /// no gateway so far, is as new: it has floors and can have no copy.
   private static func protect(
     _ connection: Connection, _ presence: FenceTable.Presence, _ declaration: DatabaseDeclaration, isNew: Bool,
     path: String
   ) throws(SQLiteError) -> OpenedDatabase {
-    let hadIdentity = presence == .present(isComplete: true)
+    var (isComplete, hadIdentity) = (false, false)
+    if case .present(let complete, let identity) = presence { (isComplete, hadIdentity) = (complete, identity) }
     let hasFenceTable = presence != .absent || !declaration.isOpen
-    if hasFenceTable && !hadIdentity { try createFenceTables(in: connection) }
+    if hasFenceTable && !isComplete { try createFenceTables(in: connection) }
     let identity = hasFenceTable ? try FenceTable.identity(in: connection) : nil
     let floors = hasFenceTable ? try FenceTable.floors(in: connection) : [:]
     let file = FloorFile(path: declaration.floorCopyPath ?? path + FloorFile.suffix)

@@ -1,13 +1,18 @@
 // The fence tables: the floor beside the data, in the same file and the same transaction.
 //
-// Owns `_fence`, `_fence_adoption` and `_fence_identity`, and the shape of `_fence_request` (see `RequestRecords`). Must
-// never lower a floor within a cluster or delete a row of the first three, and never touch a table of the user's.
-// Invariant: a row that cannot be read as a floor stops every write: no floor is not a low floor.
+// Owns `_fence`, `_fence_adoption`, `_fence_identity` and `_fence_format`, and the shape of `_fence_request` (see
+// `RequestRecords`). Must never lower a floor within a cluster or delete a row of the first three, and never touch a table
+// of the user's. Invariants: a row that cannot be read as a floor stops every write: no floor is not a low floor; and a
+// file of a format that this program does not know is left to those that do, for what it says may bind in ways unknown here.
 
 import CSQLite
 import FencingCore
 
 enum FenceTable {
+  /// Of the tables below, and of what they mean. A change that an earlier program must not write beside gets the next
+  /// number; an earlier file is brought up to it when it is opened.
+  static let format: Int64 = 1
+
   private struct Object {
     let kind: String
     let name: String
@@ -50,6 +55,10 @@ enum FenceTable {
     Object(
       kind: "table", name: "_fence_identity", columns: ["identity", "made_at"],
       sql: "CREATE TABLE IF NOT EXISTS main._fence_identity(identity TEXT NOT NULL, made_at INTEGER NOT NULL) STRICT"),
+    // Later than the others: a file without it is of the first format.
+    Object(
+      kind: "table", name: "_fence_format", columns: ["version"],
+      sql: "CREATE TABLE IF NOT EXISTS main._fence_format(version INTEGER NOT NULL) STRICT"),
     Object(
       kind: "table", name: "_fence_request",
       columns: ["id", "scope", "key", "hash", "answer", "kept_at"],
@@ -77,8 +86,10 @@ enum FenceTable {
 
   enum Presence: Equatable {
     case absent
-    /// Not complete where an earlier version made them.
-    case present(isComplete: Bool)
+    /// Not complete where an earlier version made them; the earliest gave no identity.
+    case present(isComplete: Bool, hasIdentity: Bool)
+    /// A later program's, whose tables may be others.
+    case newer(format: Int64)
     /// Something else carries one of the names.
     case foreign
   }
@@ -96,14 +107,23 @@ enum FenceTable {
     }
     found = found.filter { !FileGuard.owns($0.key, columns: $0.value) }
     if found.isEmpty { return .absent }
+    if found["table _fence_format"]?.contains("version") == true {
+      var newest: Int64 = 0
+      try connection.runEngine("SELECT coalesce(max(version), 0) FROM main._fence_format") { newest = $0.integer(0) }
+      if newest > format { return .newer(format: newest) }
+    }
     let expected = Dictionary(uniqueKeysWithValues: objects.map { ("\($0.kind) \($0.name)", $0.columns) })
     guard found["table _fence"] != nil, found.allSatisfy({ expected[$0.key] == $0.value }) else { return .foreign }
-    return .present(isComplete: found.count == expected.count)
+    return .present(isComplete: found.count == expected.count, hasIdentity: found["table _fence_identity"] != nil)
   }
 
-  /// Makes what is missing, and gives the file its identity where it has none.
+  /// Makes what is missing, brings the format up to this program's, and gives the file its identity where it has none.
   static func create(in connection: Connection) throws(SQLiteError) {
     for object in objects { try connection.runEngine(object.sql) }
+    try connection.runEngine("DELETE FROM main._fence_format WHERE version < ?1", [.integer(format)])
+    try connection.runEngine(
+      "INSERT INTO main._fence_format SELECT ?1 WHERE NOT EXISTS (SELECT 1 FROM main._fence_format)",
+      [.integer(format)])
     guard try identity(in: connection) == nil else { return }
     try connection.runEngine(
       "INSERT INTO main._fence_identity VALUES(?1, ?2)",

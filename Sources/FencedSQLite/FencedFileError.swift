@@ -24,6 +24,8 @@ public struct FencedFileError: Error, Sendable, Hashable, CustomStringConvertibl
     case key
     /// The file's floor is behind its copy, as after an older file was put back: see docs/operations.md.
     case scopeClosed
+    /// The disk is full. Nothing of the request was done; send it again when there is room.
+    case diskFull
     /// The disk failed. No write is taken until the file is opened again.
     case failed
     /// The file was closed by ``FencedFile/close()``.
@@ -53,6 +55,7 @@ public struct FencedFileError: Error, Sendable, Hashable, CustomStringConvertibl
     case .answerGone(let key): self.init(.key, "what was done under the key \"\(key)\" is no longer kept")
     case .scopeClosed(let scope):
       self.init(.scopeClosed, "the floor of \"\(scope)\" disagrees with its copy: the file may be an older one")
+    case .diskFull(let reason): self.init(.diskFull, reason)
     case .halted(let reason), .storage(let reason): self.init(.failed, reason)
     case .unloadable(let reason): self.init(.statement, reason)
     case .unopened(let error): self.init(.open, error.description)

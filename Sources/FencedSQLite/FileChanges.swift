@@ -60,7 +60,7 @@ package enum FileChanges {
         let wasGuarded = try FileGuard.isGuarded(connection)
         var madeFence = presence == .absent
         if wasGuarded { madeFence = try FileGuard.remove(from: connection) }
-        if presence != .present(isComplete: true) { try FenceTable.create(in: connection) }
+        if presence != .present(isComplete: true, hasIdentity: true) { try FenceTable.create(in: connection) }
         let tables = try FileGuard.install(
           scopes: ScopeMap(declaration), keys: keys, madeFence: madeFence, in: connection)
         return GuardReport(path: path, tables: tables, kids: keys.keys.map(\.kid), wasGuarded: wasGuarded)
@@ -146,7 +146,7 @@ package enum FileChanges {
       return connection
     }
     let presence = try perform(resolved) { () throws(SQLiteError) in try FenceTable.presence(in: connection) }
-    guard presence != .foreign else { throw .open(.foreignFenceTable(path: resolved)) }
+    if let error = DatabaseOpening.refusal(of: presence, path: resolved) { throw .open(error) }
     return try body(connection, resolved, presence)
   }
 

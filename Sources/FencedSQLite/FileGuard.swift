@@ -28,7 +28,7 @@ package enum FileGuard {
   ]
 
   private static let ownTables = [
-    "_fence", "_fence_adoption", "_fence_identity", "_fence_request", "_fence_key", "_fence_guard",
+    "_fence", "_fence_adoption", "_fence_identity", "_fence_format", "_fence_request", "_fence_key", "_fence_guard",
   ]
 
   static func isTrigger(_ name: String) -> Bool { name.lowercased().hasPrefix(triggerPrefix) }

@@ -9,6 +9,8 @@ package enum OpenError: Error, Sendable, Hashable, CustomStringConvertible {
   case severalLinks(path: String, count: Int)
   case cannotUseWAL(path: String, reason: String)
   case foreignFenceTable(path: String)
+  /// The fence tables are a later program's.
+  case newerFormat(path: String, format: Int64, known: Int64)
   case noThread
   case gatewayStopping
   case storage(path: String, reason: String)
@@ -32,6 +34,9 @@ package enum OpenError: Error, Sendable, Hashable, CustomStringConvertible {
         + " Close every other program that has it open and try again."
     case .foreignFenceTable(let path):
       return "\(path) has a table whose name starts with _fence and that is not the gateway's. Rename that table."
+    case .newerFormat(let path, let format, let known):
+      return "\(path) was last under a newer program: its fence tables have format \(format), and this program knows"
+        + " formats up to \(known). Nothing was changed. Start that program, or a newer one."
     case .gatewayStopping:
       return "The gateway is stopping."
     case .noThread:

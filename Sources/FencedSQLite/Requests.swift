@@ -159,6 +159,8 @@ package enum RequestFailure: Error, Sendable, Hashable {
   case busy(String)
   /// The database takes no writes any more until it is opened again.
   case halted(String)
+  /// There was no room on the disk. When there is again, the request may be sent again.
+  case diskFull(String)
   case storage(String)
   case closed
   /// What was to be loaded cannot be; the reason says what is wrong with it.

@@ -38,7 +38,8 @@ package final class StagedFile: Sendable {
   }
 
   private static func failure(_ what: String) -> RequestFailure {
-    .storage("the place for what is loaded could not be \(what): \(String(cString: strerror(errno)))")
+    let reason = "the place for what is loaded could not be \(what): \(String(cString: strerror(errno)))"
+    return errno == ENOSPC ? .diskFull(reason) : .storage(reason)
   }
 
   // MARK: Filling it
@@ -98,7 +99,8 @@ package final class StagedFile: Sendable {
       try Self.fit(staged, to: target)
     } catch {
       switch error.primaryCode {
-      case SQLITE_FULL, SQLITE_IOERR, SQLITE_NOMEM: throw .storage("the file could not be prepared: \(error.message)")
+      case SQLITE_FULL: throw .diskFull("the file could not be prepared: \(error.message)")
+      case SQLITE_IOERR, SQLITE_NOMEM: throw .storage("the file could not be prepared: \(error.message)")
       default: throw .unloadable("The file cannot be read as an SQLite database: \(error.message).")
       }
     }

@@ -133,6 +133,7 @@ final class Writer {
       return .halted(error.message)
     }
     if error.primaryCode == SQLITE_BUSY || error.primaryCode == SQLITE_LOCKED { return .busy(error.message) }
+    if error.primaryCode == SQLITE_FULL { return .diskFull(error.message) }
     return .storage(error.message)
   }
 

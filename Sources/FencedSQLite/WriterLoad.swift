@@ -213,7 +213,7 @@ extension Writer {
     } catch {
       if case .interrupted(.timedOut) = error { throw .timedOut(seconds: limits.streamSeconds) }
       if case .interrupted(.raised) = error { throw .busy(overtaken.message) }
-      if case .sql(let cause) = error, cause.isFatal { throw failure(of: cause) }
+      if let cause = error.cause, cause.isFatal || cause.primaryCode == SQLITE_FULL { throw failure(of: cause) }
       throw .unloadable("Statement \(number): \(error.text(denial: connection.guardian.denial)).")
     }
   }

@@ -111,11 +111,12 @@ extension Writer {
         if case .interrupted(let interruption) = error {
           return .transactionLost(lost(interruption, seconds: seconds))
         }
+        // SQLite may have ended the transaction by itself; that the disk failed counts for more.
+        if let cause = error.cause, cause.isFatal { throw cause }
         guard connection.hasOpenTransaction else {
           let outcomes = Self.outcomes(of: request, endedAt: index, text: text)
           return .transactionLost(.failed(.success(outcome(outcomes, floors: [], isRolledBack: true))))
         }
-        if case .sql(let cause) = error, cause.isFatal { throw cause }
         results.append(.failure(text))
         if request.isAllOrNothing || request.statements.count == 1 {
           return .decided(.success(try undo(results, floors: floors)))

@@ -248,6 +248,48 @@ struct GroupCommitTests {
     #expect(await fixture.refusal(try claims(5), "SELECT 1") == .overloaded(queued: 0))
   }
 
+  @Test("a raise goes before every write that waits, and says which commit it follows")
+  func raiseFirst() async throws {
+    var limits = EngineLimits()
+    limits.writeSeconds = 3600
+    let fixture = try Fixture(limits: limits)
+    let database = fixture.database
+    let first = try await fixture.write(claims(5), "INSERT INTO item(name) VALUES('x')")
+    let (old, new) = (try claims(5), try claims(6, "b"))
+    let endless =
+      "UPDATE item SET name = (WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n) SELECT max(i) FROM n)"
+    let waiting = ["DELETE FROM item", "INSERT INTO item(name) VALUES('y')", "UPDATE item SET name = 'z'"]
+    let writes = ([endless] + waiting).map { sql in
+      Task { try await database.execute(WriteRequest(statements: [SQLStatement(sql)], claims: old)) }
+    }
+    while database.status.queuedWrites < writes.count { await Task.yield() }
+    #expect(try await database.raise(new).followsCommit >= first.commit)
+    for write in writes {
+      let result = await write.result
+      guard case .failure(let error) = result else {
+        Issue.record("a write that waited landed behind the raise")
+        continue
+      }
+      #expect(error as? RequestFailure == .refused(.stale(seen: new.floor, presented: old)))
+    }
+    #expect(try fixture.names() == ["x"])
+  }
+
+  @Test("only the writer checkpoints: while it does not, reads leave the file as it is")
+  func onlyTheWriter() async throws {
+    var limits = EngineLimits()
+    limits.checkpointFrames = .max
+    let fixture = try Fixture(limits: limits)
+    try await fixture.write(claims(5), "INSERT INTO item(name) VALUES('x')")
+    let file = try Data(contentsOf: URL(fileURLWithPath: fixture.path))
+    for index in 0..<40 {
+      try await fixture.write(claims(5), "INSERT INTO item(name) VALUES('\(index)')")
+      _ = try await fixture.database.query(ReadRequest(statements: [SQLStatement("SELECT count(*) FROM item")]))
+    }
+    #expect(try Data(contentsOf: URL(fileURLWithPath: fixture.path)) == file)
+    #expect(fixture.database.status.walFrames >= 40 && fixture.database.status.checkpoints == 0)
+  }
+
   @Test("the writer checkpoints its log, so that it does not grow with every commit")
   func checkpoints() async throws {
     var limits = EngineLimits()

@@ -37,8 +37,8 @@ struct ProtectionTests {
     #expect(try Raw.run(path, "PRAGMA journal_mode") == [["wal"]])
     #expect(
       try Raw.run(path, "SELECT name FROM sqlite_schema WHERE name LIKE '\\_fence%' ESCAPE '\\' ORDER BY 1") == [
-        ["_fence"], ["_fence_adoption"], ["_fence_identity"], ["_fence_request"], ["_fence_request_answers"],
-        ["_fence_request_key"],
+        ["_fence"], ["_fence_adoption"], ["_fence_format"], ["_fence_identity"], ["_fence_request"],
+        ["_fence_request_answers"], ["_fence_request_key"],
       ])
     await database.close()
     #expect(try Raw.run(path, Self.userSchema) == schema)
@@ -115,6 +115,33 @@ struct ProtectionTests {
     let before = try Data(contentsOf: URL(fileURLWithPath: path))
     #expect(throws: OpenError.foreignFenceTable(path: path)) { try open(path) }
     #expect(try Data(contentsOf: URL(fileURLWithPath: path)) == before)
+  }
+
+  @Test("a file of a newer format is refused with both formats named, also by the commands, and left as it is")
+  func newerFormat() async throws {
+    let fixture = try Fixture()
+    try await fixture.write(claims(5), "INSERT INTO item(name) VALUES('x')")
+    await fixture.database.close()
+    try Raw.run(fixture.path, "UPDATE _fence_format SET version = 2; ALTER TABLE _fence ADD COLUMN new_in_2 TEXT")
+    let before = try Raw.contents(fixture.path)
+    let refusal = OpenError.newerFormat(path: fixture.path, format: 2, known: 1)
+    #expect(refusal.description.contains("format 2, and this program knows formats up to 1"))
+    #expect(throws: refusal) { try open(fixture.path) }
+    #expect(throws: FileChangeError.open(refusal)) { try FileChanges.release(fixture.path) }
+    #expect(throws: FileChangeError.open(refusal)) { try FileChanges.unguard(fixture.path) }
+    #expect(try Raw.contents(fixture.path) == before)
+  }
+
+  @Test("a file without a format is one of before there were formats: it gets this one, and keeps its floors")
+  func earlierFormat() async throws {
+    let first = try Fixture()
+    try await first.write(claims(5), "INSERT INTO item(name) VALUES('x')")
+    await first.database.close()
+    try Raw.run(first.path, "DROP TABLE _fence_format")
+    let second = try Fixture(folder: first.folder)
+    #expect(try Raw.run(first.path, "SELECT version FROM _fence_format") == [["1"]])
+    #expect(try await second.database.floor() == claims(5).floor)
+    #expect(second.database.status.closedScopes.isEmpty)
   }
 
   @Test("a file that another program keeps open in another journal mode is refused with the reason")

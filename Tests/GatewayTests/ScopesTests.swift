@@ -123,6 +123,17 @@ struct ScopesTests {
     #expect(try Raw.contents(fixture.path) == before)
   }
 
+  @Test("a token of another file's scope refuses the whole request: files do not commit together")
+  func otherFile() async throws {
+    let fixture = try Fixture()
+    try await fixture.write(claims(5), "INSERT INTO item(name) VALUES('x')")
+    let other = try claims(9, scope: "invoices")
+    let failure = await fixture.failure([try claims(6), other], "DELETE FROM item")
+    #expect(failure == .refused(.wrongScope(bound: "orders", presented: other)))
+    #expect(try fixture.names() == ["x"])
+    #expect(try await fixture.database.floor() == claims(5).floor)
+  }
+
   @Test("a fenced read over several scopes is refused when one of them is stale")
   func reads() async throws {
     let fixture = try fixture()

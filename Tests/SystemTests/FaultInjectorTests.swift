@@ -1,6 +1,7 @@
 // The library that injects faults, in the hands of a program that has never heard of it: each fault does what it says, to
 // the files that it is for and to no other.
 
+import Conformance
 import Foundation
 import Glibc
 import Testing
@@ -37,7 +38,7 @@ struct FaultInjectorTests {
   private func make() throws -> (ScratchDirectory, FaultControl) {
     let directory = try ScratchDirectory()
     try FileManager.default.createDirectory(atPath: directory("in"), withIntermediateDirectories: false)
-    return (directory, try FaultControl(below: directory("in")))
+    return (directory, try FaultControl(for: Program.path, below: directory("in")))
   }
 
   @Test("each way to flush takes longer, below the directory and not beside it")
@@ -145,7 +146,7 @@ struct FaultInjectorTests {
     ] {
       let outcome = try await Program.run(
         ["-c", "print('ran')"], executable: python,
-        environment: ["LD_PRELOAD": FaultControl.library, name: value])
+        environment: ["LD_PRELOAD": FaultControl.library(for: Program.path), name: value])
       #expect(outcome.exitCode == 70 && outcome.output.isEmpty, "\(name): \(outcome)")
       #expect(outcome.errors.contains("\(name) \(reason)"), "\(outcome.errors)")
     }

@@ -11,12 +11,13 @@ struct GatewayAlone {
 
   /// - Parameter wait: whether to wait until it serves.
   static func start(
-    _ endpoints: String, databases: [String: String], extra: [String] = [], waits: Bool = true
+    _ endpoints: String, databases: [String: String], extra: [String] = [], waits: Bool = true,
+    environment: [String: String] = [:]
   ) async throws -> GatewayAlone {
     let address = "127.0.0.1:\(Ports.free(1)[0])"
     var arguments = ["gateway", "--endpoints", endpoints, "--listen-gateway", address] + extra
     for (name, path) in databases { arguments += ["--database", "\(name)=\(path)"] }
-    let program = try RunningProgram(arguments)
+    let program = try RunningProgram(arguments, environment: environment)
     if waits { try await program.waitForOutput("portcullis gateway is ready on") }
     return GatewayAlone(program: program, address: address)
   }

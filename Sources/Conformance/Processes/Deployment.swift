@@ -34,7 +34,10 @@ package final class Deployment: Sendable {
   /// - Parameters:
   ///   - name: of its directory, and of its token: what tells it from others of the deployment.
   ///   - flags: for every node.
-  package func startCore(nodes: Int = 1, name: String = "core", flags: [String] = []) async throws -> CoreProcesses {
+  ///   - environment: of every node, such as a control of faults.
+  package func startCore(
+    nodes: Int = 1, name: String = "core", flags: [String] = [], environment: [String: String] = [:]
+  ) async throws -> CoreProcesses {
     let ports = Ports.free(2 * nodes)
     let names = (0..<nodes).map { "\(name)-\($0)" }
     let peers = ports.suffix(nodes).map { "http://127.0.0.1:\($0)" }
@@ -46,9 +49,10 @@ package final class Deployment: Sendable {
           "core", "--name", names[place], "--data-dir", "\(directory)/\(names[place])", "--listen-client-urls",
           "http://\(client)", "--listen-peer-urls", peers[place], "--initial-cluster", cluster,
           "--initial-cluster-token", name,
-        ] + flags, at: client)
+        ] + flags, at: client, environment)
     }
-    let core = CoreProcesses(nodes: processes, directories: names.map { "\(directory)/\($0)" })
+    let core = CoreProcesses(
+      nodes: processes, directories: names.map { "\(directory)/\($0)" }, names: names, peerURLs: peers, token: name)
     for node in processes { try node.launch() }
     for node in processes { try await node.waitUntilReady() }
     return core
@@ -59,12 +63,13 @@ package final class Deployment: Sendable {
   ///   - endpoints: of the core, or of proxies in front of it.
   ///   - waits: whether to wait until it is ready, which one without a core is not.
   package func startGateway(
-    _ databases: [DatabaseSetup], endpoints: String, flags: [String] = [], waits: Bool = true
+    _ databases: [DatabaseSetup], endpoints: String, flags: [String] = [], waits: Bool = true,
+    environment: [String: String] = [:]
   ) async throws -> ServerProcess {
     let address = "127.0.0.1:\(Ports.free(1)[0])"
     var arguments = ["gateway", "--endpoints", endpoints, "--listen-gateway", address]
     for database in databases { arguments += database.arguments }
-    let gateway = server(arguments + flags, at: address)
+    let gateway = server(arguments + flags, at: address, environment)
     try gateway.launch()
     if waits { try await gateway.waitUntilReady() }
     return gateway
@@ -75,16 +80,22 @@ package final class Deployment: Sendable {
   ///   - holder: its name, by which the core and the fence know it.
   ///   - endpoints: of the core as this writer reaches it, perhaps through a proxy.
   ///   - gateway: likewise, as `host:port`.
-  package func startWriter(_ holder: String, endpoints: String, gateway: String) throws -> Writer {
+  package func startWriter(
+    _ holder: String, endpoints: String, gateway: String, environment: [String: String] = [:]
+  ) throws -> Writer {
     let writer = try Writer(
       holder: holder, executable: executable,
-      arguments: ["conformance-writer", "--holder", holder, "--endpoints", endpoints, "--gateway", gateway])
+      arguments: ["conformance-writer", "--holder", holder, "--endpoints", endpoints, "--gateway", gateway],
+      environment: environment)
     endings.withLock { $0.append { writer.kill() } }
     return writer
   }
 
-  private func server(_ arguments: [String], at address: String) -> ServerProcess {
-    let process = ServerProcess(executable: executable, arguments: arguments, address: address)
+  private func server(
+    _ arguments: [String], at address: String, _ environment: [String: String]
+  ) -> ServerProcess {
+    let process = ServerProcess(
+      executable: executable, arguments: arguments, address: address, environment: environment)
     endings.withLock { $0.append { process.killAtOnce() } }
     return process
   }
@@ -103,6 +114,10 @@ package struct CoreProcesses: Sendable {
   package let nodes: [ServerProcess]
   /// The data directory of each.
   package let directories: [String]
+  package let names: [String]
+  package let peerURLs: [String]
+  /// Of the cluster: see `--initial-cluster-token`.
+  package let token: String
 
   /// Of all nodes, with commas.
   package var endpoints: String { nodes.map(\.address).joined(separator: ",") }

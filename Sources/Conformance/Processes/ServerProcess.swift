@@ -10,11 +10,13 @@ package final class ServerProcess: Sendable {
   package let address: String
   private let executable: String
   private let arguments: [String]
+  private let environment: [String: String]
   private let running = Mutex<RunningProgram?>(nil)
 
-  init(executable: String, arguments: [String], address: String) {
+  init(executable: String, arguments: [String], address: String, environment: [String: String] = [:]) {
     self.executable = executable
     self.arguments = arguments
+    self.environment = environment
     self.address = address
   }
 
@@ -24,7 +26,7 @@ package final class ServerProcess: Sendable {
   /// Starts the process and does not wait: of several founders none is ready before a majority runs.
   /// - Parameter extra: flags for this start alone.
   package func launch(_ extra: [String] = []) throws {
-    let program = try RunningProgram(arguments + extra, executable: executable)
+    let program = try RunningProgram(arguments + extra, executable: executable, environment: environment)
     running.withLock { $0 = program }
   }
 

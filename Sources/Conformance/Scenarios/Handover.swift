@@ -16,10 +16,11 @@ struct Handover: Sendable {
   ///   - milliseconds: of A's lease.
   static func start(
     on stage: Stage, gateway: ServerProcess? = nil, gatewayForA: String? = nil, endpointsOfA: String? = nil,
-    milliseconds: Int = 600
+    milliseconds: Int = 600, environmentOfA: [String: String] = [:]
   ) async throws -> Handover {
     let gateway = if let gateway { gateway } else { try await stage.startGateway() }
-    let a = try stage.startWriter("A", gateway: gatewayForA ?? gateway.address, endpoints: endpointsOfA)
+    let a = try stage.startWriter(
+      "A", gateway: gatewayForA ?? gateway.address, endpoints: endpointsOfA, environment: environmentOfA)
     let b = try stage.startWriter("B", gateway: gateway.address)
     let held = try await a.acquire(stage.name, milliseconds: milliseconds)
     try await a.mustSend(

@@ -26,11 +26,12 @@ package struct Stage: Sendable {
   /// holds for their scopes. An open database has no barrier.
   /// - Parameter endpoints: in the place of the core's, such as a proxy's.
   package func startGateway(
-    _ databases: [DatabaseSetup]? = nil, endpoints: String? = nil, flags: [String] = []
+    _ databases: [DatabaseSetup]? = nil, endpoints: String? = nil, flags: [String] = [],
+    environment: [String: String] = [:]
   ) async throws -> ServerProcess {
     let databases = databases ?? [database()]
     let gateway = try await deployment.startGateway(
-      databases, endpoints: endpoints ?? core.endpoints, flags: flags)
+      databases, endpoints: endpoints ?? core.endpoints, flags: flags, environment: environment)
     try await waitUntilRegistered(databases)
     return gateway
   }
@@ -48,8 +49,11 @@ package struct Stage: Sendable {
   }
 
   /// Starts a writer that reaches the core and the gateway as they are, or through proxies.
-  package func startWriter(_ holder: String, gateway: String, endpoints: String? = nil) throws -> Writer {
-    try deployment.startWriter(holder, endpoints: endpoints ?? core.endpoints, gateway: gateway)
+  package func startWriter(
+    _ holder: String, gateway: String, endpoints: String? = nil, environment: [String: String] = [:]
+  ) throws -> Writer {
+    try deployment.startWriter(
+      holder, endpoints: endpoints ?? core.endpoints, gateway: gateway, environment: environment)
   }
 
   /// A request that shows its token where the play has a fence.

@@ -1,6 +1,7 @@
 // portcullis.v1.Gateways: who protects which scopes, and the raises that are to be made and confirmed.
 
 import CoordinationCore
+import Logging
 import NIOConcurrencyHelpers
 import NIOCore
 import Protocol
@@ -91,12 +92,30 @@ struct GatewayService: Sendable {
   }
 }
 
+extension CoreAccess {
+  /// Notes that a gateway is connected. A name carries the identity of its file, so two of one name serve copies of one
+  /// database. Each is sent every raise; which of them somebody reads, nobody can say.
+  func gatewayCame(_ name: GatewayName) {
+    guard gateways.came(name) > 1 else { return }
+    logger.warning(
+      "two gateways are connected for one database: copies of its file are served, or an earlier connection lingers",
+      metadata: ["gateway": "\(String(decoding: name.bytes, as: UTF8.self))"])
+  }
+}
+
 /// Those that protect through this node. Thread-safe.
 final class ConnectedGateways: Sendable {
   private let counts = NIOLockedValueBox<[GatewayName: Int]>([:])
 
   func contains(_ name: GatewayName) -> Bool { counts.withLockedValue { $0[name] != nil } }
-  func came(_ name: GatewayName) { counts.withLockedValue { $0[name, default: 0] += 1 } }
+
+  /// Answers how many there are of that name now.
+  func came(_ name: GatewayName) -> Int {
+    counts.withLockedValue { counts in
+      counts[name, default: 0] += 1
+      return counts[name, default: 0]
+    }
+  }
 
   func went(_ name: GatewayName) {
     counts.withLockedValue { counts in
@@ -140,7 +159,7 @@ private final class ProtectStream: @unchecked Sendable, StreamHandler {
     let name = Key(Bytes(message.gateway.utf8))
     let scopes = Set(message.scopes.map { Key(Bytes($0.utf8)) }).sorted()
     self.name = name
-    core.gateways.came(name)
+    core.gatewayCame(name)
     // Most of the time it is registered as it is, and its coming back need not be written down.
     core.readLinearizably(on: call.eventLoop) { [self] result in
       guard !isClosed else { return }

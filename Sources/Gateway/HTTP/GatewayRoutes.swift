@@ -196,7 +196,7 @@ struct GatewayRoutes: Sendable {
   func problem(_ failure: RequestFailure, _ database: DatabaseSlot, _ context: Context) -> Problem {
     let name = database.declaration.name
     switch failure {
-    case .halted(let reason), .storage(let reason):
+    case .halted(let reason), .diskFull(let reason), .storage(let reason):
       context.logger.error("request failed", metadata: ["database": "\(name)", "why": "\(reason)"])
     case .unopened(let error):
       context.logger.error("database not opened", metadata: ["database": "\(name)", "why": "\(error)"])

@@ -180,6 +180,11 @@ extension Problem {
         unavailable: "halted", title: "The database takes no writes any more",
         detail: "Its file could not be written or read: \(reason). Whether the last write is there is unknown.",
         recovery: "Look after the disk, restart the gateway, and read back what was written last.", scope: scope)
+    case .diskFull(let reason):
+      self.init(
+        unavailable: "disk-full", title: "The disk is full", detail: "There was no room: \(reason).",
+        recovery: "Make room on the gateway's disk, then send the request again; nothing of it was done.",
+        scope: scope)
     case .storage(let reason):
       self.init(
         status: .internalServerError, type: "storage", title: "The request was not carried out", detail: reason,
