@@ -134,7 +134,9 @@ let measuringRooms: [Target] = [
 let conformance: Target = .target(
   name: "Conformance",
   dependencies: [
-    "Client",
+    "Client", "FencedSQLite", "FencingCore", "Protocol", "Wire",
+    .product(name: "Crypto", package: "swift-crypto"),
+    .product(name: "Logging", package: "swift-log"),
     .product(name: "NIOCore", package: "swift-nio"),
     .product(name: "NIOPosix", package: "swift-nio"),
     .product(name: "NIOFoundationCompat", package: "swift-nio"),

@@ -6,6 +6,156 @@ import Commands
 import Conformance
 import Foundation
 
+struct ConformanceCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "conformance",
+    abstract: "Show that nothing stale gets through: play the fencing scenarios against real processes.",
+    discussion: """
+      Examples:
+        portcullis conformance
+        portcullis conformance --scenario 1,2,13 --quick
+        portcullis conformance --json > conformance.json
+
+      Starts its own core, gateways and writers on loopback, and ends them. Each scenario is played with the fence, where it
+      must pass, and once more without, where it must fail: its negative control. The exit code is 0 only if every scenario
+      passed and every control failed. What the columns and the scenarios mean is in docs/conformance.md.
+      """)
+
+  @Option(
+    name: .customLong("scenario"), help: "Only these, by number, with commas. Default: all. See --list.")
+  var numbers: ScenarioNumbers?
+
+  @Flag(help: "List the scenarios and what each must show, and play none.")
+  var list = false
+
+  @Flag(help: "Fewer and shorter repetitions: for a look, not for a proof.")
+  var quick = false
+
+  @Flag(help: "Print JSON in the place of the table.")
+  var json = false
+
+  @Option(help: "Also write the results to this file, as JUnit's XML.")
+  var junit: String?
+
+  @Option(
+    help:
+      "Where the processes keep their files: a new or an empty directory, which stays. Default: one that goes again.")
+  var directory: String?
+
+  func validate() throws {
+    guard let directory, !list else { return }
+    let contents = try? FileManager.default.contentsOfDirectory(atPath: directory)
+    guard contents?.isEmpty ?? true else {
+      throw ValidationError("--directory \(directory) is not empty; name one that is new or empty")
+    }
+  }
+
+  func run() async throws {
+    let scenarios: [any Scenario]
+    do {
+      scenarios = try numbers.map { try Catalogue.scenarios($0.numbers) } ?? Catalogue.all
+    } catch {
+      throw CommandFailure(Commands.ExitCode.usage, "\(error)")
+    }
+    if list { return Self.printList(scenarios) }
+    let scratch = directory == nil ? try ScratchDirectory() : nil
+    var run = ConformanceRun(
+      executable: try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe"),
+      directory: directory ?? scratch?.path ?? "", scenarios: scenarios)
+    run.isShort = quick
+    let results = try await Self.untilSignal(run)
+    let report = ConformanceReport(results)
+    print(json ? try JSONOutput.pretty(report) : Self.table(results))
+    if let junit { try Self.write(report.junit, to: junit) }
+    withExtendedLifetime(scratch) {}
+    guard report.passed else {
+      let failed = results.filter { $0.verdict != .pass }.map { "\($0.number)" }.joined(separator: ", ")
+      throw CommandFailure(Commands.ExitCode.failed, "not passed: \(failed)")
+    }
+  }
+
+  /// Ctrl-C ends every process that was started, and then this one.
+  private static func untilSignal(_ run: ConformanceRun) async throws -> [ScenarioResult] {
+    let signals = Signals()
+    return try await withThrowingTaskGroup(of: [ScenarioResult]?.self) { group in
+      group.addTask {
+        try await run.run { result in
+          tell("scenario \(result.number): \(result.verdict.rawValue), \(seconds(result))")
+        }
+      }
+      group.addTask { await signals.first() == nil ? [] : nil }
+      defer { group.cancelAll() }
+      guard let first = try await group.next(), let results = first else {
+        group.cancelAll()
+        while let _ = try? await group.next() {}
+        throw CommandFailure(Commands.ExitCode.failed, "stopped by a signal; every process that was started has ended")
+      }
+      return results
+    }
+  }
+
+  private static func printList(_ scenarios: [any Scenario]) {
+    var table = TextTable("SCENARIO", "WHAT HAPPENS", "WHAT MUST BE SEEN")
+    for scenario in scenarios { table.add("\(scenario.number)", scenario.title, scenario.expectation) }
+    print(table.text)
+  }
+
+  private static func table(_ results: [ScenarioResult]) -> String {
+    var table = TextTable("SCENARIO", "WHAT HAPPENS", "STALE", "REFUSED", "LOST", "CONTROL", "VERDICT")
+    for result in results {
+      let tally = result.fenced.tally
+      table.add(
+        "\(result.number)", result.title, "\(tally.staleAttempts)", "\(tally.refusals)", "\(tally.lostUpdates)",
+        control(result), result.verdict.rawValue)
+    }
+    var lines = [table.text]
+    for result in results where result.verdict != .pass {
+      lines += result.fenced.tally.failures.map { "scenario \(result.number): \($0)" }
+      if result.fenced.verdict == .pass {
+        lines.append("scenario \(result.number): its negative control did not fail, so it shows nothing")
+      }
+      lines += (result.control.map { $0.isBroken ? $0.tally.failures : [] } ?? []).map {
+        "scenario \(result.number), control: \($0)"
+      }
+    }
+    let passed = results.count { $0.verdict == .pass }
+    lines.append("\(passed) of \(results.count) scenarios passed, each with its negative control where it has one.")
+    return lines.joined(separator: "\n")
+  }
+
+  /// What the negative control let through.
+  private static func control(_ result: ScenarioResult) -> String {
+    guard let control = result.control else { return "" }
+    let tally = control.tally
+    return "\(control.verdict.rawValue): \(tally.landed) landed, \(tally.lostUpdates) lost"
+  }
+
+  private static func seconds(_ result: ScenarioResult) -> String {
+    String(format: "%.1f s", result.fenced.seconds + (result.control?.seconds ?? 0))
+  }
+
+  private static func tell(_ line: String) { FileHandle.standardError.write(Data("\(line)\n".utf8)) }
+
+  private static func write(_ text: String, to path: String) throws {
+    do {
+      try Data(text.utf8).write(to: URL(fileURLWithPath: path), options: .atomic)
+    } catch {
+      throw CommandFailure(Commands.ExitCode.failed, "the file \(path) of --junit could not be written: \(error)")
+    }
+  }
+}
+
+/// `1,2,13`.
+struct ScenarioNumbers: ExpressibleByArgument, Sendable {
+  let numbers: [Int]
+
+  init?(argument: String) {
+    let parts = argument.split(separator: ",", omittingEmptySubsequences: false).map { Int($0) }
+    guard !parts.isEmpty, !parts.contains(nil) else { return nil }
+    numbers = parts.compactMap { $0 }
+  }
+}
+
 /// A writer of a scenario, started by it.
 struct ConformanceWriterCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(commandName: "conformance-writer", shouldDisplay: false)

@@ -4,16 +4,28 @@ package enum Catalogue {
   package static let all: [any Scenario] = [
     PausedHolder(),
     PausedBeforeFirstWrite(),
+    DelayedPackets(),
+    LeaseEndsDuringRequest(),
+    RaiseDuringStatement(),
+    CutOffGateway(),
     JumpingClocks(),
     SuspendedMachine(),
+    KilledAfterAcknowledgement(),
+    KilledWhileWriting(),
     RestoredDatabase(),
     RestoredCore(),
+    RepeatedRequest(),
+    UnknownOutcome(),
     TwoGatewaysOneFile(),
     TwoGatewaysTwoCopies(),
     WriteAround(),
     BadTokens(),
+    SeveralScopes(),
     FailingDisk(),
+    EdgeNumbers(),
     TwoVersions(),
+    LaggingWatch(),
+    LockSet(),
   ]
 
   /// - Throws: `ConformanceError` for a number that is none.

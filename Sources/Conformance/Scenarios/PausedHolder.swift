@@ -1,54 +1,5 @@
 // Scenarios 1 and 2: a holder that stands still for longer than its lease, and goes on as if nothing had happened.
 
-/// Two writers at one gateway, and a table with one row that says whose it is.
-struct Handover: Sendable {
-  let stage: Stage
-  let gateway: ServerProcess
-  let resource: GatewayResource
-  let a: Writer
-  let b: Writer
-  let authorityOfA: Held
-
-  /// A holds the scope and has written.
-  /// - Parameter milliseconds: of A's lease.
-  static func start(
-    on stage: Stage, gateway: ServerProcess? = nil, milliseconds: Int = 600, environmentOfA: [String: String] = [:]
-  ) async throws -> Handover {
-    let gateway = if let gateway { gateway } else { try await stage.startGateway() }
-    let a = try stage.startWriter("A", gateway: gateway.address, environment: environmentOfA)
-    let b = try stage.startWriter("B", gateway: gateway.address)
-    let held = try await a.acquire(stage.name, milliseconds: milliseconds)
-    try await a.mustSend(
-      stage.request(
-        "CREATE TABLE owner(id INTEGER PRIMARY KEY, who TEXT)", "INSERT INTO owner VALUES (1, 'A')"))
-    return Handover(
-      stage: stage, gateway: gateway, resource: GatewayResource(address: gateway.address), a: a, b: b,
-      authorityOfA: held)
-  }
-
-  func write(_ value: String) -> ResourceRequest { stage.request("UPDATE owner SET who = '\(value)' WHERE id = 1") }
-
-  func owner() async throws -> String {
-    try await resource.read("SELECT who FROM owner WHERE id = 1", on: stage.name).value ?? ""
-  }
-
-  /// A, which does not know better, writes in each way that there is.
-  func writeLate(into tally: inout Tally) async throws {
-    tally.countStale(try await a.send(write("A, too late")))
-    tally.countStale(try await a.send(stage.request("INSERT INTO owner VALUES (NULL, 'A, too late')")))
-    tally.countStale(try await a.send(stage.request("DELETE FROM owner WHERE id > 1", kind: .request)))
-  }
-
-  /// B's acknowledged value must still be there.
-  func expectOwner(_ expected: String, _ tally: inout Tally) async throws {
-    let owner = try await owner()
-    if owner != expected {
-      tally.lostUpdates += 1
-      tally.note("the row should be \(expected)'s and is \(owner)'s")
-    }
-  }
-}
-
 struct PausedHolder: Scenario {
   let number = 1
   let title = "the holder stops past its lease, B acquires and writes, A goes on and writes"

@@ -65,8 +65,8 @@ package struct Tally: Codable, Sendable {
 
   package var verdict: Verdict {
     if landed > 0 || lostUpdates > 0 || !failures.isEmpty { return .fail }
-    // Nothing stale was tried, so nothing was shown.
-    return staleAttempts == 0 ? .inconclusive : .pass
+    // Where nothing stale was tried, nothing was shown, and neither where it was not refused but failed for another reason.
+    return staleAttempts == 0 || refusals < staleAttempts ? .inconclusive : .pass
   }
 }
 

@@ -6,7 +6,9 @@ package protocol LockService: Sendable {
   /// - Returns: one for each scope, in their order.
   /// - Throws: where it was not granted within the order's wait.
   func acquire(_ order: AcquireOrder) async throws -> [Held]
-  /// Gives everything up.
+  /// Gives up what is held.
+  func release() async
+  /// The same, and takes no more orders.
   func close() async
 }
 

@@ -38,8 +38,16 @@ package final class PortcullisLocks: LockService {
     }
   }
 
+  package func release() async {
+    let held = sessions.withLock { sessions in
+      defer { sessions = [] }
+      return sessions
+    }
+    for session in held { await session.close() }
+  }
+
   package func close() async {
-    for session in sessions.withLock({ $0 }) { await session.close() }
+    await release()
     client.close()
   }
 }

@@ -1,7 +1,7 @@
 // The runner's end of a writer: a process of its own, so that it can be paused with everything that it has in its hands.
 
 import Foundation
-import Glibc
+package import Glibc
 import Synchronization
 
 /// A writer. Any task may give it orders; several may be under way at the same time.
@@ -9,6 +9,7 @@ package final class Writer: Sendable {
   private struct State {
     var next = 0
     var waiting: [Int: CheckedContinuation<WriterReport, Never>] = [:]
+    /// The line that has begun.
     var rest: [UInt8] = []
     var hasEnded = false
   }
@@ -28,19 +29,23 @@ package final class Writer: Sendable {
           defer { state.waiting = [:] }
           return state.waiting.values.map { ($0, .failed("the writer has ended")) }
         }
-        state.rest += bytes
         var settled: [(CheckedContinuation<WriterReport, Never>, WriterReport)] = []
-        while let end = state.rest.firstIndex(of: UInt8(ascii: "\n")) {
-          let line = Data(state.rest[..<end])
-          state.rest.removeFirst(end + 1)
+        var pieces = bytes.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)[...]
+        // Behind the last line break begins the next line.
+        while pieces.count > 1, let piece = pieces.popFirst() {
+          let line = Data(state.rest + piece)
+          state.rest = []
           guard let answer = try? JSONDecoder().decode(NumberedReport.self, from: line) else { continue }
           if let waiting = state.waiting.removeValue(forKey: answer.number) { settled.append((waiting, answer.report)) }
         }
+        state.rest += pieces.first ?? []
         return settled
       }
       for (continuation, report) in settled { continuation.resume(returning: report) }
     }
   }
+
+  package var processID: pid_t { program.processID }
 
   init(holder: String, executable: String, arguments: [String], environment: [String: String]) throws {
     self.holder = holder
@@ -85,7 +90,17 @@ package final class Writer: Sendable {
   }
 
   /// Gives up what it holds.
-  package func close() async throws { _ = try await ask(.close) }
+  package func release() async throws { _ = try await ask(.release) }
+
+  /// Works on the set of the lock-set workload until `stopWork`.
+  package func work(_ work: SetWork) async throws -> SetReport {
+    guard case .worked(let report) = try await ask(.work(work)) else {
+      throw ConformanceError("\(holder) worked and answered with something else")
+    }
+    return report
+  }
+
+  package func stopWork() async throws { _ = try await ask(.stop) }
 
   /// Returns when the process stands still.
   package func pause() async throws { try await program.pause() }

@@ -7,13 +7,17 @@ package enum WriterOrder: Codable, Sendable {
   case acquire(AcquireOrder)
   case send(ResourceRequest)
   /// Give up what is held.
-  case close
+  case release
+  /// Work on the set of the lock-set workload until `stop`.
+  case work(SetWork)
+  case stop
 }
 
 /// What came of it.
 package enum WriterReport: Codable, Sendable {
   case granted([Held])
   case answered(ResourceAnswer)
+  case worked(SetReport)
   case done
   case failed(String)
 }

@@ -16,13 +16,13 @@ package struct WriterProcess: Sendable {
   /// Runs until standard input is closed.
   package func run() async {
     let output = Output()
-    let held = HeldNow()
+    let (held, worker) = (HeldNow(), SetWorker())
     await withDiscardingTaskGroup { group in
       for await line in Self.lines() {
         guard let numbered = try? JSONDecoder().decode(NumberedOrder.self, from: line) else { continue }
         // Orders do not wait for each other: one that takes long must not hold the others up.
         group.addTask {
-          let report = await self.obey(numbered.order, held)
+          let report = await self.obey(numbered.order, held, worker)
           output.write(NumberedReport(number: numbered.number, report: report))
         }
       }
@@ -30,7 +30,7 @@ package struct WriterProcess: Sendable {
     await locks.close()
   }
 
-  private func obey(_ order: WriterOrder, _ held: HeldNow) async -> WriterReport {
+  private func obey(_ order: WriterOrder, _ held: HeldNow, _ worker: SetWorker) async -> WriterReport {
     do {
       switch order {
       case .acquire(let order):
@@ -40,8 +40,12 @@ package struct WriterProcess: Sendable {
       case .send(let request):
         let proofs = request.otherProofs ?? (request.showsProof ? held.proofs : [])
         return .answered(await resource.send(request, proofs: proofs))
-      case .close:
-        await locks.close()
+      case .release:
+        await locks.release()
+        return .done
+      case .work(let work): return .worked(await worker.run(work, locks, resource))
+      case .stop:
+        worker.stop()
         return .done
       }
     } catch {

@@ -28,4 +28,42 @@ struct ConformanceScenarioTests {
 
   @Test("scenario 2: … and before its successor's first write: refused with the barrier, documented without it")
   func pausedBeforeFirstWrite() async throws { try await playScenario(2) }
+
+  @Test("scenario 3: a stale holder's packets arrive after its successor has written, and are refused")
+  func delayedPackets() async throws { try await playScenario(3) }
+
+  @Test(
+    "scenario 4: a lease that ends during a request: it is committed whole or not at all, and after a raise refused")
+  func leaseEnds() async throws { try await playScenario(4) }
+
+  @Test("scenario 5: a raise during a long statement: nothing of the old holder comes after it")
+  func raiseDuringStatement() async throws { try await playScenario(5) }
+
+  @Test(
+    "scenario 9: a gateway without its core goes on deciding by its floors, and opens nothing that it does not know")
+  func cutOffGateway() async throws { try await playScenario(9) }
+
+  @Test("scenario 12: a gateway that was killed after an acknowledgement has the data and the floor")
+  func killedAfterAcknowledgement() async throws { try await playScenario(12) }
+
+  @Test("scenario 13: a gateway that was killed while it wrote has both of floor and data, or neither")
+  func killedWhileWriting() async throws { try await playScenario(13) }
+
+  @Test("scenario 16: a request that comes again is answered with what was kept, and with an error when that is gone")
+  func repeatedRequest() async throws { try await playScenario(16) }
+
+  @Test("scenario 17: a request whose answer was lost is applied once, and its outcome can be asked for")
+  func unknownOutcome() async throws { try await playScenario(17) }
+
+  @Test("scenario 26: a request over several scopes with one stale token changes nothing")
+  func severalScopes() async throws { try await playScenario(26) }
+
+  @Test("scenario 28: numbers at the edge of 64 bits are bounded, and nothing wraps")
+  func edgeNumbers() async throws { try await playScenario(28) }
+
+  @Test("scenario 30: a watch that lags is advice: who believes it is refused")
+  func laggingWatch() async throws { try await playScenario(30) }
+
+  @Test("scenario 31: the lock-set workload loses nothing with the fence, and something without")
+  func lockSet() async throws { try await playScenario(31) }
 }

@@ -1,0 +1,125 @@
+// The results of a run for programs: JSON of a fixed shape, and JUnit's XML for what shows tests.
+
+import Foundation
+
+/// A run's results. Its JSON has one object for each scenario; names stay as they are.
+package struct ConformanceReport: Encodable, Sendable {
+  package struct Entry: Encodable, Sendable {
+    let number: Int
+    let title: String
+    let expectation: String
+    let verdict: Verdict
+    let fenced: PlayEntry
+    /// The negative control.
+    let control: PlayEntry?
+    let noControl: String?
+
+    enum CodingKeys: String, CodingKey {
+      case number, title, expectation, verdict, fenced, control
+      case noControl = "no_control"
+    }
+  }
+
+  package struct PlayEntry: Encodable, Sendable {
+    let verdict: Verdict
+    let staleAttempts: Int
+    let refusals: Int
+    let landed: Int
+    let lostUpdates: Int
+    let seconds: Double
+    let failures: [String]
+    let notes: [String]
+
+    enum CodingKeys: String, CodingKey {
+      case verdict, refusals, landed, seconds, failures, notes
+      case staleAttempts = "stale_attempts"
+      case lostUpdates = "lost_updates"
+    }
+
+    init(_ play: Play) {
+      let tally = play.tally
+      verdict = play.verdict
+      (staleAttempts, refusals) = (tally.staleAttempts, tally.refusals)
+      (landed, lostUpdates) = (tally.landed, tally.lostUpdates)
+      (failures, notes) = (tally.failures, tally.notes)
+      seconds = play.seconds
+    }
+  }
+
+  /// Whether every scenario passed, and every negative control failed.
+  package let passed: Bool
+  package let scenarios: [Entry]
+
+  package init(_ results: [ScenarioResult]) {
+    passed = results.allSatisfy { $0.verdict == .pass }
+    scenarios = results.map {
+      Entry(
+        number: $0.number, title: $0.title, expectation: $0.expectation, verdict: $0.verdict,
+        fenced: PlayEntry($0.fenced), control: $0.control.map(PlayEntry.init), noControl: $0.noControl)
+    }
+  }
+
+  /// As JUnit has it: one test case for each scenario. What is inconclusive counts as failed, of a type of its own.
+  package var junit: String {
+    let failed = scenarios.count { $0.verdict != .pass }
+    let seconds = scenarios.map { $0.fenced.seconds + ($0.control?.seconds ?? 0) }.reduce(0, +)
+    var lines = [
+      #"<?xml version="1.0" encoding="UTF-8"?>"#,
+      #"<testsuite name="portcullis conformance" tests="\#(scenarios.count)" failures="\#(failed)" errors="0""#
+        + #" skipped="0" time="\#(Self.text(seconds))">"#,
+    ]
+    for entry in scenarios { lines += Self.testCase(entry) }
+    lines.append("</testsuite>")
+    return lines.joined(separator: "\n") + "\n"
+  }
+
+  private static func testCase(_ entry: Entry) -> [String] {
+    let seconds = entry.fenced.seconds + (entry.control?.seconds ?? 0)
+    var lines = [
+      #"  <testcase classname="conformance" name="scenario \#(entry.number): \#(escaped(entry.title))""#
+        + #" time="\#(text(seconds))">"#
+    ]
+    if entry.verdict != .pass {
+      let why = entry.fenced.failures.first ?? summary(entry)
+      lines.append(
+        #"    <failure type="\#(entry.verdict.rawValue)" message="\#(escaped(why))">\#(escaped(summary(entry)))</failure>"#
+      )
+    }
+    let notes = entry.fenced.notes + (entry.control?.notes ?? []).map { "control: \($0)" }
+    lines.append("    <system-out>\(escaped(([summary(entry)] + notes).joined(separator: "\n")))</system-out>")
+    return lines + ["  </testcase>"]
+  }
+
+  private static func summary(_ entry: Entry) -> String {
+    func text(_ name: String, _ play: PlayEntry) -> String {
+      "\(name): \(play.staleAttempts) stale attempts, \(play.refusals) refused, \(play.landed) landed,"
+        + " \(play.lostUpdates) lost, \(play.verdict.rawValue)"
+    }
+    return text("fenced", entry.fenced) + (entry.control.map { "; " + text("control", $0) } ?? "")
+  }
+
+  private static func text(_ seconds: Double) -> String { String(format: "%.3f", seconds) }
+
+  /// For text and for attributes; control characters, which XML cannot hold, are left out.
+  private static func escaped(_ text: String) -> String {
+    var result = ""
+    for scalar in text.unicodeScalars {
+      switch scalar {
+      case "&": result += "&amp;"
+      case "<": result += "&lt;"
+      case ">": result += "&gt;"
+      case "\"": result += "&quot;"
+      case "\n", "\t": result.unicodeScalars.append(scalar)
+      case _ where scalar.value < 0x20 || scalar.value == 0x7F: break
+      default: result.unicodeScalars.append(scalar)
+      }
+    }
+    return result
+  }
+}
+
+extension Play {
+  package var seconds: Double {
+    Double(elapsed.components.seconds) + Double(elapsed.components.attoseconds) / 1e18
+  }
+}

@@ -1,0 +1,83 @@
+// The lock-set workload's loop, in the writer's own process, so that a pause hits it anywhere: acquire, read a set, think,
+// write the set with one element more, let go.
+
+import Foundation
+import Synchronization
+
+/// How a writer works on the set.
+package struct SetWork: Codable, Sendable {
+  /// What its elements begin with, so that no two writers add the same.
+  package var writer: Int
+  package var order: AcquireOrder
+  package var database: String
+  /// Whether requests show what is held.
+  package var showsProof: Bool
+  /// The longest time between reading and writing.
+  package var thinkMilliseconds: Int
+
+  package init(writer: Int, order: AcquireOrder, database: String, showsProof: Bool, thinkMilliseconds: Int) {
+    self.writer = writer
+    self.order = order
+    self.database = database
+    self.showsProof = showsProof
+    self.thinkMilliseconds = thinkMilliseconds
+  }
+
+  /// The table, with the empty set in it.
+  package static let schema = ["CREATE TABLE lockset(members TEXT)", "INSERT INTO lockset VALUES ('')"]
+  static let reading = "SELECT members FROM lockset"
+
+  static func writing(_ members: String) -> String { "UPDATE lockset SET members = '\(members)'" }
+
+  static func elements(_ text: String) -> Set<Int> { Set(text.split(separator: " ").compactMap { Int($0) }) }
+}
+
+/// What came of it.
+package struct SetReport: Codable, Sendable {
+  /// Elements whose write was acknowledged: they must be in the set for ever.
+  package var acknowledged: [Int] = []
+  /// Reads and writes that the fence refused.
+  package var refused = 0
+  /// Writes without an answer, and acquisitions that failed.
+  package var unknown = 0
+}
+
+/// Works until it is told to stop.
+final class SetWorker: Sendable {
+  private let isStopped = Mutex(false)
+
+  func stop() { isStopped.withLock { $0 = true } }
+
+  func run(_ work: SetWork, _ locks: any LockService, _ resource: any Resource) async -> SetReport {
+    var report = SetReport()
+    var next = work.writer * 1_000_000
+    while !isStopped.withLock({ $0 }) {
+      next += 1
+      do {
+        let held = try await locks.acquire(work.order)
+        await add(next, work, held.map(\.proof).filter { !$0.isEmpty }, resource, &report)
+      } catch {
+        report.unknown += 1
+      }
+      await locks.release()
+    }
+    return report
+  }
+
+  private func add(
+    _ element: Int, _ work: SetWork, _ proofs: [String], _ resource: any Resource, _ report: inout SetReport
+  ) async {
+    let proofs = work.showsProof ? proofs : []
+    let read = await resource.send(ResourceRequest(work.database, SetWork.reading, kind: .query), proofs: proofs)
+    guard read.isAccepted, let members = read.value else { return count(read, &report) }
+    // The work for which the lock is held: where a pause does its harm.
+    try? await Task.sleep(for: .milliseconds(Int.random(in: 0...work.thinkMilliseconds)))
+    let changed = members.isEmpty ? "\(element)" : "\(members) \(element)"
+    let written = await resource.send(ResourceRequest(work.database, SetWork.writing(changed)), proofs: proofs)
+    if written.isAccepted { report.acknowledged.append(element) } else { count(written, &report) }
+  }
+
+  private func count(_ answer: ResourceAnswer, _ report: inout SetReport) {
+    if answer.isFenced { report.refused += 1 } else { report.unknown += 1 }
+  }
+}
