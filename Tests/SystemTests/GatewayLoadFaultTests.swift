@@ -1,5 +1,5 @@
-// A load on a disk that fails, a raise in the middle of one, a gateway that is killed under keyed writes, and one whose core
-// is gone.
+// A load on a disk that fails, a raise in the middle of one, and a gateway that is killed under keyed writes. One whose core
+// is gone is scenario 9.
 
 import Conformance
 import Foundation
@@ -126,55 +126,5 @@ struct GatewayLoadFaultTests {
         #expect(stale.problem == "stale-token", "\(stale)")
       }
     }
-  }
-
-  @Test("with the core gone the stored floors decide, a database that asks it is closed, and nothing opens silently")
-  func coreGone() async throws {
-    let directory = try ScratchDirectory()
-    let nodes = try Nodes()
-    try await nodes.found("a")
-    let databases = ["notes": directory("notes.db"), "strict": directory("strict.db")]
-    let flags = ["--check-core", "strict"]
-    var gateway = try await GatewayAlone.start(nodes.client("a"), databases: databases, extra: flags)
-    let (stale, notes, strict) = try await withConnection(nodes.client("a")) { connection in
-      let calls = DefectsCalls(connection: connection)
-      while try await calls.gateways().count < 2 { try Task.checkCancellation() }
-      let (one, two) = (try await calls.open("one"), try await calls.open("two", ttlMilliseconds: 600_000))
-      let stale = try await calls.acquire(["notes"], one).granted.token
-      try await calls.close(one)
-      let (notes, strict) = (try await calls.acquire(["notes"], two), try await calls.acquire(["strict"], two))
-      return (stale, notes.granted.token, strict.granted.token)
-    }
-    // What asks the core waits for it; the problem that it ends with is another test's (`HTTPTests`).
-    func write(_ database: String, _ token: String, _ sql: String, within seconds: Double = 30) async throws
-      -> CurlAnswer
-    {
-      try await gateway.curl(
-        "/db/\(database)/execute", "-m", "\(seconds)", "-H", "Fencing-Token: \(token)", "-d", "[\"\(sql)\"]")
-    }
-    for (database, token) in [("notes", notes), ("strict", strict)] {
-      #expect(try await write(database, token, "CREATE TABLE t(n)").isDone)
-    }
-    await nodes.kill("a")
-    #expect(try await write("notes", notes, "INSERT INTO t VALUES(1)").isDone)
-    #expect(try await write("notes", stale, "INSERT INTO t VALUES(2)").problem == "stale-token")
-    #expect(try await write("strict", strict, "INSERT INTO t VALUES(1)", within: 0.5).status != 200)
-    #expect(try await write("notes", strict, "INSERT INTO t VALUES(3)").problem == "wrong-scope")
-    // A gateway that starts without the core knows no keys, and the floors' copy is what it goes by.
-    gateway.program.send(SIGKILL)
-    _ = await gateway.program.exitCode()
-    gateway = try await GatewayAlone.start(nodes.client("a"), databases: databases, extra: flags)
-    #expect(try await write("notes", notes, "INSERT INTO t VALUES(4)", within: 0.5).status != 200)
-    #expect(try await gateway.curl("/db/notes/execute", "-d", "[\"DELETE FROM t\"]").problem == "token-required")
-    #expect(try await gateway.curl("/db/notes/query?q=SELECT+n+FROM+t").body.contains("[[1]]"))
-    try nodes.restart("a")
-    try await nodes.ready("a")
-    while try await !write("strict", strict, "INSERT INTO t VALUES(5)").isDone { try Task.checkCancellation() }
-    let counts = try await gateway.curl("/db/strict/query?q=SELECT+count(*)+FROM+t")
-    #expect(counts.body.contains("[[1]]"), "\(counts)")
-    #expect(try await write("notes", notes, "INSERT INTO t VALUES(5)").isDone)
-    #expect(try await write("notes", stale, "INSERT INTO t VALUES(6)").problem == "stale-token")
-    await gateway.stop()
-    await nodes.stop()
   }
 }

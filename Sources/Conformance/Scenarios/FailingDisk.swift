@@ -32,6 +32,7 @@ struct FailingDisk: Scenario {
     tally.expect(stage.guarding == .unfenced || new.isConfirmed, "B was granted without the gateway's word")
     try await scene.b.mustSend(scene.write("B"))
     scene.a.resume()
+    try await scene.reconnectA()
     try await scene.writeLate(into: &tally)
     try await scene.expectOwner("B", &tally)
     return tally

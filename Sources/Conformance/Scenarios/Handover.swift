@@ -13,10 +13,11 @@ struct Handover: Sendable {
   /// - Parameters:
   ///   - gatewayForA: where A finds the gateway, if that is a proxy.
   ///   - endpointsOfA: where A finds the core, if that is a proxy.
+  ///   - environmentOfA: such as a control of faults.
   ///   - milliseconds: of A's lease.
   static func start(
     on stage: Stage, gateway: ServerProcess? = nil, gatewayForA: String? = nil, endpointsOfA: String? = nil,
-    milliseconds: Int = 600, environmentOfA: [String: String] = [:]
+    environmentOfA: [String: String] = [:], milliseconds: Int = 600
   ) async throws -> Handover {
     let gateway = if let gateway { gateway } else { try await stage.startGateway() }
     let a = try stage.startWriter(

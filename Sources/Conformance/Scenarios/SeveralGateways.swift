@@ -76,6 +76,7 @@ struct TwoGatewaysTwoCopies: Scenario {
       while try await other.floor(of: stage.name) ?? 0 < new.number { try Task.checkCancellation() }
     }
     scene.a.resume()
+    try await scene.reconnectA()
     try await scene.writeLate(into: &tally)
     for _ in 0..<3 { tally.countStale(await other.send(scene.write("A, too late"), proofs: proofs)) }
     try await scene.expectOwner("B", &tally)
@@ -129,6 +130,7 @@ struct TwoVersions: Scenario {
     try await scene.b.acquire(stage.name)
     try await scene.b.mustSend(scene.write("B"))
     scene.a.resume()
+    try await scene.reconnectA()
     try await scene.writeLate(into: &tally)
     try await scene.expectOwner("B", &tally)
     return tally

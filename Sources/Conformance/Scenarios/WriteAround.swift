@@ -34,6 +34,7 @@ struct WriteAround: Scenario {
       tally.expect(reason.contains("no such function: portcullis_guard"), "\(sql) was refused with: \(reason)")
     }
     scene.a.resume()
+    try await scene.reconnectA()
     try await scene.writeLate(into: &tally)
     if stage.guarding == .fenced { try await tryFence(path, &tally) }
     try await scene.b.mustSend(scene.write("B again"))
