@@ -111,6 +111,9 @@ struct ConformanceCommand: AsyncParsableCommand {
     var lines = [table.text]
     for result in results where result.verdict != .pass {
       lines += result.fenced.tally.failures.map { "scenario \(result.number): \($0)" }
+      if result.fenced.verdict == .inconclusive {
+        lines += result.fenced.tally.notes.map { "scenario \(result.number): \($0)" }
+      }
       if result.fenced.verdict == .pass {
         lines.append("scenario \(result.number): its negative control did not fail, so it shows nothing")
       }

@@ -1,7 +1,5 @@
 // Scenario 9: the gateway cannot reach the core.
 
-import Foundation
-
 struct CutOffGateway: Scenario {
   let number = 9
   let title = "the gateway is cut off from the core"
@@ -19,10 +17,10 @@ struct CutOffGateway: Scenario {
     try await stage.end(scene.authorityOfA)
     try await scene.b.acquire(stage.name, milliseconds: 30_000)
     try await scene.b.mustSend(scene.write("B"))
-    let closed = [
-      Closed(database: strict, holder: try await holder(of: strict, at: gateway, stage), problem: "core-unreachable"),
+    let shut = [
+      try await closed(strict, at: gateway, stage, problem: "core-unreachable"),
       // It starts while the core is out of reach, so it has no keys to tell a token by.
-      Closed(database: apart, holder: try await holder(of: apart, at: second, stage), problem: "keys-unavailable"),
+      try await closed(apart, at: second, stage, problem: "keys-unavailable"),
     ]
     await second.kill()
     await proxy.stop()
@@ -34,8 +32,7 @@ struct CutOffGateway: Scenario {
     guard stage.guarding == .fenced else { return tally }
     let bare = await scene.resource.send(scene.write("nobody"), proofs: [])
     tally.expect(bare.problem == "token-required", "without a token: \(bare.summary)")
-    try await second.start()
-    try await expectClosed(closed, stage, &tally)
+    try await expectClosed(shut, startingMeanwhile: second, stage, &tally)
     let there = try await GatewayResource(address: second.address).read("SELECT count(*) FROM t", on: apart.name)
     tally.expect(there.value == "0", "something was written: \(there.summary)")
     return tally
@@ -44,23 +41,31 @@ struct CutOffGateway: Scenario {
   /// What must not be written to, not even by its rightful holder, because that it is cannot be known.
   private struct Closed: Sendable {
     let database: DatabaseSetup
+    let gateway: ServerProcess
     let holder: Writer
     let problem: String
   }
 
-  /// A holder who has written.
-  private func holder(of database: DatabaseSetup, at gateway: ServerProcess, _ stage: Stage) async throws -> Writer {
+  /// With a holder who has written.
+  private func closed(
+    _ database: DatabaseSetup, at gateway: ServerProcess, _ stage: Stage, problem: String
+  ) async throws -> Closed {
     let writer = try stage.startWriter("holder of \(database.name)", gateway: gateway.address)
     try await writer.acquire(database.name, milliseconds: 60_000)
     try await writer.mustSend(stage.request("CREATE TABLE t(v)", on: database.name))
-    return writer
+    return Closed(database: database, gateway: gateway, holder: writer, problem: problem)
   }
 
-  private func expectClosed(_ closed: [Closed], _ stage: Stage, _ tally: inout Tally) async throws {
+  private func expectClosed(
+    _ closed: [Closed], startingMeanwhile second: ServerProcess, _ stage: Stage, _ tally: inout Tally
+  ) async throws {
     let answers = try await withThrowingTaskGroup(of: (Closed, ResourceAnswer).self) { group in
       for one in closed {
         let request = stage.request("INSERT INTO t VALUES (1)", on: one.database.name)
-        group.addTask { (one, try await one.holder.send(request)) }
+        group.addTask {
+          if one.gateway === second { try await second.start() }
+          return (one, try await one.holder.send(request))
+        }
       }
       return try await group.reduce(into: []) { $0.append($1) }
     }

@@ -17,7 +17,7 @@ struct Handover: Sendable {
   ///   - milliseconds: of A's lease.
   static func start(
     on stage: Stage, gateway: ServerProcess? = nil, gatewayForA: String? = nil, endpointsOfA: String? = nil,
-    environmentOfA: [String: String] = [:], milliseconds: Int = 600
+    environmentOfA: [String: String] = [:], milliseconds: Int = 500
   ) async throws -> Handover {
     let gateway = if let gateway { gateway } else { try await stage.startGateway() }
     let a = try stage.startWriter(

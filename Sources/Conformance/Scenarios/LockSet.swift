@@ -17,7 +17,7 @@ struct LockSet: Scenario {
     let whole: Duration
 
     static let long = Times(lease: 2000, think: 200, every: .seconds(5), whole: .seconds(60))
-    static let short = Times(lease: 500, think: 150, every: .milliseconds(600), whole: .milliseconds(2500))
+    static let short = Times(lease: 500, think: 150, every: .milliseconds(600), whole: .milliseconds(1800))
   }
 
   func play(on stage: Stage) async throws -> Tally {

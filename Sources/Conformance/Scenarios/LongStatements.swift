@@ -34,7 +34,7 @@ struct LeaseEndsDuringRequest: Scenario {
     let wasInTheMiddle = try await scene.resource.isBusy
     scene.a.resume()
     let answer = try await answered
-    if !wasInTheMiddle { tally.note("the request was done before the lease ended, on this machine at this moment") }
+    if !wasInTheMiddle { tally.miss("the request was done before the lease ended, on this machine at this moment") }
     let rows = try await parts(scene)
     tally.expect(rows == (answer.isAccepted ? 3 : 0), "\(rows) of 3 rows are there after \(answer.summary)")
     tally.note(
@@ -74,7 +74,7 @@ struct RaiseDuringStatement: Scenario {
       tally.countStale(answer)
       if rows > 0 { tally.lostUpdates += 1 }
     } else {
-      tally.note("A's request was committed before B was granted")
+      tally.miss("A's request was committed before B was granted, on this machine at this moment")
     }
     try await scene.writeLate(into: &tally)
     return tally

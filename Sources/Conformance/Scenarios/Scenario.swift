@@ -43,6 +43,9 @@ package struct Tally: Codable, Sendable {
   /// What a reader of the report should know, each in one sentence.
   package var notes: [String] = []
 
+  /// Whether the story went another way than told, so that what it is about was not seen.
+  package var isMissed = false
+
   package init() {}
 
   /// Counts the answer to a write that is stale. One without an answer is counted as an attempt alone: whether it took effect
@@ -63,10 +66,16 @@ package struct Tally: Codable, Sendable {
 
   package mutating func note(_ text: String) { notes.append(text) }
 
+  /// The story went another way, by no fault of the fence: one that passes otherwise is inconclusive.
+  package mutating func miss(_ why: String) {
+    isMissed = true
+    notes.append(why)
+  }
+
   package var verdict: Verdict {
     if landed > 0 || lostUpdates > 0 || !failures.isEmpty { return .fail }
     // Where nothing stale was tried, nothing was shown, and neither where it was not refused but failed for another reason.
-    return staleAttempts == 0 || refusals < staleAttempts ? .inconclusive : .pass
+    return staleAttempts == 0 || refusals < staleAttempts || isMissed ? .inconclusive : .pass
   }
 }
 

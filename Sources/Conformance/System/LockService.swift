@@ -26,7 +26,7 @@ package struct AcquireOrder: Codable, Sendable {
 
   package var scopes: [String]
   /// How long the holder's lease outlives its last renewal.
-  package var milliseconds = 600
+  package var milliseconds = 500
   /// How long to stand in line.
   package var waitMilliseconds = 30_000
   package var barrier = Barrier.whereRegistered

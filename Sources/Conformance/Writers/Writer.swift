@@ -64,7 +64,7 @@ package final class Writer: Sendable {
 
   /// One scope, with what an order has by default.
   @discardableResult
-  package func acquire(_ scope: String, milliseconds: Int = 600) async throws -> Held {
+  package func acquire(_ scope: String, milliseconds: Int = 500) async throws -> Held {
     var order = AcquireOrder([scope])
     order.milliseconds = milliseconds
     return try await acquire(order)[0]

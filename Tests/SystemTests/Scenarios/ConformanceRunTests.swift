@@ -44,6 +44,10 @@ struct ConformanceRunTests {
     #expect(try await verdict { $0 == .fenced ? Tally() : bad } == .inconclusive, "nothing was tried")
     let half = Self.tally(stale: 2, refused: 1, landed: 0)
     #expect(try await verdict { $0 == .fenced ? half : bad } == .inconclusive, "one was not refused by the fence")
+    var missed = good
+    missed.miss("planted")
+    let other = missed
+    #expect(try await verdict { $0 == .fenced ? other : bad } == .inconclusive, "the story went another way")
     #expect(try await verdict(noControl: "there is none") { _ in good } == .pass)
     #expect(try await verdict { _ in throw ConformanceError("planted") } == .fail)
     let broken = try await verdict { guarding in
