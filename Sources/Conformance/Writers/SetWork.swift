@@ -71,7 +71,7 @@ final class SetWorker: Sendable {
     let read = await resource.send(ResourceRequest(work.database, SetWork.reading, kind: .query), proofs: proofs)
     guard read.isAccepted, let members = read.value else { return count(read, &report) }
     // The work for which the lock is held: where a pause does its harm.
-    try? await Task.sleep(for: .milliseconds(Int.random(in: 0...work.thinkMilliseconds)))
+    try? await Task.sleep(for: .milliseconds(Int.random(in: work.thinkMilliseconds / 2...work.thinkMilliseconds)))
     let changed = members.isEmpty ? "\(element)" : "\(members) \(element)"
     let written = await resource.send(ResourceRequest(work.database, SetWork.writing(changed)), proofs: proofs)
     if written.isAccepted { report.acknowledged.append(element) } else { count(written, &report) }
