@@ -107,8 +107,8 @@ struct GatewayLoadFaultTests {
       let old = try await gateway.grant("old")
       let grant = try await gateway.grant("one")
       #expect(try await gateway.send("execute", grant.token, "CREATE TABLE t(n TEXT)").isDone)
-      var lost = 0
-      for round in 0..<5 {
+
+      for round in 0..<3 {
         let writers = KeyedWriters(gateway.alone.address, token: grant.token, count: 8, prefix: "r\(round)")
         async let ends = writers.run()
         try await writers.wait(for: Int.random(in: 10..<200))
@@ -118,7 +118,6 @@ struct GatewayLoadFaultTests {
         let (found, acknowledged) = (try await writers.rows(at: gateway.alone.address), writers.acknowledged)
         #expect(acknowledged.isSubset(of: found), "lost: \(acknowledged.subtracting(found))")
         #expect(found.isSubset(of: acknowledged.union(writers.unknown)))
-        lost += found.count - acknowledged.count
         try await writers.repeatUnknown(at: gateway.alone.address)
         #expect(try await writers.rows(at: gateway.alone.address) == writers.acknowledged)
         #expect(try await gateway.floor() == grant.number)
