@@ -7,6 +7,8 @@ import FencingCore
 
 struct TransactionFloors {
   private var known: [String: Floor?] = [:]
+  /// The claims that passed last, and the floors that they left; nil once a floor was raised after that.
+  var passed: (claims: [FenceClaims], floors: [ScopeFloor])?
 
   mutating func floor(of scope: String, in connection: Connection) throws(SQLiteError) -> Floor? {
     if let known = known[scope] { return known }
@@ -20,6 +22,7 @@ struct TransactionFloors {
   ) throws(SQLiteError) {
     try FenceTable.raise(scope, from: old, to: new, in: connection)
     known[scope] = .some(new)
+    passed = nil
   }
 
   /// Whether the file still has what the checks went by.
@@ -29,5 +32,8 @@ struct TransactionFloors {
   }
 
   /// For the next transaction.
-  mutating func forget() { known.removeAll(keepingCapacity: true) }
+  mutating func forget() {
+    known.removeAll(keepingCapacity: true)
+    passed = nil
+  }
 }

@@ -37,6 +37,8 @@ final class Writer {
   var records: RequestRecords
   /// Whether the open transaction raises a floor, so that the copy has to follow it.
   var isRaising = false
+  /// The scopes of the last request that ran, since mostly the next one has the same.
+  var heldScopes: (claims: [FenceClaims], scopes: Set<String>) = ([], [])
   /// Of the open transaction.
   var floors = TransactionFloors()
   /// Writes that were taken off the queue and are not answered yet, in order.

@@ -45,7 +45,7 @@ extension Writer {
   }
 
   /// Checks the fence in the open transaction, for all of the file's scopes: a load is about every table.
-  private func checkFence(of job: LoadJob) throws(RequestFailure) -> [CheckedFloor] {
+  private func checkFence(of job: LoadJob) throws(RequestFailure) -> [ScopeFloor] {
     if !declaration.isOpen || !job.claims.isEmpty,
       let missing = scopes.all.first(where: { scope in
         !job.claims.contains { $0.scope == scope }
@@ -53,7 +53,7 @@ extension Writer {
     {
       throw .tokenRequired(scope: missing)
     }
-    let checked: Result<[CheckedFloor], RequestFailure>
+    let checked: Result<[ScopeFloor], RequestFailure>
     do throws(SQLiteError) {
       if !hasFenceTable, !job.claims.isEmpty {
         try FenceTable.create(in: connection)
@@ -93,13 +93,7 @@ extension Writer {
     counters.writes += 1
     // All pages went through the log, which may start over as soon as the readers let it.
     connection.guardian.walFrames = limits.truncateFrames
-    return outcome(floors, statements: nil)
-  }
-
-  private func outcome(_ floors: [CheckedFloor], statements: Int?) -> LoadOutcome {
-    LoadOutcome(
-      statements: statements,
-      floors: floors.compactMap { entry in entry.floor.map { ScopeFloor(scope: entry.scope, floor: $0) } })
+    return LoadOutcome(statements: nil, floors: floors)
   }
 
   private var overtaken: SQLiteError {
@@ -169,7 +163,7 @@ extension Writer {
     let statements = try runText(job.staged)
     guard !hasOpenForeignKeys else { throw .unloadable("After all statements a foreign key has no counterpart.") }
     do throws(SQLiteError) {
-      for (scope, floor) in floors where try FenceTable.floor(of: scope, in: connection) != floor {
+      guard try self.floors.hold(in: connection) else {
         throw SQLiteError(code: SQLITE_ERROR, message: "the text changed the fence row")
       }
       guardian.isCommitOvertaken = false
@@ -180,7 +174,7 @@ extension Writer {
       throw failure(of: error)
     }
     counters.writes += 1
-    return outcome(floors, statements: statements)
+    return LoadOutcome(statements: statements, floors: floors)
   }
 
   private func runText(_ staged: StagedFile) throws(RequestFailure) -> Int {

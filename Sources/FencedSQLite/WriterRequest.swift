@@ -19,9 +19,6 @@ enum RequestEnd {
   case transactionLost(LostTransaction)
 }
 
-/// A scope and its floor, as the check at a request's begin has left it.
-typealias CheckedFloor = (scope: String, floor: Floor?)
-
 extension WriteRequest {
   var needsFenceTable: Bool { !claims.isEmpty || key != nil }
 }
@@ -54,13 +51,16 @@ extension Writer {
 
   /// The floors after the check. All scopes pass or none is raised; what was raised stays even where the SQL fails,
   /// because the tokens are valid.
-  func checkFence(_ request: WriteRequest) throws(SQLiteError) -> Result<[CheckedFloor], RequestFailure> {
+  func checkFence(_ request: WriteRequest) throws(SQLiteError) -> Result<[ScopeFloor], RequestFailure> {
     guard !request.claims.isEmpty else {
       guard declaration.isOpen else { return .failure(.tokenRequired(scope: scopes.own)) }
       guard hasFenceTable else { return .success([]) }
-      return .success([(scopes.own, try self.floors.floor(of: scopes.own, in: connection))])
+      let floor = try self.floors.floor(of: scopes.own, in: connection)
+      return .success(floor.map { [ScopeFloor(scope: scopes.own, floor: $0)] } ?? [])
     }
-    var floors: [CheckedFloor] = []
+    // The same claims against the same floors come to the same end.
+    if let passed = self.floors.passed, passed.claims == request.claims { return .success(passed.floors) }
+    var floors: [ScopeFloor] = []
     var raises: [(scope: String, old: Floor?, new: Floor)] = []
     for claims in request.claims {
       let scope = claims.scope
@@ -75,23 +75,23 @@ extension Writer {
         counters.refusals += 1
         return .failure(.refused(refusal))
       }
-      floors.append((scope, claims.floor))
+      floors.append(ScopeFloor(scope: scope, floor: claims.floor))
     }
     for raise in raises {
       try self.floors.raise(raise.scope, from: raise.old, to: raise.new, in: connection)
       isRaising = true
     }
+    self.floors.passed = (request.claims, floors)
     return .success(floors)
   }
 
   private func runStatements(
-    of request: WriteRequest, under floors: [CheckedFloor]
+    of request: WriteRequest, under floors: [ScopeFloor]
   ) throws(SQLiteError) -> RequestEnd {
     let guardian = connection.guardian
     let seconds = min(limits.writeSeconds, request.timeoutSeconds)
     guardian.runningClaims = request.claims
-    guardian.heldScopes = Set(request.claims.map(\.scope))
-    if declaration.isOpen { guardian.heldScopes.insert(scopes.own) }
+    guardian.heldScopes = scopes(of: request)
     guardian.deadlineNanoseconds = MonotonicClock.nanoseconds + UInt64(seconds * 1e9)
     defer {
       guardian.runningClaims = []
@@ -124,6 +124,15 @@ extension Writer {
       }
     }
     return try finish(results, of: request, under: floors)
+  }
+
+  /// What a request may write to.
+  private func scopes(of request: WriteRequest) -> Set<String> {
+    if heldScopes.scopes.isEmpty || heldScopes.claims != request.claims {
+      heldScopes = (request.claims, Set(request.claims.map(\.scope)))
+      if declaration.isOpen { heldScopes.scopes.insert(scopes.own) }
+    }
+    return heldScopes.scopes
   }
 
   /// Runs one statement, in a savepoint of its own where it must not pull others down or be pulled down by them.
@@ -163,7 +172,7 @@ extension Writer {
   }
 
   private func finish(
-    _ results: [StatementOutcome], of request: WriteRequest, under floors: [CheckedFloor]
+    _ results: [StatementOutcome], of request: WriteRequest, under floors: [ScopeFloor]
   ) throws(SQLiteError) -> RequestEnd {
     precondition(connection.hasOpenTransaction, "every step is followed by a look at the transaction")
     if hasOpenForeignKeys {
@@ -178,7 +187,7 @@ extension Writer {
     return .decided(.success(outcome))
   }
 
-  private func undo(_ results: [StatementOutcome], floors: [CheckedFloor]) throws(SQLiteError) -> WriteOutcome {
+  private func undo(_ results: [StatementOutcome], floors: [ScopeFloor]) throws(SQLiteError) -> WriteOutcome {
     try undoSavepoint()
     return outcome(results, floors: floors, isRolledBack: true)
   }
@@ -190,11 +199,10 @@ extension Writer {
 
   /// The commit that carries this request is the next one.
   private func outcome(
-    _ results: [StatementOutcome], floors: [CheckedFloor], isRolledBack: Bool
+    _ results: [StatementOutcome], floors: [ScopeFloor], isRolledBack: Bool
   ) -> WriteOutcome {
-    let known = floors.compactMap { entry in entry.floor.map { ScopeFloor(scope: entry.scope, floor: $0) } }
-    return WriteOutcome(
-      results: results, floors: known, commit: counters.commits + 1, isRolledBack: isRolledBack)
+    WriteOutcome(
+      results: results, floors: floors, commit: counters.commits + 1, isRolledBack: isRolledBack)
   }
 
   private func lost(_ interruption: StatementGuard.Interruption, seconds: Double) -> LostTransaction {

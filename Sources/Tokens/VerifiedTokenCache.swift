@@ -23,10 +23,17 @@ package struct VerifiedTokenCache: Sendable {
   package func claims(
     of token: String, keys: KeySet, nowSeconds: Int64, leewaySeconds: Int64 = KeySet.defaultLeewaySeconds
   ) throws(TokenError) -> FenceClaims? {
+    try self.token(token, keys: keys, nowSeconds: nowSeconds, leewaySeconds: leewaySeconds)?.claims
+  }
+
+  /// What was said of a token that was verified before, or `nil` where it has to be verified anew.
+  package func token(
+    _ token: String, keys: KeySet, nowSeconds: Int64, leewaySeconds: Int64 = KeySet.defaultLeewaySeconds
+  ) throws(TokenError) -> VerifiedToken? {
     guard let verified = entries[token], keys.contains(kid: verified.kid) else { return nil }
     try keys.check(verified)
     try verified.checkExpiry(nowSeconds: nowSeconds, leewaySeconds: leewaySeconds)
-    return verified.claims
+    return verified
   }
 
   /// Remembers what a key set said of `token`.

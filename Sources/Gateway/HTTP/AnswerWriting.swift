@@ -3,6 +3,12 @@
 import FencingCore
 import Hummingbird
 
+/// The fence as it was written last on a connection, where one answer's is mostly the next one's.
+struct WrittenFence {
+  let floors: [ScopeFloor]
+  let bytes: [UInt8]
+}
+
 enum AnswerWriting {
   static let contentType = "application/json; charset=utf-8"
 
@@ -24,8 +30,18 @@ enum AnswerWriting {
   }
 
   /// The body of what `execute` answers.
-  static func executed(_ outcome: WriteOutcome, form: AnswerForm, nanoseconds: UInt64) -> [UInt8] {
-    bytes(form) { members(of: outcome, .execute, form: form, nanoseconds: nanoseconds, into: &$0) }
+  static func executed(
+    _ outcome: WriteOutcome, form: AnswerForm, nanoseconds: UInt64, lastFence: inout WrittenFence?
+  ) -> [UInt8] {
+    if lastFence?.floors != outcome.floors {
+      var json = JSONWriter()
+      fence(outcome.floors, into: &json)
+      lastFence = WrittenFence(floors: outcome.floors, bytes: json.bytes)
+    }
+    return bytes(form) { json in
+      members(of: outcome, .execute, form: form, nanoseconds: nanoseconds, into: &json)
+      if let lastFence { json.members(written: lastFence.bytes) }
+    }
   }
 
   private static func members(
@@ -34,13 +50,15 @@ enum AnswerWriting {
     results(outcome.results, shape, form: form, into: &json)
     if form.hasTimings { json.member("time") { $0.seconds(nanoseconds: nanoseconds) } }
     if outcome.isRolledBack { json.member("rolled_back", true) }
-    fence(outcome.floors, into: &json)
   }
 
   private static func write(
     _ outcome: WriteOutcome, _ shape: Shape, form: AnswerForm, nanoseconds: UInt64
   ) -> Response {
-    var response = answer(form) { members(of: outcome, shape, form: form, nanoseconds: nanoseconds, into: &$0) }
+    var response = answer(form) { json in
+      members(of: outcome, shape, form: form, nanoseconds: nanoseconds, into: &json)
+      fence(outcome.floors, into: &json)
+    }
     if outcome.isRepeated { response.headers[.idempotencyReplayed] = "true" }
     return response
   }

@@ -21,6 +21,13 @@ struct JSONWriter {
     return bytes
   }
 
+  /// Members that a writer of their own has written, with their commas.
+  mutating func members(written: [UInt8]) {
+    guard !written.isEmpty else { return }
+    separate()
+    bytes.append(contentsOf: written)
+  }
+
   // Where an object or array is written in pieces. Each `begin` has its `end`.
   mutating func begin(_ bracket: Unicode.Scalar) {
     separate()

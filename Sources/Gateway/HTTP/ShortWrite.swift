@@ -7,6 +7,17 @@ import FencedSQLite
 import FencingCore
 import NIOCore
 import NIOHTTP1
+import Tokens
+
+/// A token as a connection sent it last.
+struct PresentedToken {
+  let text: String
+  let verified: VerifiedToken
+  /// Its claims alone, shared by all requests that send it.
+  let claims: [FenceClaims]
+  /// The verifier's, when it remembered the token.
+  let keysVersion: UInt64
+}
 
 struct ShortWrite: Sendable {
   typealias Ending = Result<WriteOutcome, RequestFailure>
@@ -48,8 +59,13 @@ struct ShortWrite: Sendable {
   // MARK: Asking the engine
 
   /// Answers false, and does nothing, where the request is one for the routes. `onEnd` is called once, on any thread.
-  func start(_ routes: GatewayRoutes, onEnd: @escaping @Sendable (Ending) -> Void, onStart: () -> Void) -> Bool {
-    guard let claims = claims(routes), let share = try? routes.budget.admit(),
+  ///
+  /// - Parameter last: the one token of the connection's last request.
+  func start(
+    _ routes: GatewayRoutes, last: inout PresentedToken?, onEnd: @escaping @Sendable (Ending) -> Void,
+    onStart: () -> Void
+  ) -> Bool {
+    guard let claims = claims(routes, &last), let share = try? routes.budget.admit(),
       let request = request(claims, share, routes.limits), let database = slot.leaseIfOpen()
     else { return false }
     onStart()
@@ -61,17 +77,26 @@ struct ShortWrite: Sendable {
     return true
   }
 
-  private func claims(_ routes: GatewayRoutes) -> [FenceClaims]? {
+  private func claims(_ routes: GatewayRoutes, _ last: inout PresentedToken?) -> [FenceClaims]? {
     guard case .tokens(let verifier) = routes.authority else { return nil }
-    let tokens = TokenReading.tokens(
-      fencing: head.headers["Fencing-Token"], authorization: head.headers["Authorization"])
+    let (fencing, authorization) = (head.headers["Fencing-Token"], head.headers["Authorization"])
+    // A holder sends the same token over and over, and to compare it is quicker than to look it up.
+    if let last, authorization.isEmpty, fencing == [last.text],
+      verifier.isGood(last.verified, keysVersion: last.keysVersion)
+    {
+      return last.claims
+    }
+    let tokens = TokenReading.tokens(fencing: fencing, authorization: authorization)
+    let version = verifier.keysVersion
     guard tokens.count <= routes.limits.tokensPerRequest, !tokens.isEmpty || slot.declaration.isOpen else { return nil }
     var all: [FenceClaims] = []
     for token in tokens {
-      guard let claims = verifier.remembered(token), !all.contains(where: { $0.scope == claims.scope }) else {
-        return nil
-      }
-      all.append(claims)
+      guard let verified = verifier.remembered(token), !all.contains(where: { $0.scope == verified.claims.scope })
+      else { return nil }
+      all.append(verified.claims)
+      last =
+        tokens.count == 1 && fencing == tokens
+        ? PresentedToken(text: token, verified: verified, claims: all, keysVersion: version) : nil
     }
     return all
   }
@@ -98,7 +123,9 @@ struct ShortWrite: Sendable {
 
   /// Nil where the routes are to try, and to say what became of it: nothing was done, and it may be a closed scope, which
   /// they can open.
-  func answer(_ ending: Ending, date: String) -> (head: HTTPResponseHead, body: ByteBuffer)? {
+  func answer(_ ending: Ending, date: String, lastFence: inout WrittenFence?) -> (
+    head: HTTPResponseHead, body: ByteBuffer
+  )? {
     var headers = HTTPHeaders()
     let status: HTTPResponseStatus
     let body: [UInt8]
@@ -108,7 +135,7 @@ struct ShortWrite: Sendable {
       headers.add(name: "Content-Type", value: AnswerWriting.contentType)
       if outcome.isRepeated { headers.add(name: "Idempotency-Replayed", value: "true") }
       body = AnswerWriting.executed(
-        outcome, form: AnswerForm(query), nanoseconds: MonotonicClock.nanoseconds - startedAt)
+        outcome, form: AnswerForm(query), nanoseconds: MonotonicClock.nanoseconds - startedAt, lastFence: &lastFence)
     case .failure(let failure):
       switch failure {
       case .refused, .timedOut, .keyTaken, .answerGone, .sharedToken: break

@@ -16,7 +16,10 @@ enum VerificationFailure: Error {
 
 final class TokenVerifier: Sendable {
   private struct State {
-    var keys: KeySet?
+    var keys: KeySet? {
+      didSet { keysVersion += 1 }
+    }
+    var keysVersion: UInt64 = 0
     var cache: VerifiedTokenCache
     var refreshedAtNanoseconds: UInt64?
     var refresh: Task<KeySet, any Error>?
@@ -55,23 +58,37 @@ final class TokenVerifier: Sendable {
   }
 
   /// The claims of a token that was verified before and is still good, without waiting for anything.
-  func remembered(_ token: String) -> FenceClaims? {
+  func remembered(_ token: String) -> VerifiedToken? {
     guard let keys = state.withLock({ $0.keys }) else { return nil }
     refreshOldKeys()
     return (try? remembered(token, with: keys)) ?? nil
   }
 
-  private func remembered(_ token: String, with keys: KeySet) throws(TokenError) -> FenceClaims? {
+  /// Changes with the keys.
+  var keysVersion: UInt64 { state.withLock { $0.keysVersion } }
+
+  /// Whether a token that was remembered while the keys had that version still is good.
+  func isGood(_ verified: VerifiedToken, keysVersion: UInt64) -> Bool {
+    let now = MonotonicClock.nanoseconds
+    let isSame = state.withLock { state in
+      refreshOldKeys(&state, now)
+      return state.keysVersion == keysVersion
+    }
+    return isSame
+      && (try? verified.checkExpiry(nowSeconds: WallClock.seconds, leewaySeconds: limits.tokenLeewaySeconds)) != nil
+  }
+
+  private func remembered(_ token: String, with keys: KeySet) throws(TokenError) -> VerifiedToken? {
     let (now, leeway) = (WallClock.seconds, limits.tokenLeewaySeconds)
     return try state.withLock { state in
       Result { () throws(TokenError) in
-        try state.cache.claims(of: token, keys: keys, nowSeconds: now, leewaySeconds: leeway)
+        try state.cache.token(token, keys: keys, nowSeconds: now, leewaySeconds: leeway)
       }
     }.get()
   }
 
   private func verify(_ token: String, with keys: KeySet) throws(TokenError) -> FenceClaims {
-    if let claims = try remembered(token, with: keys) { return claims }
+    if let verified = try remembered(token, with: keys) { return verified.claims }
     let (now, leeway) = (WallClock.seconds, limits.tokenLeewaySeconds)
     // Outside the lock: a verification takes longer than everything else here together.
     let verified = try keys.verifiedToken(token, nowSeconds: now, leewaySeconds: leeway)
@@ -103,12 +120,14 @@ final class TokenVerifier: Sendable {
   /// Nobody waits for it: where the core is out of reach, the keys that are known and the stored floors go on deciding.
   private func refreshOldKeys() {
     let now = MonotonicClock.nanoseconds
-    state.withLock { state in
-      guard state.refresh == nil, let last = state.refreshedAtNanoseconds,
-        now >= last + UInt64(limits.keyAgeSeconds * 1e9)
-      else { return }
-      _ = start(&state, now)
-    }
+    state.withLock { refreshOldKeys(&$0, now) }
+  }
+
+  private func refreshOldKeys(_ state: inout State, _ now: UInt64) {
+    guard state.refresh == nil, let last = state.refreshedAtNanoseconds,
+      now >= last + UInt64(limits.keyAgeSeconds * 1e9)
+    else { return }
+    _ = start(&state, now)
   }
 
   private func start(_ state: inout State, _ now: UInt64) -> Task<KeySet, any Error> {

@@ -32,6 +32,8 @@ final class WriteShortcut: ChannelDuplexHandler, RemovableChannelHandler {
   private var wantsRead = false
   private var context: ChannelHandlerContext?
   private var date = HTTPDate()
+  private var lastToken: PresentedToken?
+  private var lastFence: WrittenFence?
 
   init(routes: GatewayRoutes, inbox: LoopInbox) {
     self.routes = routes
@@ -92,7 +94,7 @@ final class WriteShortcut: ChannelDuplexHandler, RemovableChannelHandler {
   /// Answers false where it is one for the routes.
   private func start(_ write: ShortWrite) -> Bool {
     let bound = NIOLoopBound(self, eventLoop: inbox.eventLoop)
-    return write.start(routes) { [inbox] ending in
+    return write.start(routes, last: &lastToken) { [inbox] ending in
       inbox.add { bound.value.ended(write, ending) }
     } onStart: {
       state = .waiting
@@ -102,7 +104,7 @@ final class WriteShortcut: ChannelDuplexHandler, RemovableChannelHandler {
   private func ended(_ write: ShortWrite, _ ending: ShortWrite.Ending) {
     state = .idle
     guard let context else { return }
-    if let answer = write.answer(ending, date: date.now()) {
+    if let answer = write.answer(ending, date: date.now(), lastFence: &lastFence) {
       context.write(wrapOutboundOut(.head(answer.head)), promise: nil)
       context.write(wrapOutboundOut(.body(.byteBuffer(answer.body))), promise: nil)
       context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: nil)
