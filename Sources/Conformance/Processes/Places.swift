@@ -2,6 +2,7 @@
 
 import Foundation
 import Glibc
+import Synchronization
 
 /// A directory that goes away with its owner.
 package final class ScratchDirectory: Sendable {
@@ -19,14 +20,19 @@ package final class ScratchDirectory: Sendable {
 }
 
 package enum Ports {
-  /// Ports on loopback that nobody listens on, below the range from which the system takes them for connections.
+  private static let range = 10_000..<30_000
+  /// The port that was given last.
+  private static let last = Mutex(Int.random(in: range))
+
+  /// Ports on loopback that nobody listens on, below the range from which the system takes them for connections. They are
+  /// given in turn: one that was given is not listened on yet when the next is asked for, and must not be given again.
   package static func free(_ count: Int) -> [Int] {
-    var found: [Int] = []
-    while found.count < count {
-      let port = Int.random(in: 10_000..<30_000)
-      if !found.contains(port), canListen(port) { found.append(port) }
+    last.withLock { last in
+      (0..<count).map { _ in
+        repeat { last = last + 1 < range.upperBound ? last + 1 : range.lowerBound } while !canListen(last)
+        return last
+      }
     }
-    return found
   }
 
   private static func canListen(_ port: Int) -> Bool {
