@@ -70,7 +70,7 @@ package struct KeySet: Sendable, Hashable {
   }
 
   /// Whether the key that signed a token may vouch for what it says.
-  package func check(_ verified: VerifiedToken) throws(TokenError) {
+  func check(_ verified: VerifiedToken) throws(TokenError) {
     guard let last = lastAuthority[verified.kid], verified.claims.authority > last else { return }
     throw .keyIsRetired(kid: verified.kid, last: "\(last)", presented: "\(verified.claims.authority)")
   }

@@ -1,7 +1,6 @@
 // Owns the same for the gateway's own engine: a program that raises floors and writes data under tokens, some of it under
 // keys whose answers are kept, with the copy of the floors beside it; and what must hold of all four after a power cut.
 
-import CSQLite
 import CrashStates
 import Dispatch
 import FencedSQLite

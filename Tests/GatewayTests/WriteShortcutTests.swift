@@ -43,6 +43,22 @@ struct WriteShortcutTests {
     }
   }
 
+  @Test("a body that ends too early is answered as the routes answer it, and nothing of it is done")
+  func cutShort() async throws {
+    try await withGateway { gateway in
+      _ = try await gateway.execute(#"["SELECT 1"]"#, claims(5))
+      let whole = #"["INSERT INTO item(name) VALUES('a')"]"#
+      let token = try gateway.token(claims(5))
+      var answers: [[String]] = []
+      for fields in ["", "Expect: 200-ok\r\n"] {
+        let text = String(request("/db/orders/execute", whole, token: token, fields: fields).dropLast(10))
+        answers.append(Exchange.comparable(try await Exchange.send(text, to: gateway.port, answers: nil)))
+      }
+      #expect(answers[0] == answers[1])
+      #expect(try Raw.run(gateway.path, "SELECT count(*) FROM item") == [["0"]])
+    }
+  }
+
   @Test("both ways answer the same: done, failed, stale, repeated and unreadable", arguments: [false, true])
   func alike(isPretty: Bool) async throws {
     try await withGateway { gateway in

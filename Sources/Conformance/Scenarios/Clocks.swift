@@ -57,6 +57,7 @@ struct SuspendedMachine: Scenario {
     try await scene.b.pause()
     try await scene.gateway.pause()
     for node in core.nodes { try await node.pause() }
+    // How long the machine stands still is the fault itself: twice A's lease.
     try await Task.sleep(for: .milliseconds(1000))
     for node in core.nodes { node.resume() }
     scene.gateway.resume()

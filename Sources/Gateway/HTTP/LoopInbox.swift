@@ -40,15 +40,11 @@ final class LoopInbox: Sendable {
   }
 
   private func drain() {
-    let calls = content.withLock { content in
+    var calls: [@Sendable () -> Void] = []
+    content.withLock { content in
       content.isDraining = false
-      return exchange(&content.calls, with: [])
+      swap(&calls, &content.calls)
     }
     for call in calls { call() }
   }
-}
-
-private func exchange<Value>(_ place: inout Value, with new: Value) -> Value {
-  defer { place = new }
-  return place
 }

@@ -94,10 +94,9 @@ struct ShortWrite: Sendable {
       guard let verified = verifier.remembered(token), !all.contains(where: { $0.scope == verified.claims.scope })
       else { return nil }
       all.append(verified.claims)
-      last =
-        tokens.count == 1 && fencing == tokens
-        ? PresentedToken(text: token, verified: verified, claims: all, keysVersion: version) : nil
+      last = PresentedToken(text: token, verified: verified, claims: all, keysVersion: version)
     }
+    if fencing != tokens || tokens.count != 1 { last = nil }
     return all
   }
 

@@ -81,7 +81,15 @@ final class WriteShortcut: ChannelDuplexHandler, RemovableChannelHandler {
   }
 
   func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
-    if case .waiting = state { heldEvents.append(event) } else { context.fireUserInboundEventTriggered(event) }
+    switch state {
+    case .waiting: return heldEvents.append(event)
+    case .collecting(let write):
+      // The end of the input, or of the server: the routes know what becomes of a request that is not whole.
+      state = .idle
+      pass(write, context)
+    case .idle: break
+    }
+    context.fireUserInboundEventTriggered(event)
   }
 
   func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
@@ -123,7 +131,7 @@ final class WriteShortcut: ChannelDuplexHandler, RemovableChannelHandler {
       if case .waiting = state { return }
     }
     if hasRead { context.fireChannelReadComplete() }
-    while !heldEvents.isEmpty { context.fireUserInboundEventTriggered(heldEvents.removeFirst()) }
+    while !heldEvents.isEmpty { userInboundEventTriggered(context: context, event: heldEvents.removeFirst()) }
     if wantsRead {
       wantsRead = false
       context.read()
