@@ -118,28 +118,37 @@ package final class WireConnection: Sendable {
     connection.send(payload, isEnd: true, on: call)
   }
 
+  /// How far the call of a task is that waits for it. The task can be cancelled before the event loop has opened the call,
+  /// and then it is not opened: the loop does in turn what it is given, and the cancellation can be first.
+  private enum WaitedFor {
+    case notOpened, cancelled
+    case opened(ClientCall)
+  }
+
   /// The same for code that waits. Cancelling the task cancels the call.
   package func unary<Request: SwiftProtobuf.Message, Response: SwiftProtobuf.Message & Sendable>(
     _ path: String, _ request: Request, as: Response.Type, metadata: [(String, String)] = [],
     deadline: NIODeadline? = nil
   ) async throws(RPCStatus) -> Response {
     let framed = try MessageFraming.framed(request)
-    let running = NIOLoopBoundBox<ClientCall?>.makeEmptyBox(eventLoop: self.eventLoop)
+    let state = NIOLoopBoundBox.makeBoxSendingValue(WaitedFor.notOpened, eventLoop: self.eventLoop)
+    let cancellation = RPCStatus(.cancelled, "the caller cancelled the call")
     let result: Result<ByteBuffer, RPCStatus> = await withTaskCancellationHandler {
       await withCheckedContinuation { continuation in
         self.eventLoop.execute {
+          if case .cancelled = state.value { return continuation.resume(returning: .failure(cancellation)) }
           let connection = self.connection.value
           let sink = ClientCall.Sink.unary { continuation.resume(returning: $0) }
           let opened = connection.open(path, metadata: metadata, deadline: deadline, sink: sink)
           guard let call = opened else { return }
-          running.value = call
+          state.value = .opened(call)
           connection.send(framed: framed, isEnd: true, on: call)
         }
       }
     } onCancel: {
       self.eventLoop.execute {
-        guard let call = running.value else { return }
-        self.connection.value.cancel(call, status: RPCStatus(.cancelled, "the caller cancelled the call"))
+        if case .opened(let call) = state.value { self.connection.value.cancel(call, status: cancellation) }
+        state.value = .cancelled
       }
     }
     return try Response(received: result.get())

@@ -62,6 +62,23 @@ struct ClientTests {
     }
   }
 
+  @Test("A task that is cancelled before its call is open makes none")
+  func cancelledBefore() async throws {
+    try await withServer { server in
+      let connection = try await server.connect()
+      let task = Task {
+        withUnsafeCurrentTask { $0?.cancel() }
+        return try await connection.unary(
+          TestPath.silent, Portcullis_V1_KeysRequest(), as: Portcullis_V1_KeysResponse.self)
+      }
+      let error = await #expect(throws: RPCStatus.self) { try await task.value }
+      #expect(error?.code == .cancelled)
+      // Behind it on the same connection.
+      _ = try await connection.unary(TestPath.echo, Portcullis_V1_KeysRequest(), as: Portcullis_V1_KeysRequest.self)
+      #expect(server.seen.silentCallCount.withLockedValue { $0 } == 0)
+    }
+  }
+
   @Test("A lost connection fails the calls on it as unavailable, and later ones too")
   func connectionLoss() async throws {
     // Accepts, and closes as soon as it has read something.

@@ -59,7 +59,8 @@ package final class CutProxy: @unchecked Sendable {
       loop.execute { [relay] in relay.wait(for: connections, promise) }
       try await promise.futureResult.get()
     } onCancel: {
-      loop.execute { [relay] in relay.giveUpWaiting() }
+      // By itself, whether the loop has been told of the waiting or will be.
+      promise.fail(CancellationError())
     }
   }
 
@@ -130,14 +131,9 @@ package final class CutProxy: @unchecked Sendable {
     }
 
     func wait(for connections: Int, _ promise: EventLoopPromise<Void>) {
-      giveUpWaiting()
+      waiting?.promise.fail(CancellationError())
       waiting = (connections, promise)
       noteHeld()
-    }
-
-    func giveUpWaiting() {
-      waiting?.promise.fail(CancellationError())
-      waiting = nil
     }
   }
 
