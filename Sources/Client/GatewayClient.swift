@@ -5,6 +5,7 @@ import Foundation
 import NIOCore
 import NIOFoundationCompat
 import NIOHTTP1
+import Wire
 
 /// A gateway's answer as it came: the body is JSON in rqlite's shape, or problem JSON (RFC 9457) for a refusal.
 public struct GatewayAnswer: Sendable {
@@ -58,7 +59,7 @@ public struct GatewayClient: Sendable {
   }
 
   /// - Throws: `TLSError` where a file cannot be used.
-  private func client() throws -> HTTPClient { try SecureClients.client(usesTLS: endpoint.usesTLS, tls) }
+  private func client() throws -> HTTPClient { try HTTPClients.client(usesTLS: endpoint.usesTLS, tls) }
 
   /// Runs statements, all or none of them.
   /// - Throws: `ClientError` with code `unavailable` when the gateway cannot be reached. A refusal is an answer, not an
@@ -78,8 +79,13 @@ public struct GatewayClient: Sendable {
       let body = try await response.body.collect(upTo: 64 << 20)
       return GatewayAnswer(status: Int(response.status.code), body: String(buffer: body))
     } catch {
-      throw ClientError(.unavailable, "the gateway at \(endpoint) did not answer: \(error). Is it running?")
+      throw unanswered(error)
     }
+  }
+
+  private func unanswered(_ error: any Error) -> ClientError {
+    let cause = WireConnection.cause(of: error)
+    return ClientError(.unavailable, "the gateway at \(endpoint) did not answer: \(cause). Is it running?")
   }
 
   /// The highest authority that a database has been told of, or nil before the first write under a token.
@@ -98,7 +104,7 @@ public struct GatewayClient: Sendable {
     } catch let error as ClientError {
       throw error
     } catch {
-      throw ClientError(.unavailable, "the gateway at \(endpoint) did not answer: \(error). Is it running?")
+      throw unanswered(error)
     }
   }
 }

@@ -4,6 +4,7 @@ import AsyncHTTPClient
 import Foundation
 import NIOCore
 import NIOFoundationCompat
+import Wire
 
 /// Fetching a JWKS by its address, such as `http://127.0.0.1:2379/.well-known/jwks.json`.
 public enum KeySetDownload {
@@ -13,7 +14,7 @@ public enum KeySetDownload {
   /// - Throws: `ClientError` with code `unavailable` when nothing, or no 200, is answered.
   public static func fetch(_ url: String, tls: TLSOptions = TLSOptions()) async throws(ClientError) -> String {
     do {
-      let client = try SecureClients.client(usesTLS: url.hasPrefix("https://"), tls)
+      let client = try HTTPClients.client(usesTLS: url.hasPrefix("https://"), tls)
       let response = try await client.execute(HTTPClientRequest(url: url), timeout: .seconds(10))
       let body = try await response.body.collect(upTo: largestBytes)
       guard response.status == .ok else {
@@ -23,7 +24,7 @@ public enum KeySetDownload {
     } catch let error as ClientError {
       throw error
     } catch {
-      throw ClientError(.unavailable, "the key set at \(url) could not be fetched: \(error)")
+      throw ClientError(.unavailable, "the key set at \(url) could not be fetched: \(WireConnection.cause(of: error))")
     }
   }
 }

@@ -82,7 +82,8 @@ package final class WireConnection: Sendable {
     ])
   }
 
-  private static func cause(of error: any Error) -> String {
+  /// Why a connection was not made, in words.
+  package static func cause(of error: any Error) -> String {
     switch error {
     case let error as NIOConnectionError:
       if let first = error.connectionErrors.first { return self.cause(of: first.error) }

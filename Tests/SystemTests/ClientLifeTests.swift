@@ -56,6 +56,19 @@ struct ClientLifeTests {
     }
   }
 
+  @Test("a gateway that is not there is reported at once, with the cause")
+  func noGateway() async throws {
+    let gateway = GatewayClient(endpoint: Endpoint(host: "127.0.0.1", port: Ports.free(1)[0]))
+    let write = await #expect(throws: ClientError.self) {
+      _ = try await gateway.run(.execute, ["SELECT 1"], on: "none", token: nil)
+    }
+    let floor = await #expect(throws: ClientError.self) { _ = try await gateway.floor(of: "none") }
+    for error in [write, floor] {
+      #expect(error?.code == .unavailable)
+      #expect(error?.description.contains("Connection refused") == true, "\(error?.description ?? "")")
+    }
+  }
+
   @Test("an election: won in turn, proclaimed under the number, observed without a gap in who led")
   func election() async throws {
     try await withServer { client in

@@ -88,7 +88,7 @@ package struct GatewayResource: Resource {
     }
     do {
       let parts = timeout.components
-      let response = try await HTTPClient.shared.execute(
+      let response = try await HTTPClients.plain.execute(
         request, timeout: .nanoseconds(parts.seconds * 1_000_000_000 + parts.attoseconds / 1_000_000_000))
       let bytes = try await response.body.collect(upTo: 64 << 20)
       return ResourceAnswer(
