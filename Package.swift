@@ -129,6 +129,8 @@ let measuringRooms: [Target] = [
       "Measurement", "Client", "Wire", "Protocol",
       .product(name: "NIOCore", package: "swift-nio"),
       .product(name: "NIOPosix", package: "swift-nio"),
+      .product(name: "NIOHTTP1", package: "swift-nio"),
+      .product(name: "NIOFoundationCompat", package: "swift-nio"),
       .product(name: "SwiftProtobuf", package: "swift-protobuf"),
       .product(name: "Logging", package: "swift-log"),
     ]),

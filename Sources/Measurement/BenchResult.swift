@@ -6,7 +6,7 @@
 
 /// Everything that one run of one scenario found.
 package struct BenchResult: Sendable, Equatable, Codable {
-  package static let currentSchema = "portcullis.bench/1"
+  package static let currentSchema = "portcullis.bench/2"
 
   package var schema: String
   /// What was run, such as "put".

@@ -71,9 +71,9 @@ extension Judgement {
       reasons.append(
         Reason(
           code: "wrong-answer",
-          message: "\(figures.oracle.violations) of \(figures.oracle.checked) answers broke the order of revisions; "
+          message: "\(figures.oracle.violations) of \(figures.oracle.checked) answers were wrong; "
             + "the first: \(figures.oracle.firstViolation ?? "not kept"). "
-            + "The target is not linearizable here, or a proxy mixes clusters."))
+            + "The target does not keep its promise here, or a proxy mixes clusters."))
     }
     if ending == .targetLost {
       reasons.append(
@@ -82,7 +82,7 @@ extension Judgement {
           message: "every connection was lost and none came back; the figures cover the part before. "
             + "Look at the target's log."))
     }
-    if figures.started > 0, figures.succeeded == 0, ending != .interrupted {
+    if figures.started > 0, figures.succeeded + figures.refused == 0, ending != .interrupted {
       reasons.append(
         Reason(code: "no-success", message: "not one of \(figures.started) operations succeeded; see the errors."))
     }

@@ -24,6 +24,7 @@ package enum KeyOrder: String, Sendable, Codable, CaseIterable {
 }
 
 package struct LoadConfiguration: Sendable, Equatable, Codable {
+  package var operation: OperationSetting
   package var shape: LoadShape
   package var connections: Int
   package var eventLoops: Int
@@ -40,10 +41,12 @@ package struct LoadConfiguration: Sendable, Equatable, Codable {
   package var seed: UInt64
 
   package init(
-    shape: LoadShape, connections: Int, eventLoops: Int, durationNanoseconds: UInt64?, totalOperations: UInt64?,
+    operation: OperationSetting, shape: LoadShape, connections: Int, eventLoops: Int, durationNanoseconds: UInt64?,
+    totalOperations: UInt64?,
     callTimeoutNanoseconds: UInt64, keyPrefix: String, keySizeBytes: Int, keyCount: UInt64, keyOrder: KeyOrder,
     valueSizeBytes: Int, seed: UInt64
   ) {
+    self.operation = operation
     self.shape = shape
     self.connections = connections
     self.eventLoops = eventLoops

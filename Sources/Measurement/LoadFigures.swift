@@ -1,13 +1,15 @@
 // Owns the figures of the measured part of a run.
 //
 // Invariants, once a run is over: every operation that was due was started, skipped, or still queued when the run
-// ended; `started` = `succeeded` + `failed` + `unanswered`; a latency histogram holds successes and nothing else;
-// `answeredWithin` counts the successes that arrived before the end, whenever they started.
+// ended; `started` = `succeeded` + `refused` + `failed` + `unanswered`; a latency histogram holds successes and nothing else,
+// but for that of the refusals; `answeredWithin` counts the successes that arrived before the end, whenever they started.
 
 package struct LoadFigures: Sendable, Equatable, Codable {
   package var durationNanoseconds: UInt64 = 0
   package var started: UInt64 = 0
   package var succeeded: UInt64 = 0
+  /// Answered, as it should be, by a refusal: a comparison that no longer held, a stale token.
+  package var refused: UInt64 = 0
   package var failed: UInt64 = 0
   /// Started and neither answered nor failed by the time the run gave up waiting.
   package var unanswered: UInt64 = 0
@@ -29,13 +31,24 @@ package struct LoadFigures: Sendable, Equatable, Codable {
   package var latencyFromSend = LatencyHistogram()
   /// From when the operation was due to the call: the generator's own lateness.
   package var scheduleLag = LatencyHistogram()
+  /// From the call to the refusal.
+  package var latencyOfRefusals = LatencyHistogram()
+  /// What the target says that the operation took it. Empty where it says nothing.
+  package var timeAtTarget = LatencyHistogram()
   package var errors: [ErrorTally] = []
   package var oracle = OracleFigures()
+  /// Each operation of a mix by itself. Empty where there is one alone.
+  package var parts: [PartFigures] = []
+  /// What watchers were told. Nil where there were none.
+  package var deliveries: DeliveryFigures?
 
   /// Started this much after it was due, an operation counts as late.
   package static let lateNanoseconds: UInt64 = 1_000_000
 
-  package init() {}
+  /// - Parameter parts: the names of a mix's operations.
+  package init(parts: [String] = []) {
+    self.parts = parts.map(PartFigures.init)
+  }
 
   /// The latencies by which the run is to be judged: from the intended start where there is one.
   package var userLatency: LatencyHistogram {
@@ -50,6 +63,7 @@ package struct LoadFigures: Sendable, Equatable, Codable {
   package mutating func merge(_ other: LoadFigures) {
     started += other.started
     succeeded += other.succeeded
+    refused += other.refused
     failed += other.failed
     unanswered += other.unanswered
     answeredWithin += other.answeredWithin
@@ -58,8 +72,22 @@ package struct LoadFigures: Sendable, Equatable, Codable {
     latencyFromIntendedStart.merge(other.latencyFromIntendedStart)
     latencyFromSend.merge(other.latencyFromSend)
     scheduleLag.merge(other.scheduleLag)
+    latencyOfRefusals.merge(other.latencyOfRefusals)
+    timeAtTarget.merge(other.timeAtTarget)
     for tally in other.errors { count(tally) }
     oracle.merge(other.oracle)
+    merge(other.parts)
+    if let more = other.deliveries {
+      var sum = deliveries ?? DeliveryFigures()
+      sum.merge(more)
+      deliveries = sum
+    }
+  }
+
+  private mutating func merge(_ others: [PartFigures]) {
+    for (index, other) in others.enumerated() {
+      if index < parts.count { parts[index].merge(other) } else { parts.append(other) }
+    }
   }
 
   /// Counts failures under their code. The first message of a code is kept: the others say the same as a rule.
@@ -70,6 +98,45 @@ package struct LoadFigures: Sendable, Equatable, Codable {
       errors.append(tally)
       errors.sort { $0.code < $1.code }
     }
+  }
+}
+
+/// One operation of a mix.
+package struct PartFigures: Sendable, Equatable, Codable {
+  package var name: String
+  package var succeeded: UInt64 = 0
+  package var refused: UInt64 = 0
+  package var failed: UInt64 = 0
+  /// From the intended start where there is one, else from the call.
+  package var latency = LatencyHistogram()
+
+  package init(name: String) { self.name = name }
+
+  package mutating func merge(_ other: PartFigures) {
+    succeeded += other.succeeded
+    refused += other.refused
+    failed += other.failed
+    latency.merge(other.latency)
+  }
+}
+
+/// What watchers were told of the puts of a run: one event for each watcher and put.
+package struct DeliveryFigures: Sendable, Equatable, Codable {
+  package var events: UInt64 = 0
+  /// Events that came before the put's own answer: how much before is not counted, and never as nothing.
+  package var beforeAcknowledgement: UInt64 = 0
+  /// From when the put was due (in a closed loop: sent) to the event.
+  package var fromIntendedStart = LatencyHistogram()
+  /// From the put's answer to the event, for those that came after it.
+  package var fromAcknowledgement = LatencyHistogram()
+
+  package init() {}
+
+  package mutating func merge(_ other: DeliveryFigures) {
+    events += other.events
+    beforeAcknowledgement += other.beforeAcknowledgement
+    fromIntendedStart.merge(other.fromIntendedStart)
+    fromAcknowledgement.merge(other.fromAcknowledgement)
   }
 }
 

@@ -11,9 +11,11 @@ package let reportLineLimit = 15
 /// The summary of a run: the verdict, how the load was made, rate, latencies, what the checks found.
 package func renderText(_ result: BenchResult) -> String {
   let report = TextReport(result: result)
-  let lines = report.heading + report.latencies + report.checks + report.errors + report.reasons
-  precondition(lines.count <= reportLineLimit, "a summary of \(lines.count) lines is not a summary")
-  return lines.map { trimmed($0) + "\n" }.joined()
+  let (lines, optional) = (report.heading + report.latencies + report.special, report.warmUp)
+  var rest = report.checks + report.reasons + report.errors
+  // What fits no more is in the JSON.
+  if lines.count + rest.count < reportLineLimit { rest.insert(optional, at: report.checks.count) }
+  return (lines + rest).prefix(reportLineLimit).map { trimmed($0) + "\n" }.joined()
 }
 
 /// Without the padding of the last column.
@@ -43,6 +45,7 @@ private struct TextReport {
     }
     throughput += ", over \(FigureText.duration(nanoseconds: figures.durationNanoseconds))"
     throughput += "; \(FigureText.count(figures.succeeded)) answered, \(FigureText.count(figures.failed)) failed"
+    if figures.refused > 0 { throughput += ", \(FigureText.count(figures.refused)) refused" }
     if figures.unanswered > 0 { throughput += ", \(FigureText.count(figures.unanswered)) never answered" }
     return [
       "\(result.scenario): \(verdict)",
@@ -83,7 +86,9 @@ private struct TextReport {
     let columns = ["p50", "p90", "p99", "p99.9", "max"]
     let header = line("latency", columns.map { FigureText.padded($0, to: Self.columnWidth) }.joined())
     guard result.configuration.shape.isOpen else {
-      return [header, row("from send", figures.latencyFromSend)]
+      var label = "from send"
+      if case .lock = result.configuration.operation { label = "hand-over" }
+      return [header, row(label, figures.latencyFromSend)]
     }
     return [
       header,
@@ -92,6 +97,30 @@ private struct TextReport {
       row("schedule lag", figures.scheduleLag)
         + "late \(FigureText.count(figures.late)), skipped \(FigureText.count(figures.skipped))",
     ]
+  }
+
+  /// What only some operations have.
+  var special: [String] {
+    let figures = result.measured
+    var lines: [String] = []
+    if !figures.timeAtTarget.isEmpty { lines.append(row("the target's own share", figures.timeAtTarget)) }
+    let answered = figures.succeeded + figures.refused
+    if figures.refused > 0 {
+      let share = FigureText.decimals(100 * Double(figures.refused) / Double(answered), 1)
+      lines.append(row("until a refusal", figures.latencyOfRefusals) + "\(share) % of the answers")
+    }
+    if let told = figures.deliveries {
+      lines.append(row("watchers, from intended", told.fromIntendedStart) + "\(FigureText.count(told.events)) events")
+      lines.append(
+        row("watchers, from answer", told.fromAcknowledgement)
+          + "\(FigureText.count(told.beforeAcknowledgement)) came before it")
+    }
+    for part in figures.parts.prefix(3) {
+      lines.append(
+        row("  \(part.name)", part.latency)
+          + "\(FigureText.count(part.succeeded)) answered, \(FigureText.count(part.refused + part.failed)) not")
+    }
+    return lines
   }
 
   private func row(_ label: String, _ latency: LatencyHistogram) -> String {
@@ -105,7 +134,7 @@ private struct TextReport {
     let generator = result.generator
     let answers =
       oracle.violations == 0
-      ? "\(FigureText.count(oracle.checked)) answers, each with a revision above those before it"
+      ? "\(FigureText.count(oracle.checked)) answers, \(result.configuration.operation.promise)"
       : "\(FigureText.count(oracle.violations)) WRONG of \(FigureText.count(oracle.checked)) answers"
     let cpu = FigureText.duration(nanoseconds: UInt64(generator.cpuNanosecondsPerOperation))
     return [
@@ -114,11 +143,12 @@ private struct TextReport {
         "generator",
         "\(FigureText.decimals(generator.coresUsed, 2)) of \(result.environment.processorCount) cores, "
           + "\(cpu) of CPU an operation, \(result.environment.buildConfiguration) build"),
-      line("warm-up", warmUp),
     ]
   }
 
-  private var warmUp: String {
+  var warmUp: String { line("warm-up", warmUpText) }
+
+  private var warmUpText: String {
     let length = FigureText.duration(nanoseconds: result.warmUp.durationNanoseconds)
     return switch result.warmUp.end {
     case .skipped: "none, as asked"
@@ -151,5 +181,20 @@ private struct TextReport {
       lines[lines.count - 1] += " (and \(all.count - Self.shownReasons) more reasons)"
     }
     return lines
+  }
+}
+
+extension OperationSetting {
+  /// What the oracle saw kept, for a report.
+  fileprivate var promise: String {
+    switch self {
+    case .put, .watch: "each with a revision above those before it"
+    case .mix: "none with a revision below those before it"
+    case .get: "each with its key and no revision below those before it"
+    case .compareAndSwap: "none that both held and failed"
+    case .lock: "each grant above the one before it"
+    case .renew: "no lease that was renewed in time and lost"
+    case .write: "no stale write among them, nor in the database"
+    }
   }
 }

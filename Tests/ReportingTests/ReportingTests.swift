@@ -134,7 +134,7 @@ import Testing
   @Test("the schema, and names in snake case, are in the text")
   func names() throws {
     let text = try renderJSON(Sample.result())
-    #expect(text.contains(#""schema" : "portcullis.bench/1""#))
+    #expect(text.contains(#""schema" : "portcullis.bench/2""#))
     #expect(text.contains("latency_from_intended_start"))
     #expect(text.contains("duration_nanoseconds"))
     #expect(text.hasSuffix("}\n"))
@@ -142,7 +142,7 @@ import Testing
 
   @Test("another schema is refused by name, and what is no result at all is too")
   func refusals() throws {
-    let other = try renderJSON(Sample.result()).replacing("portcullis.bench/1", with: "portcullis.bench/9")
+    let other = try renderJSON(Sample.result()).replacing("portcullis.bench/2", with: "portcullis.bench/9")
     let refusal = #expect(throws: ResultFileError.self) { try readJSON(other) }
     #expect(refusal?.description.contains("portcullis.bench/9") == true)
     #expect(throws: ResultFileError.self) { try readJSON("{}") }

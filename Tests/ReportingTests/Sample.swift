@@ -22,7 +22,8 @@ enum Sample {
 
   private static var configuration: LoadConfiguration {
     LoadConfiguration(
-      shape: .open(process: .poisson, ratePerSecond: 20_000, maxInFlight: 10_000), connections: 64, eventLoops: 1,
+      operation: .put, shape: .open(process: .poisson, ratePerSecond: 20_000, maxInFlight: 10_000), connections: 64,
+      eventLoops: 1,
       durationNanoseconds: 10_000_000_000, totalOperations: nil, callTimeoutNanoseconds: 10_000_000_000,
       keyPrefix: "portcullis/bench/", keySizeBytes: 32, keyCount: 10_000, keyOrder: .random, valueSizeBytes: 256,
       seed: 1)

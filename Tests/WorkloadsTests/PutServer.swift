@@ -90,9 +90,9 @@ func withPutServer<Value>(
 }
 
 /// Why a run could not be made, or nil when it could.
-func refusal(of options: PutWorkloadOptions) async -> WorkloadError? {
+func refusal(of options: LoadOptions) async -> WorkloadError? {
   do throws(WorkloadError) {
-    _ = try await runPutWorkload(options)
+    _ = try await runLoad(options)
     return nil
   } catch {
     return error

@@ -8,8 +8,8 @@ import Wire
 import Workloads
 
 @Suite struct PutWorkloadFailureTests {
-  private func options(_ endpoint: String, clients: Int = 4, total: UInt64) -> PutWorkloadOptions {
-    var options = PutWorkloadOptions()
+  private func options(_ endpoint: String, clients: Int = 4, total: UInt64) -> LoadOptions {
+    var options = LoadOptions()
     options.endpoints = [endpoint]
     options.shape = .closed(clients: clients)
     options.duration = nil
@@ -25,7 +25,7 @@ import Workloads
         ? .error(RPCStatus(.resourceExhausted, "etcdserver: mvcc: database space exceeded")) : .revision(number)
     }
     try await withPutServer(reply: reply) { server in
-      let figures = try await runPutWorkload(options(server.endpoint, total: 400)).measured
+      let figures = try await runLoad(options(server.endpoint, total: 400)).measured
       #expect(figures.started == 400)
       #expect(figures.failed == 8)
       #expect(figures.succeeded == 392)
@@ -42,7 +42,7 @@ import Workloads
   @Test("a run without one success has failed")
   func onlyErrors() async throws {
     try await withPutServer(reply: { _ in .error(RPCStatus(.unavailable, "etcdserver: no leader")) }) { server in
-      let result = try await runPutWorkload(options(server.endpoint, total: 8))
+      let result = try await runLoad(options(server.endpoint, total: 8))
       #expect(result.measured.failed == 8)
       #expect(result.measured.latencyFromSend.isEmpty)
       #expect(result.judgement.verdict == .failed)
@@ -61,7 +61,7 @@ import Workloads
       }
     }
     try await withPutServer(reply: reply) { server in
-      let result = try await runPutWorkload(options(server.endpoint, clients: 1, total: 100))
+      let result = try await runLoad(options(server.endpoint, clients: 1, total: 100))
       #expect(result.measured.oracle.checked == 100)
       #expect(result.measured.oracle.violations == 1)
       #expect(result.judgement.verdict == .failed)
@@ -75,7 +75,7 @@ import Workloads
     try await withPutServer(reply: { _ in .none }) { server in
       var options = options(server.endpoint, total: 4)
       options.callTimeout = .milliseconds(50)
-      let result = try await runPutWorkload(options)
+      let result = try await runLoad(options)
       #expect(result.measured.errors.map(\.name) == ["DEADLINE_EXCEEDED"])
       #expect(result.measured.failed == 4)
       #expect(result.measured.unanswered == 0)
@@ -89,7 +89,7 @@ import Workloads
       var options = options(server.endpoint, total: 200)
       options.shape = .open(process: .constant, ratePerSecond: 20_000, maxInFlight: 10)
       options.callTimeout = .seconds(2)
-      let result = try await runPutWorkload(options)
+      let result = try await runLoad(options)
       #expect(result.measured.started + result.measured.skipped == 200)
       #expect(result.measured.started <= 15)
       #expect(result.judgement.verdict == .invalid)
@@ -111,7 +111,7 @@ import Workloads
       for await _ in stream { break }
       await server.stop()
     }()
-    let result = try await runPutWorkload(options) { progress in
+    let result = try await runLoad(options) { progress in
       guard progress.succeeded > 0 else { return }
       isKilled.store(true, ordering: .relaxed)
       continuation.yield()
@@ -136,7 +136,7 @@ import Workloads
       await first.stop()
       return try await PutServer.start(port: port) { .revision(1_000 + $0) }
     }()
-    let result = try await runPutWorkload(options(first.endpoint, clients: 2, total: 500))
+    let result = try await runLoad(options(first.endpoint, clients: 2, total: 500))
     let server = try await second
     #expect(result.ending == .completed)
     #expect(result.measured.started == 500)
@@ -177,7 +177,7 @@ import Workloads
       let options = options(server.endpoint, total: 100_000_000)
       let (stream, continuation) = AsyncStream.makeStream(of: Void.self)
       let task = Task {
-        try await runPutWorkload(options) { if $0.succeeded > 0 { continuation.yield() } }
+        try await runLoad(options) { if $0.succeeded > 0 { continuation.yield() } }
       }
       for await _ in stream { break }
       task.cancel()
@@ -194,7 +194,7 @@ import Workloads
     try await withPutServer { server in
       var options = options(server.endpoint, total: 10)
       options.warmUp = .fixed(.seconds(3_600))
-      let task = Task { [options] in try await runPutWorkload(options) }
+      let task = Task { [options] in try await runLoad(options) }
       while server.puts == 0 { await Task.yield() }
       task.cancel()
       let result = try await task.value

@@ -5,8 +5,8 @@ import Testing
 import Workloads
 
 @Suite struct PutWorkloadTests {
-  private func options(_ server: PutServer, _ shape: LoadShape, connections: Int, total: UInt64) -> PutWorkloadOptions {
-    var options = PutWorkloadOptions()
+  private func options(_ server: PutServer, _ shape: LoadShape, connections: Int, total: UInt64) -> LoadOptions {
+    var options = LoadOptions()
     options.endpoints = [server.endpoint]
     options.shape = shape
     options.connections = connections
@@ -21,7 +21,7 @@ import Workloads
     try await withPutServer { server in
       var options = options(server, .closed(clients: 9), connections: 4, total: 2_001)
       options.eventLoops = eventLoops
-      let result = try await runPutWorkload(options)
+      let result = try await runLoad(options)
       let figures = result.measured
       #expect(result.ending == .completed)
       #expect(result.warmUp.end == .skipped)
@@ -45,7 +45,7 @@ import Workloads
   func openLoop() async throws {
     try await withPutServer { server in
       let shape = LoadShape.open(process: .poisson, ratePerSecond: 4_000, maxInFlight: 10_000)
-      let result = try await runPutWorkload(options(server, shape, connections: 3, total: 1_000))
+      let result = try await runLoad(options(server, shape, connections: 3, total: 1_000))
       let figures = result.measured
       #expect(result.ending == .completed)
       #expect(figures.started == 1_000)
@@ -66,7 +66,7 @@ import Workloads
     try await withPutServer { server in
       var options = options(server, .closed(clients: 2), connections: 1, total: 100)
       options.warmUp = .fixed(.milliseconds(60))
-      let result = try await runPutWorkload(options)
+      let result = try await runLoad(options)
       #expect(result.warmUp.end == .fixed)
       #expect(result.warmUp.operations > 0)
       #expect(result.measured.started == 100)
@@ -81,7 +81,7 @@ import Workloads
       var options = options(server, .closed(clients: 1), connections: 1, total: 1)
       options.totalOperations = nil
       options.duration = .milliseconds(120)
-      let result = try await runPutWorkload(options)
+      let result = try await runLoad(options)
       #expect(result.ending == .completed)
       #expect(result.measured.durationNanoseconds == 120_000_000)
       #expect(result.measured.answeredWithin > 0)
@@ -93,7 +93,7 @@ import Workloads
   @Test("the environment is in the result")
   func environment() async throws {
     try await withPutServer { server in
-      let result = try await runPutWorkload(options(server, .closed(clients: 1), connections: 1, total: 1))
+      let result = try await runLoad(options(server, .closed(clients: 1), connections: 1, total: 1))
       #expect(result.environment.processorCount > 0)
       #expect(result.environment.kernel?.isEmpty == false)
       #expect(result.environment.fileSystem?.mountPoint.hasPrefix("/") == true)
@@ -106,7 +106,7 @@ import Workloads
   func progress() async throws {
     try await withPutServer { server in
       let (stream, continuation) = AsyncStream.makeStream(of: BenchProgress.self)
-      let result = try await runPutWorkload(
+      let result = try await runLoad(
         options(server, .closed(clients: 1), connections: 1, total: 10), onProgress: { continuation.yield($0) })
       continuation.finish()
       var last: BenchProgress?
@@ -126,7 +126,7 @@ import Workloads
       "key", "keys", "value",
     ])
   func refused(what: String) async {
-    var options = PutWorkloadOptions()
+    var options = LoadOptions()
     switch what {
     case "endpoints": options.endpoints = []
     case "endpoint": options.endpoints = ["a:1/x"]

@@ -1,12 +1,12 @@
-// Owns what can be asked of the put load, the defaults, and which wishes are refused.
+// Owns what can be asked of a load, the defaults, and which wishes are refused.
 //
-// Invariant: once ``PutWorkloadOptions/validated()`` has returned, nothing in a run traps on an option.
+// Invariant: once ``LoadOptions/validated()`` has returned, nothing in a run traps on an option.
 
 import Logging
 package import Measurement
 package import Wire
 
-package struct PutWorkloadOptions: Sendable, Equatable {
+package struct LoadOptions: Sendable, Equatable {
   /// How a warm-up ends.
   package enum WarmUp: Sendable, Equatable {
     case none
@@ -17,7 +17,10 @@ package struct PutWorkloadOptions: Sendable, Equatable {
 
   package static let defaultKeyPrefix = "portcullis/bench/"
 
-  /// One cluster's endpoints. Connections go round them in order.
+  package var operation = OperationSetting.put
+  /// For writes: whose tokens they show.
+  package var write: WriteTarget?
+  /// One cluster's endpoints, or for writes one gateway's. Connections go round them in order.
   package var endpoints: [String] = ["127.0.0.1:2379"]
   /// How TLS is spoken with endpoints whose scheme is `https`.
   package var tls = TLSSettings(applicationProtocols: TLSSettings.clientProtocols)
@@ -46,17 +49,18 @@ package struct PutWorkloadOptions: Sendable, Equatable {
 }
 
 /// Options that have been checked, in the units in which the run uses them.
-struct PutPlan: Sendable {
+struct LoadPlan: Sendable {
   var endpoints: [Endpoint]
   /// Nil when no endpoint speaks TLS.
   var tls: TLSSource?
   var configuration: LoadConfiguration
-  var warmUp: PutWorkloadOptions.WarmUp
+  var warmUp: LoadOptions.WarmUp
   var reconnectPatienceNanoseconds: UInt64
   var budget: GeneratorBudget
+  var write: WriteTarget?
 }
 
-extension PutWorkloadOptions {
+extension LoadOptions {
   /// The bounds of what is accepted. They are far beyond sense and there to turn a slip of the keyboard into a
   /// message instead of a machine out of memory.
   private enum Limit {
@@ -70,7 +74,7 @@ extension PutWorkloadOptions {
   }
 
   /// Checks every option, and says of the first bad one what was seen and what is accepted.
-  func validated() throws(WorkloadError) -> PutPlan {
+  func validated() throws(WorkloadError) -> LoadPlan {
     guard !endpoints.isEmpty else { throw refusal("no endpoint was given; one is needed") }
     var parsed: [Endpoint] = []
     for endpoint in endpoints { parsed.append(try Endpoint(parsing: endpoint)) }
@@ -78,16 +82,26 @@ extension PutWorkloadOptions {
     try checkShape()
     try checkLength()
     try checkKeys()
-    let loops = Swift.min(eventLoops ?? Swift.max(1, ProcessFacts.processorCount / 2), connections)
+    try checkOperation(operation)
+    let loops = Swift.min(eventLoops ?? Swift.max(1, ProcessFacts.processorCount / 2), connections, mostLoops)
     try check(loops, "event loops", 1...Limit.eventLoops)
-    return PutPlan(
+    return LoadPlan(
       endpoints: parsed, tls: try source(for: parsed),
       configuration: LoadConfiguration(
-        shape: shape, connections: connections, eventLoops: loops, durationNanoseconds: duration?.wholeNanoseconds,
-        totalOperations: totalOperations, callTimeoutNanoseconds: callTimeout.wholeNanoseconds, keyPrefix: keyPrefix,
-        keySizeBytes: keySizeBytes, keyCount: keyCount, keyOrder: keyOrder, valueSizeBytes: valueSizeBytes,
-        seed: seed),
-      warmUp: warmUp, reconnectPatienceNanoseconds: reconnectPatience.wholeNanoseconds, budget: budget)
+        operation: operation, shape: shape, connections: connections, eventLoops: loops,
+        durationNanoseconds: duration?.wholeNanoseconds, totalOperations: totalOperations,
+        callTimeoutNanoseconds: callTimeout.wholeNanoseconds, keyPrefix: keyPrefix, keySizeBytes: keySizeBytes,
+        keyCount: keyCount, keyOrder: keyOrder, valueSizeBytes: valueSizeBytes, seed: seed),
+      warmUp: warmUp, reconnectPatienceNanoseconds: reconnectPatience.wholeNanoseconds, budget: budget,
+      write: write)
+  }
+
+  /// What is taken or watched in turn is kept on one event loop each, so there are no more loops than of it.
+  private var mostLoops: Int {
+    switch operation {
+    case .lock(let count), .watch(let count), .renew(let count, _): Swift.max(1, count)
+    default: .max
+    }
   }
 
   private func source(for endpoints: [Endpoint]) throws(WorkloadError) -> TLSSource? {
@@ -144,20 +158,20 @@ extension PutWorkloadOptions {
     }
   }
 
-  private func check(_ value: Int, _ what: String, _ accepted: ClosedRange<Int>) throws(WorkloadError) {
+  func check(_ value: Int, _ what: String, _ accepted: ClosedRange<Int>) throws(WorkloadError) {
     guard accepted.contains(value) else {
       throw refusal(
         "\(value) \(what) were asked for; from \(accepted.lowerBound) to \(accepted.upperBound) are possible")
     }
   }
 
-  private func check(_ value: Duration, _ what: String) throws(WorkloadError) {
+  func check(_ value: Duration, _ what: String) throws(WorkloadError) {
     guard value > .zero, value <= Limit.duration else {
       throw refusal("a \(what) of \(value) was asked for; it must be above 0 s and at most 30 days")
     }
   }
 
-  private func refusal(_ message: String) -> WorkloadError { WorkloadError(.badOptions, message) }
+  func refusal(_ message: String) -> WorkloadError { WorkloadError(.badOptions, message) }
 }
 
 extension Duration {

@@ -6,29 +6,30 @@
 import Measurement
 import NIOCore
 
-struct LoadRun {
-  struct Outcome: Sendable {
-    var ending: RunEnding
-    var warmUp: WarmUpRecord
-    var measured: LoadFigures
-    var generator: GeneratorFigures
-    var timeline: [TimelineSlice]
-  }
+/// How a run went.
+struct LoadOutcome: Sendable {
+  var ending: RunEnding
+  var warmUp: WarmUpRecord
+  var measured: LoadFigures
+  var generator: GeneratorFigures
+  var timeline: [TimelineSlice]
+}
 
-  private enum Pace {
-    static let slice: UInt64 = 500_000_000
-    static let warmUpSlice: UInt64 = 250_000_000
-    /// How often a wait looks whether the run was cancelled or is done.
-    static let look: UInt64 = 20_000_000
-    /// Between deciding to measure and measuring: every thread must have seen the decision by then.
-    static let announcement: UInt64 = 20_000_000
-    /// How long an interrupted run still waits for answers. Whoever pressed Ctrl-C wants it to end.
-    static let interruptedDrain: UInt64 = 500_000_000
-  }
+private enum Pace {
+  static let slice: UInt64 = 500_000_000
+  static let warmUpSlice: UInt64 = 250_000_000
+  /// How often a wait looks whether the run was cancelled or is done.
+  static let look: UInt64 = 20_000_000
+  /// Between deciding to measure and measuring: every thread must have seen the decision by then.
+  static let announcement: UInt64 = 20_000_000
+  /// How long an interrupted run still waits for answers. Whoever pressed Ctrl-C wants it to end.
+  static let interruptedDrain: UInt64 = 500_000_000
+}
 
-  private let plan: PutPlan
+struct LoadRun<Driver: LoadDriver> {
+  private let plan: LoadPlan
   private let frame: LoadFrame
-  private let loops: [LoadLoop]
+  private let loops: [LoadLoop<Driver>]
   private let dispatcher: ArrivalDispatcher?
   private let onProgress: @Sendable (BenchProgress) -> Void
   private var arrivalsEnded: EventLoopFuture<Void>?
@@ -38,7 +39,7 @@ struct LoadRun {
   private var timeline: [TimelineSlice] = []
 
   init(
-    plan: PutPlan, frame: LoadFrame, loops: [LoadLoop], dispatcher: ArrivalDispatcher?,
+    plan: LoadPlan, frame: LoadFrame, loops: [LoadLoop<Driver>], dispatcher: ArrivalDispatcher?,
     onProgress: @escaping @Sendable (BenchProgress) -> Void
   ) {
     self.plan = plan
@@ -48,14 +49,14 @@ struct LoadRun {
     self.onProgress = onProgress
   }
 
-  mutating func run() async throws(WorkloadError) -> Outcome {
+  mutating func run() async throws(WorkloadError) -> LoadOutcome {
     if case .none = plan.warmUp { begin(at: MonotonicClock.nanoseconds()) }
     try startLoad()
     let (warmUp, earlyEnding) = await warmUp()
     guard earlyEnding == nil else {
       frame.until = MonotonicClock.nanoseconds()
       await drain(limit: Pace.interruptedDrain)
-      return Outcome(
+      return LoadOutcome(
         ending: earlyEnding ?? .completed, warmUp: warmUp, measured: measured,
         generator: GeneratorFigures(
           cpuNanoseconds: 0, durationNanoseconds: 0, operations: 0, busiestThreadShare: 0), timeline: [])
@@ -70,7 +71,7 @@ struct LoadRun {
     measured.durationNanoseconds = until > from ? until - from : 0
     let limit = ending == .completed ? plan.configuration.callTimeoutNanoseconds : Pace.interruptedDrain
     await drain(limit: limit)
-    return Outcome(
+    return LoadOutcome(
       ending: ending, warmUp: warmUp, measured: measured, generator: after.figures(since: before, measured),
       timeline: timeline)
   }
@@ -151,7 +152,7 @@ struct LoadRun {
     }
   }
 
-  private mutating func take(_ slices: [LoadLoop.Slice], from last: UInt64, to now: UInt64, start: UInt64) {
+  private mutating func take(_ slices: [LoadSlice], from last: UInt64, to now: UInt64, start: UInt64) {
     let figures = slices.total(\.measured)
     let inFlight = slices.reduce(0) { $0 + $1.inFlight }
     measured.merge(figures)
@@ -179,7 +180,7 @@ struct LoadRun {
   }
 
   /// Whether no connection has been up for as long as the run has patience.
-  private mutating func isLost(_ slices: [LoadLoop.Slice], _ now: UInt64) -> Bool {
+  private mutating func isLost(_ slices: [LoadSlice], _ now: UInt64) -> Bool {
     guard slices.allSatisfy({ $0.lanesUp == 0 }) else {
       allDown = nil
       return false
@@ -211,13 +212,14 @@ struct LoadRun {
     }
     try? await arrivalsEnded?.get()
     let unanswered = await collect().reduce(0) { $0 + UInt64($1.inFlight) }
-    measured.unanswered += Swift.min(unanswered, measured.started - measured.succeeded - measured.failed)
+    let ended = measured.succeeded + measured.refused + measured.failed
+    measured.unanswered += Swift.min(unanswered, measured.started - ended)
   }
 
   // MARK: Looking in
 
-  private func collect() async -> [LoadLoop.Slice] {
-    var slices: [LoadLoop.Slice] = []
+  private func collect() async -> [LoadSlice] {
+    var slices: [LoadSlice] = []
     for loop in loops {
       if let slice = try? await loop.eventLoop.submit({ loop.takeSlice() }).get() { slices.append(slice) }
     }
@@ -243,12 +245,12 @@ struct LoadRun {
   }
 
   private func report(
-    _ phase: BenchProgress.Phase, _ slice: LoadFigures, _ total: LoadFigures, _ slices: [LoadLoop.Slice],
+    _ phase: BenchProgress.Phase, _ slice: LoadFigures, _ total: LoadFigures, _ slices: [LoadSlice],
     since last: UInt64, phaseStart: UInt64, end: UInt64?
   ) {
     let now = MonotonicClock.nanoseconds()
     var progress = BenchProgress(
-      scenario: "put", phase: phase, elapsedNanoseconds: now - phaseStart,
+      scenario: plan.configuration.operation.name, phase: phase, elapsedNanoseconds: now - phaseStart,
       remainingNanoseconds: end.map { $0 > now ? $0 - now : 0 })
     progress.show(
       slice: slice, sliceNanoseconds: now - last, total: total, inFlight: slices.reduce(0) { $0 + $1.inFlight })
@@ -268,7 +270,7 @@ struct LoadRun {
       let busiest = zip(threads, before.threads).map { $0 > $1 ? $0 - $1 : 0 }.max() ?? 0
       return GeneratorFigures(
         cpuNanoseconds: process - before.process, durationNanoseconds: duration,
-        operations: measured.answeredWithin + measured.failed,
+        operations: measured.answeredWithin + measured.refused + measured.failed,
         busiestThreadShare: Double(busiest) / Double(duration))
     }
   }
@@ -285,8 +287,8 @@ struct LoadRun {
   }
 }
 
-extension [LoadLoop.Slice] {
-  fileprivate func total(_ part: KeyPath<LoadLoop.Slice, LoadFigures>) -> LoadFigures {
+extension [LoadSlice] {
+  fileprivate func total(_ part: KeyPath<LoadSlice, LoadFigures>) -> LoadFigures {
     reduce(into: LoadFigures()) { $0.merge($1[keyPath: part]) }
   }
 }

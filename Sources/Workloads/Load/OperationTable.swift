@@ -5,16 +5,16 @@
 struct Operation {
   /// The client of a closed loop, or -1.
   var client: Int
+  /// Which of a mix's operations.
+  var part: Int
   /// When it was due; in a closed loop, when it was sent.
   var intended: UInt64
   var sent: UInt64
-  /// The highest revision that had been answered when it was sent.
-  var revisionBefore: Int64
 }
 
 struct OperationTable {
   /// Names one operation. The generation tells it from a later one in the same slot.
-  struct Ticket: Equatable {
+  struct Ticket: Hashable {
     var slot: Int
     var generation: UInt64
   }

@@ -1,0 +1,151 @@
+// What the scenarios of `bench` have in common: how the load is made, and how it is run and reported.
+
+import ArgumentParser
+import Client
+import Commands
+import Foundation
+import Measurement
+import Reporting
+import Workloads
+
+enum BenchText {
+  static func discussion(_ examples: String, _ about: String? = nil) -> String {
+    let indented = examples.split(separator: "\n").map { "  \($0)" }.joined(separator: "\n")
+    let common = """
+      With --rate the load is open: operations start at their intended times whatever the answers do, and latency is counted
+      from there. With --clients it is closed: each client waits for its answer, and the figures are labelled so.
+      Ctrl-C ends the run early and keeps what was measured. Exit code 1: the run is invalid or found wrong answers.
+      """
+    return "Examples:\n\(indented)\n\n" + (about.map { "\($0)\n\n" } ?? "") + common
+  }
+}
+
+struct LoadFlags: ParsableArguments {
+  enum Output: String, ExpressibleByArgument, CaseIterable { case text, json }
+
+  @Option(help: "Endpoints of the core, with commas. Environment: PORTCULLIS_ENDPOINTS.")
+  var endpoints: String?
+
+  @OptionGroup var tls: ClientTLSFlags
+
+  @Option(help: "Operations offered a second, at random intervals (open loop).")
+  var rate: Double?
+
+  @Option(help: "Clients that each have one operation under way (closed loop). Default, without --rate: 1.")
+  var clients: Int?
+
+  @Option(help: "Connections that the load is spread over.")
+  var connections = 1
+
+  @Option(name: .customLong("max-in-flight"), help: "Open loop: so many under way at once, and more are skipped.")
+  var maxInFlight = 10_000
+
+  @Option(help: "Length of the measured part: 30s, 5m.")
+  var duration = DurationArgument(argument: "10s")!
+
+  @Option(help: "End after this many operations, if that comes first.")
+  var total: UInt64?
+
+  @Option(name: .customLong("warm-up"), help: "Length of the warm-up; 0 for none. Default: until steady, 10 s at most.")
+  var warmUp: DurationArgument?
+
+  @Option(help: "Seed of all that is drawn: the same seed offers the same load.")
+  var seed: UInt64 = 1
+
+  @Option(help: "text or json, to stdout.")
+  var output = Output.text
+
+  func validate() throws {
+    guard rate == nil || clients == nil else {
+      throw ValidationError("--rate (open loop) and --clients (closed loop) exclude each other")
+    }
+  }
+
+  func options() throws -> LoadOptions {
+    var options = LoadOptions()
+    options.endpoints = (endpoints ?? ConnectionOptions.environment("PORTCULLIS_ENDPOINTS") ?? "127.0.0.1:2379")
+      .split(separator: ",").map(String.init)
+    options.tls = try tls.options(for: options.endpoints.compactMap { try? Client.Endpoint(parsing: $0) }).settings
+    if let rate {
+      options.shape = .open(process: .poisson, ratePerSecond: rate, maxInFlight: maxInFlight)
+    } else {
+      options.shape = .closed(clients: clients ?? 1)
+    }
+    options.connections = connections
+    options.duration = duration.duration
+    options.totalOperations = total
+    if let warmUp { options.warmUp = warmUp.duration == .zero ? .none : .fixed(warmUp.duration) }
+    options.seed = seed
+    return options
+  }
+}
+
+struct KeyFlags: ParsableArguments {
+  @Option(name: .customLong("key-size"), help: "Bytes in a key.")
+  var keySize = 32
+
+  @Option(name: .customLong("key-count"), help: "How many different keys there are.")
+  var keyCount: UInt64 = 10_000
+
+  @Option(name: .customLong("value-size"), help: "Bytes in a value.")
+  var valueSize = 256
+
+  @Flag(name: .customLong("sequential-keys"), help: "Take keys in order instead of at random.")
+  var sequentialKeys = false
+
+  func apply(to options: inout LoadOptions) {
+    options.keySizeBytes = keySize
+    options.keyCount = keyCount
+    options.keyOrder = sequentialKeys ? .sequential : .random
+    options.valueSizeBytes = valueSize
+  }
+}
+
+/// A scenario of `bench`.
+protocol BenchScenario: AsyncParsableCommand {
+  var load: LoadFlags { get }
+  /// Says what the operations are.
+  func apply(to options: inout LoadOptions) throws
+}
+
+extension BenchScenario {
+  func run() async throws {
+    var options = try load.options()
+    try apply(to: &options)
+    let isTerminal = isatty(STDERR_FILENO) == 1
+    let result: BenchResult
+    do {
+      result = try await measure(options, isTerminal)
+    } catch let error as WorkloadError {
+      if isTerminal { show("\r\u{1B}[K") }
+      throw CommandFailure(
+        error.code == .badOptions ? Commands.ExitCode.usage : Commands.ExitCode.unavailable, "\(error)")
+    }
+    if isTerminal { show("\r\u{1B}[K") }
+    print(load.output == .json ? try renderJSON(result) : renderText(result))
+    if result.judgement.verdict != .valid { Foundation.exit(Commands.ExitCode.failed) }
+  }
+
+  private func measure(_ options: LoadOptions, _ isTerminal: Bool) async throws -> BenchResult {
+    let signals = Signals()
+    return try await withThrowingTaskGroup(of: BenchResult?.self) { group in
+      group.addTask {
+        try await runLoad(options) { progress in
+          if isTerminal { show("\r\u{1B}[K" + renderLiveLine(progress)) }
+        }
+      }
+      group.addTask {
+        _ = await signals.first()
+        return nil
+      }
+      // A signal cancels the load, which then ends with what it has.
+      while let next = try await group.next() {
+        group.cancelAll()
+        if let next { return next }
+      }
+      preconditionFailure("the load ends with a result or an error")
+    }
+  }
+}
+
+private func show(_ text: String) { FileHandle.standardError.write(Data(text.utf8)) }
