@@ -26,7 +26,7 @@ private func trimmed(_ line: String) -> Substring {
 private struct TextReport {
   let result: BenchResult
 
-  private static let labelWidth = 22
+  private static let labelWidth = 24
   private static let columnWidth = 10
   /// How many kinds of errors, and how many reasons, are shown before the rest is counted.
   private static let shownErrors = 2
@@ -76,9 +76,25 @@ private struct TextReport {
       case .open(let process, _, _): "open loop, \(process.rawValue) arrivals"
       case .closed(let clients): "closed loop, \(FigureText.counted(UInt64(clients), "client"))"
       }
-    return "\(shape), \(FigureText.counted(UInt64(configuration.connections), "connection")), values of "
-      + "\(FigureText.bytes(configuration.valueSizeBytes)), \(FigureText.counted(configuration.keyCount, "key")) "
-      + "(\(configuration.keyOrder.rawValue)), seed \(configuration.seed)"
+    let connections = FigureText.counted(UInt64(configuration.connections), "connection")
+    return "\(shape), \(connections), \(subject), seed \(configuration.seed)"
+  }
+
+  /// What the operations are done to.
+  private var subject: String {
+    let configuration = result.configuration
+    let values = "values of \(FigureText.bytes(configuration.valueSizeBytes))"
+    let keys = FigureText.counted(configuration.keyCount, "key")
+    switch configuration.operation {
+    case .put, .get, .mix: return "\(values), \(keys) (\(configuration.keyOrder.rawValue))"
+    case .compareAndSwap(let exponent): return "\(values), \(keys), skew \(FigureText.amount(exponent))"
+    case .lock(let names): return FigureText.counted(UInt64(names), "lock")
+    case .renew(let leases, let seconds): return "\(FigureText.counted(UInt64(leases), "lease")) of \(seconds) s"
+    case .watch(let watchers): return "\(values), \(FigureText.counted(UInt64(watchers), "watcher"))"
+    case .write(let database, let hasToken, let staleShare):
+      let stale = staleShare > 0 ? ", \(FigureText.amount(100 * staleShare)) % stale" : ""
+      return "\(values), database \(database)\(hasToken ? stale : ", open")"
+    }
   }
 
   var latencies: [String] {

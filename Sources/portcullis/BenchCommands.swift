@@ -3,6 +3,7 @@
 import ArgumentParser
 import Client
 import Commands
+import Conformance
 import Measurement
 import Workloads
 
@@ -22,12 +23,13 @@ struct BenchPut: BenchScenario {
       """
       portcullis bench put --rate 5000 --connections 16 --duration 30s
       portcullis bench put --clients 512 --connections 64 --output json > result.json
+      portcullis bench put --start 3 --directory /var/lib --clients 64 --connections 8
       """))
 
   @OptionGroup var load: LoadFlags
   @OptionGroup var keys: KeyFlags
 
-  func apply(to options: inout LoadOptions) throws { keys.apply(to: &options) }
+  func apply(to options: inout LoadOptions, gateway: String?) throws { keys.apply(to: &options) }
 }
 
 struct BenchGet: BenchScenario {
@@ -46,7 +48,7 @@ struct BenchGet: BenchScenario {
   @Flag(help: "Let the asked node answer from its own state, which may be behind.")
   var serializable = false
 
-  func apply(to options: inout LoadOptions) throws {
+  func apply(to options: inout LoadOptions, gateway: String?) throws {
     keys.apply(to: &options)
     options.operation = .get(isSerializable: serializable)
   }
@@ -70,7 +72,7 @@ struct BenchCompare: BenchScenario {
   @Option(help: "Skew of the draw of keys: 0 draws all alike, 1 is usual.")
   var zipf = 1.0
 
-  func apply(to options: inout LoadOptions) throws {
+  func apply(to options: inout LoadOptions, gateway: String?) throws {
     keys.apply(to: &options)
     options.operation = .compareAndSwap(zipfExponent: zipf)
   }
@@ -93,7 +95,7 @@ struct BenchLock: BenchScenario {
   @Option(help: "How many locks the clients share.")
   var locks = 1
 
-  func apply(to options: inout LoadOptions) throws { options.operation = .lock(names: locks) }
+  func apply(to options: inout LoadOptions, gateway: String?) throws { options.operation = .lock(names: locks) }
 }
 
 struct BenchRenew: BenchScenario {
@@ -114,7 +116,7 @@ struct BenchRenew: BenchScenario {
   @Option(help: "Time to live of each, in seconds.")
   var ttl: Int64 = 60
 
-  func apply(to options: inout LoadOptions) throws {
+  func apply(to options: inout LoadOptions, gateway: String?) throws {
     options.operation = .renew(leases: leases, timeToLiveSeconds: ttl)
   }
 }
@@ -139,7 +141,7 @@ struct BenchWatch: BenchScenario {
   @Option(name: .customLong("value-size"), help: "Bytes in a value.")
   var valueSize = 256
 
-  func apply(to options: inout LoadOptions) throws {
+  func apply(to options: inout LoadOptions, gateway: String?) throws {
     options.operation = .watch(watchers: watchers)
     options.valueSizeBytes = valueSize
   }
@@ -152,7 +154,7 @@ struct BenchWrite: BenchScenario {
       """
       portcullis bench write --gateway 127.0.0.1:4001 --database orders --clients 64 --connections 64
       portcullis bench write --database orders --stale-share 0.1 --rate 5000 --connections 32
-      portcullis bench write --database notes --open --clients 64 --connections 64
+      portcullis bench write --database notes --open --start 1 --directory /var/lib --clients 64 --connections 64
       """,
       """
       Acquires the database's scope from the core at --endpoints and inserts rows under its token, into a table of its own
@@ -162,8 +164,10 @@ struct BenchWrite: BenchScenario {
 
   @OptionGroup var load: LoadFlags
 
-  @Option(help: "Where the gateway listens. Environment: PORTCULLIS_GATEWAY. Default: 127.0.0.1:4001.")
-  var gateway: String?
+  @Option(
+    name: .customLong("gateway"),
+    help: "Where the gateway listens. Environment: PORTCULLIS_GATEWAY. Default: 127.0.0.1:4001.")
+  var named: String?
 
   @Option(help: "Which of its databases.")
   var database: String
@@ -180,10 +184,17 @@ struct BenchWrite: BenchScenario {
   @Option(name: .customLong("value-size"), help: "Bytes in a value.")
   var valueSize = 100
 
-  func apply(to options: inout LoadOptions) throws {
+  func database(in directory: String) -> DatabaseSetup? {
+    var setup = DatabaseSetup(database, at: "\(directory)/\(database).db")
+    setup.isOpen = open
+    setup.scope = scope
+    return setup
+  }
+
+  func apply(to options: inout LoadOptions, gateway: String?) throws {
     let core = open ? nil : options.endpoints
     options.write = WriteTarget(core: core, database: database, scope: scope ?? database)
-    options.endpoints = [gateway ?? ConnectionOptions.environment("PORTCULLIS_GATEWAY") ?? "127.0.0.1:4001"]
+    options.endpoints = [gateway ?? named ?? ConnectionOptions.environment("PORTCULLIS_GATEWAY") ?? "127.0.0.1:4001"]
     options.operation = .write(database: database, hasToken: !open, staleShare: staleShare)
     options.valueSizeBytes = valueSize
   }
@@ -210,7 +221,7 @@ struct BenchMix: BenchScenario {
     .put, .compareAndSwap(zipfExponent: 1), .get(isSerializable: true), .get(isSerializable: false),
   ]
 
-  func apply(to options: inout LoadOptions) throws {
+  func apply(to options: inout LoadOptions, gateway: String?) throws {
     keys.apply(to: &options)
     let entries = try WeightsFile.read(file, known: Self.operations.map(\.name))
     options.operation = .mix(

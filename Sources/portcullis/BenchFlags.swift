@@ -3,6 +3,7 @@
 import ArgumentParser
 import Client
 import Commands
+import Conformance
 import Foundation
 import Measurement
 import Reporting
@@ -52,6 +53,13 @@ struct LoadFlags: ParsableArguments {
   @Option(help: "Seed of all that is drawn: the same seed offers the same load.")
   var seed: UInt64 = 1
 
+  @Option(help: "Start a core of so many nodes for this run, and the gateway that it needs. Then no endpoint is given.")
+  var start: Int?
+
+  @Option(
+    help: "With --start: the directory, on the disk to be measured, in which the nodes keep their files meanwhile.")
+  var directory = "."
+
   @Option(help: "text or json, to stdout.")
   var output = Output.text
 
@@ -59,11 +67,19 @@ struct LoadFlags: ParsableArguments {
     guard rate == nil || clients == nil else {
       throw ValidationError("--rate (open loop) and --clients (closed loop) exclude each other")
     }
+    guard start == nil || endpoints == nil else {
+      throw ValidationError("--start brings a target of its own: give no --endpoints")
+    }
+    guard start.map({ (1...9).contains($0) }) ?? true else {
+      throw ValidationError("--start takes from 1 to 9 nodes")
+    }
   }
 
-  func options() throws -> LoadOptions {
+  /// - Parameter started: the endpoints of what was started for the run.
+  func options(_ started: String?) throws -> LoadOptions {
     var options = LoadOptions()
-    options.endpoints = (endpoints ?? ConnectionOptions.environment("PORTCULLIS_ENDPOINTS") ?? "127.0.0.1:2379")
+    options.endpoints =
+      (started ?? endpoints ?? ConnectionOptions.environment("PORTCULLIS_ENDPOINTS") ?? "127.0.0.1:2379")
       .split(separator: ",").map(String.init)
     options.tls = try tls.options(for: options.endpoints.compactMap { try? Client.Endpoint(parsing: $0) }).settings
     if let rate {
@@ -104,26 +120,40 @@ struct KeyFlags: ParsableArguments {
 /// A scenario of `bench`.
 protocol BenchScenario: AsyncParsableCommand {
   var load: LoadFlags { get }
+  /// The database that a gateway has to have which is started for the run. Nil where none is needed.
+  func database(in directory: String) -> DatabaseSetup?
   /// Says what the operations are.
-  func apply(to options: inout LoadOptions) throws
+  /// - Parameter gateway: the address of what was started for the run.
+  func apply(to options: inout LoadOptions, gateway: String?) throws
 }
 
 extension BenchScenario {
+  func database(in directory: String) -> DatabaseSetup? { nil }
+
   func run() async throws {
-    var options = try load.options()
-    try apply(to: &options)
-    let isTerminal = isatty(STDERR_FILENO) == 1
     let result: BenchResult
+    if let nodes = load.start {
+      result = try await BenchTarget.start(nodes, in: load.directory, database(in:)) { endpoints, gateway in
+        try await measured(endpoints, gateway)
+      }
+    } else {
+      result = try await measured(nil, nil)
+    }
+    print(load.output == .json ? try renderJSON(result) : renderText(result))
+    if result.judgement.verdict != .valid { Foundation.exit(Commands.ExitCode.failed) }
+  }
+
+  private func measured(_ endpoints: String?, _ gateway: String?) async throws -> BenchResult {
+    var options = try load.options(endpoints)
+    try apply(to: &options, gateway: gateway)
+    let isTerminal = isatty(STDERR_FILENO) == 1
+    defer { if isTerminal { show("\r\u{1B}[K") } }
     do {
-      result = try await measure(options, isTerminal)
+      return try await measure(options, isTerminal)
     } catch let error as WorkloadError {
-      if isTerminal { show("\r\u{1B}[K") }
       throw CommandFailure(
         error.code == .badOptions ? Commands.ExitCode.usage : Commands.ExitCode.unavailable, "\(error)")
     }
-    if isTerminal { show("\r\u{1B}[K") }
-    print(load.output == .json ? try renderJSON(result) : renderText(result))
-    if result.judgement.verdict != .valid { Foundation.exit(Commands.ExitCode.failed) }
   }
 
   private func measure(_ options: LoadOptions, _ isTerminal: Bool) async throws -> BenchResult {

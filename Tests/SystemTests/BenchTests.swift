@@ -96,6 +96,22 @@ struct BenchTests {
     #expect(outcome.errors.contains(address))
   }
 
+  @Test(
+    "a target is started for a run, and is gone with its files after it",
+    arguments: [["put"], ["write", "--database", "d"]])
+  func started(scenario: [String]) async throws {
+    let directory = try ScratchDirectory()
+    let outcome = try await Program.run(
+      ["bench"] + scenario + [
+        "--start", "3", "--directory", directory.path, "--clients", "4", "--duration", "500ms", "--warm-up", "0",
+      ])
+    #expect(outcome.exitCode == 0, "\(outcome.errors)")
+    #expect(outcome.output.contains("\(scenario[0]): valid"), "\(outcome.output)")
+    #expect(try FileManager.default.contentsOfDirectory(atPath: directory.path).isEmpty)
+    let missing = try await Program.run(["bench"] + scenario + ["--start", "1", "--directory", "/proc/none"])
+    #expect(missing.exitCode == 64 && missing.errors.contains("/proc/none"), "\(missing.errors)")
+  }
+
   @Test("a database that is not there, or a scope that another holds, ends the load before it begins")
   func noDatabase() async throws {
     try await withServing { serving in

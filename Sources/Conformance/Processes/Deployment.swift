@@ -11,20 +11,24 @@ package final class Deployment: Sendable {
   package let executable: String
   /// Where they keep what they keep.
   package let directory: String
+  private let isOutOfReach: Bool
   private let endings = Mutex<[@Sendable () -> Void]>([])
 
-  private init(executable: String, directory: String) {
+  private init(executable: String, directory: String, isOutOfReach: Bool) {
     self.executable = executable
     self.directory = directory
+    self.isOutOfReach = isOutOfReach
   }
 
   /// Gives `body` a deployment without any process yet, and ends whatever it started.
-  /// - Parameter directory: made where it is not there; it stays.
+  /// - Parameters:
+  ///   - directory: made where it is not there; it stays.
+  ///   - isOutOfReach: whether the servers live on when a Ctrl-C comes from the terminal, until `body` is done.
   package static func withDeployment<Result>(
-    of executable: String, in directory: String, _ body: (Deployment) async throws -> Result
+    of executable: String, in directory: String, isOutOfReach: Bool = false, _ body: (Deployment) async throws -> Result
   ) async throws -> Result {
     try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
-    let deployment = Deployment(executable: executable, directory: directory)
+    let deployment = Deployment(executable: executable, directory: directory, isOutOfReach: isOutOfReach)
     // Nothing here needs an orderly end: what was acknowledged is on disk, or a scenario shall find out that it is not.
     defer { deployment.killAll() }
     return try await body(deployment)
@@ -95,7 +99,8 @@ package final class Deployment: Sendable {
     _ arguments: [String], at address: String, _ environment: [String: String]
   ) -> ServerProcess {
     let process = ServerProcess(
-      executable: executable, arguments: arguments, address: address, environment: environment)
+      executable: executable, arguments: arguments, address: address, environment: environment,
+      isOutOfReach: isOutOfReach)
     endings.withLock { $0.append { process.killAtOnce() } }
     return process
   }

@@ -35,9 +35,10 @@ package final class RunningProgram: Sendable {
 
   /// - Parameters:
   ///   - environment: on top of this process's own.
+  ///   - isOutOfReach: whether a Ctrl-C at the terminal is none of the program's business, but of who started it.
   ///   - onOutput: hears what comes on standard output, on a thread of the stream's own; at the end, nothing.
   package init(
-    _ arguments: [String], executable: String, environment: [String: String] = [:],
+    _ arguments: [String], executable: String, environment: [String: String] = [:], isOutOfReach: Bool = false,
     onOutput: (@Sendable (_ bytes: [UInt8]) -> Void)? = nil
   ) throws {
     // Whoever writes to a program that has ended is told so, and lives.
@@ -46,7 +47,9 @@ package final class RunningProgram: Sendable {
     let (input, output, errors, spawned) = try Self.oneAtATime.withLock { _ in
       let (input, output, errors) = (try Self.pipe(), try Self.pipe(), try Self.pipe())
       let streams = [input.read, output.write, errors.write]
-      let spawned = Result { try Self.spawn([executable] + arguments, all.map { "\($0)=\($1)" }, streams) }
+      let spawned = Result {
+        try Self.spawn([executable] + arguments, all.map { "\($0)=\($1)" }, streams, isOutOfReach)
+      }
       return (input, output, errors, spawned)
     }
     for descriptor in [input.read, output.write, errors.write] { close(descriptor) }
@@ -89,7 +92,9 @@ package final class RunningProgram: Sendable {
 
   /// By the system's own call: Foundation's has crashed now and then under the load of a whole suite. No signal is blocked
   /// or ignored in the child, as it is in threads of a pool and in what a shell runs in the background.
-  private static func spawn(_ arguments: [String], _ environment: [String], _ streams: [Int32]) throws -> pid_t {
+  private static func spawn(
+    _ arguments: [String], _ environment: [String], _ streams: [Int32], _ isOutOfReach: Bool
+  ) throws -> pid_t {
     var actions = posix_spawn_file_actions_t()
     posix_spawn_file_actions_init(&actions)
     defer { posix_spawn_file_actions_destroy(&actions) }
@@ -107,7 +112,10 @@ package final class RunningProgram: Sendable {
     sigfillset(&every)
     posix_spawnattr_setsigmask(&attributes, &none)
     posix_spawnattr_setsigdefault(&attributes, &every)
-    posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF))
+    // A terminal's Ctrl-C goes to the whole group of processes.
+    let group = isOutOfReach ? POSIX_SPAWN_SETPGROUP : 0
+    posix_spawnattr_setpgroup(&attributes, 0)
+    posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | group))
     let words = arguments.map { strdup($0) } + [nil]
     let variables = environment.map { strdup($0) } + [nil]
     defer { for text in words + variables { free(text) } }

@@ -11,12 +11,17 @@ package final class ServerProcess: Sendable {
   private let executable: String
   private let arguments: [String]
   private let environment: [String: String]
+  private let isOutOfReach: Bool
   private let running = Mutex<RunningProgram?>(nil)
 
-  init(executable: String, arguments: [String], address: String, environment: [String: String] = [:]) {
+  init(
+    executable: String, arguments: [String], address: String, environment: [String: String] = [:],
+    isOutOfReach: Bool = false
+  ) {
     self.executable = executable
     self.arguments = arguments
     self.environment = environment
+    self.isOutOfReach = isOutOfReach
     self.address = address
   }
 
@@ -26,7 +31,8 @@ package final class ServerProcess: Sendable {
   /// Starts the process and does not wait: of several founders none is ready before a majority runs.
   /// - Parameter extra: flags for this start alone.
   package func launch(_ extra: [String] = []) throws {
-    let program = try RunningProgram(arguments + extra, executable: executable, environment: environment)
+    let program = try RunningProgram(
+      arguments + extra, executable: executable, environment: environment, isOutOfReach: isOutOfReach)
     running.withLock { $0 = program }
   }
 
