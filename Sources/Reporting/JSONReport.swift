@@ -16,7 +16,12 @@ package struct ResultFileError: Error, CustomStringConvertible, Equatable {
 
 /// A whole result, with its full histograms, indented and with a line break at its end.
 package func renderJSON(_ result: BenchResult) throws -> String {
-  try encoded(result, [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]) + "\n"
+  try indentedJSON(result)
+}
+
+/// Any result, indented and with a line break at its end.
+func indentedJSON(_ value: some Encodable) throws -> String {
+  try encoded(value, [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]) + "\n"
 }
 
 /// Progress as one line of JSON, without a line break, for where no terminal is.

@@ -24,6 +24,7 @@ struct BenchPut: BenchScenario {
       portcullis bench put --rate 5000 --connections 16 --duration 30s
       portcullis bench put --clients 512 --connections 64 --output json > result.json
       portcullis bench put --start 3 --directory /var/lib --clients 64 --connections 8
+      portcullis bench put --find-limit --objective p99=20ms --connections 16 --duration 5s
       """))
 
   @OptionGroup var load: LoadFlags

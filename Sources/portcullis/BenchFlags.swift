@@ -53,6 +53,12 @@ struct LoadFlags: ParsableArguments {
   @Option(help: "Seed of all that is drawn: the same seed offers the same load.")
   var seed: UInt64 = 1
 
+  @Flag(name: .customLong("find-limit"), help: "Search the highest rate within the objective, from --rate on.")
+  var findLimit = false
+
+  @Option(help: "With --find-limit: what each rate must keep, such as p99=20ms.")
+  var objective = ObjectiveArgument(argument: "p99=20ms")!
+
   @Option(help: "Start a core of so many nodes for this run, and the gateway that it needs. Then no endpoint is given.")
   var start: Int?
 
@@ -66,6 +72,9 @@ struct LoadFlags: ParsableArguments {
   func validate() throws {
     guard rate == nil || clients == nil else {
       throw ValidationError("--rate (open loop) and --clients (closed loop) exclude each other")
+    }
+    guard !findLimit || clients == nil else {
+      throw ValidationError("--find-limit offers rates (open loop): give --rate to begin with, and no --clients")
     }
     guard start == nil || endpoints == nil else {
       throw ValidationError("--start brings a target of its own: give no --endpoints")
@@ -82,7 +91,7 @@ struct LoadFlags: ParsableArguments {
       (started ?? endpoints ?? ConnectionOptions.environment("PORTCULLIS_ENDPOINTS") ?? "127.0.0.1:2379")
       .split(separator: ",").map(String.init)
     options.tls = try tls.options(for: options.endpoints.compactMap { try? Client.Endpoint(parsing: $0) }).settings
-    if let rate {
+    if let rate = rate ?? (findLimit ? 500 : nil) {
       options.shape = .open(process: .poisson, ratePerSecond: rate, maxInFlight: maxInFlight)
     } else {
       options.shape = .closed(clients: clients ?? 1)
@@ -131,44 +140,54 @@ extension BenchScenario {
   func database(in directory: String) -> DatabaseSetup? { nil }
 
   func run() async throws {
-    let result: BenchResult
+    let isGood: Bool
     if let nodes = load.start {
-      result = try await BenchTarget.start(nodes, in: load.directory, database(in:)) { endpoints, gateway in
-        try await measured(endpoints, gateway)
+      isGood = try await BenchTarget.start(nodes, in: load.directory, database(in:)) { endpoints, gateway in
+        try await report(endpoints, gateway)
       }
     } else {
-      result = try await measured(nil, nil)
+      isGood = try await report(nil, nil)
     }
-    print(load.output == .json ? try renderJSON(result) : renderText(result))
-    if result.judgement.verdict != .valid { Foundation.exit(Commands.ExitCode.failed) }
+    if !isGood { Foundation.exit(Commands.ExitCode.failed) }
   }
 
-  private func measured(_ endpoints: String?, _ gateway: String?) async throws -> BenchResult {
+  /// Runs and prints, and tells whether the figures are good for anything.
+  private func report(_ endpoints: String?, _ gateway: String?) async throws -> Bool {
     var options = try load.options(endpoints)
     try apply(to: &options, gateway: gateway)
-    let isTerminal = isatty(STDERR_FILENO) == 1
-    defer { if isTerminal { show("\r\u{1B}[K") } }
+    let line = BenchLine()
     do {
-      return try await measure(options, isTerminal)
+      guard load.findLimit else {
+        let result = try await untilSignal { [options] in try await runLoad(options, onProgress: line.show) }
+        line.clear()
+        print(load.output == .json ? try renderJSON(result) : renderText(result))
+        return result.judgement.verdict == .valid
+      }
+      let objective = load.objective.objective
+      let result = try await untilSignal { [options] in
+        try await findLimit(options, objective: objective, onProgress: line.show)
+      }
+      line.clear()
+      print(load.output == .json ? try renderJSON(result) : renderText(result))
+      return result.holdsPerSecond != nil
     } catch let error as WorkloadError {
+      line.clear()
       throw CommandFailure(
         error.code == .badOptions ? Commands.ExitCode.usage : Commands.ExitCode.unavailable, "\(error)")
     }
   }
 
-  private func measure(_ options: LoadOptions, _ isTerminal: Bool) async throws -> BenchResult {
+  /// A signal cancels the load, which then ends with what it has.
+  private func untilSignal<Result: Sendable>(
+    _ body: @escaping @Sendable () async throws -> Result
+  ) async throws -> Result {
     let signals = Signals()
-    return try await withThrowingTaskGroup(of: BenchResult?.self) { group in
-      group.addTask {
-        try await runLoad(options) { progress in
-          if isTerminal { show("\r\u{1B}[K" + renderLiveLine(progress)) }
-        }
-      }
+    return try await withThrowingTaskGroup(of: Result?.self) { group in
+      group.addTask { try await body() }
       group.addTask {
         _ = await signals.first()
         return nil
       }
-      // A signal cancels the load, which then ends with what it has.
       while let next = try await group.next() {
         group.cancelAll()
         if let next { return next }
@@ -178,4 +197,31 @@ extension BenchScenario {
   }
 }
 
-private func show(_ text: String) { FileHandle.standardError.write(Data(text.utf8)) }
+/// The live line, where a terminal is.
+private struct BenchLine {
+  private let isTerminal = isatty(STDERR_FILENO) == 1
+
+  func show(_ progress: BenchProgress) { write(renderLiveLine(progress)) }
+  func clear() { write("") }
+
+  private func write(_ text: String) {
+    if isTerminal { FileHandle.standardError.write(Data("\r\u{1B}[K\(text)".utf8)) }
+  }
+}
+
+/// `p99=20ms`.
+struct ObjectiveArgument: ExpressibleByArgument {
+  let objective: LoadObjective
+  var defaultValueDescription: String { "p99=20ms" }
+
+  init?(argument: String) {
+    let parts = argument.split(separator: "=")
+    guard parts.count == 2, parts[0].hasPrefix("p"), let percentile = Double(parts[0].dropFirst()),
+      percentile > 0, percentile < 100, let length = DurationArgument(argument: String(parts[1]))?.duration,
+      length > .zero, length < .seconds(3600)
+    else { return nil }
+    let (seconds, attoseconds) = length.components
+    objective = LoadObjective(
+      percentile: percentile, latencyNanoseconds: UInt64(seconds) * 1_000_000_000 + UInt64(attoseconds / 1_000_000_000))
+  }
+}
