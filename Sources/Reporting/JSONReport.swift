@@ -9,19 +9,20 @@ package import Measurement
 package struct ResultFileError: Error, CustomStringConvertible, Equatable {
   package var description: String
 
+  /// What is quoted from a file goes to a terminal, so it is made plain here.
   package init(_ description: String) {
-    self.description = description
+    self.description = PlainText.line(description)
   }
 }
 
 /// A whole result, with its full histograms, indented and with a line break at its end.
 package func renderJSON(_ result: BenchResult) throws -> String {
-  try encoded(result, [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]) + "\n"
+  try encodedJSON(result, [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]) + "\n"
 }
 
 /// Progress as one line of JSON, without a line break, for where no terminal is.
 package func renderProgressJSON(_ progress: BenchProgress) throws -> String {
-  try encoded(progress, [.sortedKeys, .withoutEscapingSlashes])
+  try encodedJSON(progress, [.sortedKeys, .withoutEscapingSlashes])
 }
 
 /// Reads what ``renderJSON(_:)`` wrote.
@@ -50,7 +51,8 @@ private struct SchemaOnly: Decodable {
   var schema: String
 }
 
-private func encoded(_ value: some Encodable, _ formatting: JSONEncoder.OutputFormatting) throws -> String {
+/// Any value of this room as JSON with names in snake case.
+func encodedJSON(_ value: some Encodable, _ formatting: JSONEncoder.OutputFormatting) throws -> String {
   let encoder = JSONEncoder()
   encoder.outputFormatting = formatting
   encoder.keyEncodingStrategy = .convertToSnakeCase
