@@ -90,8 +90,8 @@ struct RunPage {
   private var latency: [Markup] {
     let figures = result.measured
     let isOpen = !figures.latencyFromIntendedStart.isEmpty
-    let figures = RunFigures(result: result)
-    var children = [figures.latencyTable] + [figures.specialTable].compactMap(\.self)
+    let tables = RunFigures(result: result)
+    var children = [tables.latencyTable] + [tables.specialTable].compactMap(\.self)
     let spectrum = SpectrumChart.chart([
       (.first, "from start", figures.latencyFromIntendedStart),
       (isOpen ? .second : .first, "from send", figures.latencyFromSend),
