@@ -37,6 +37,7 @@ final class CellRun: Sendable {
   private let cancellation: ProbeCancellation
   private let ready = DispatchSemaphore(value: 0)
   private let go = DispatchSemaphore(value: 0)
+  private let started = Atomic(0)
   private let isOver = Atomic(false)
   private let outcome = Mutex(Outcome())
 
@@ -81,6 +82,9 @@ final class CellRun: Sendable {
     go.wait()
     guard case .success(var target) = prepared else { return }
     defer { target.close() }
+    // A disk that answers in a microsecond would be done with one writer before the others have been woken.
+    started.add(1, ordering: .relaxed)
+    while started.load(ordering: .relaxed) < cell.writers, !isOver.load(ordering: .relaxed) { sched_yield() }
     do throws(ProbeError) {
       try measure(&target)
     } catch {

@@ -4,7 +4,7 @@ extension FlushProfile {
   /// - Parameter withHistograms: also draws the distribution of each cell.
   package func text(withHistograms: Bool = false) -> String {
     var lines = [disk.text, ""] + table
-    for series in series where series.modes.count > 1 {
+    for series in series where series.modes.count > 1 && series.cell.method != .none {
       lines.append("\(series.modes.count) modes: \(series.cell.text): \(Self.text(of: series.modes))")
     }
     lines += skipped.map { "skipped: \($0.cell.text): \($0.reason)" }

@@ -13,7 +13,11 @@ struct ScratchDirectory: Sendable {
 
   init(in directory: String) throws(ProbeError) {
     path = directory + "/portcullis-fsync-\(getpid())-\(MonotonicClock.nanoseconds())"
-    guard mkdir(path, 0o700) == 0 else { throw .fromSystem(errno, operation: "making a directory in", path: directory) }
+    guard mkdir(path, 0o700) == 0 else {
+      // The directory is there: what the system misses is the way to make something in it, as in /proc.
+      let code = errno == ENOENT ? EPERM : errno
+      throw .fromSystem(code, operation: "making a directory in", path: directory)
+    }
   }
 
   /// Removes what is inside, and waits until the disk knows: freeing blocks must not be measured with the next cell.

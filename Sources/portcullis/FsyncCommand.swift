@@ -14,9 +14,9 @@ struct Fsync: AsyncParsableCommand {
         portcullis fsync /var/lib/portcullis --full --output json > disk.json
         portcullis fsync . --size 2300,64KiB --layout reserved --method fdatasync,dsync --writers 1,3 --histogram
 
-      Without choices it takes half a minute at most: writes of 2300 bytes tight, paced, by three at once, with busy
+      Without choices it takes half a minute or so: writes of 2300 bytes tight, paced, by three at once, with busy
       processors, with O_DSYNC, on blocks never written before and on a growing file, a control without any flush, and
-      the log of a node. --full measures all combinations, which takes five minutes or so. With --size, --layout,
+      the log of a node. --full measures all combinations, which takes five to ten minutes. With --size, --layout,
       --method, --writers, --interval, --cpu or --records exactly their combinations are measured, and the control.
 
       Percentiles need samples: the 99th a thousand, the 99.9th ten thousand. Ctrl-C ends it with what it has by then.

@@ -1,5 +1,6 @@
 // `portcullis fsync`, with the real executable on a real disk.
 
+import Conformance
 import Foundation
 import Testing
 
@@ -7,12 +8,24 @@ import Testing
 struct FsyncTests {
   private struct Profile: Decodable {
     struct Series: Decodable {
-      struct Distribution: Decodable { let count: Int }
+      struct Distribution: Decodable {
+        let count: Int
+        let minimumNanoseconds: Int
+      }
       let commit: Distribution
+      let flush: Distribution?
     }
+    struct Verdict: Decodable { let grade: String }
     let schema: String
     let ending: String
     let series: [Series]
+    let verdict: Verdict
+
+    init(_ text: String) throws {
+      let decoder = JSONDecoder()
+      decoder.keyDecodingStrategy = .convertFromSnakeCase
+      self = try decoder.decode(Profile.self, from: Data(text.utf8))
+    }
   }
 
   private func left(in directory: ScratchDirectory) throws -> [String] {
@@ -32,7 +45,7 @@ struct FsyncTests {
     #expect(text.exitCode == 0 && text.errors.isEmpty, "\(text.errors)")
     for part in ["2 at once", "1024 B", "verdict: ", "because ", "to do: ", "█"] { #expect(text.output.contains(part)) }
     let json = try await Program.run(choice + ["--output", "json"])
-    let profile = try JSONDecoder().decode(Profile.self, from: Data(json.output.utf8))
+    let profile = try Profile(json.output)
     #expect(profile.schema == "portcullis.disk/1" && profile.ending == "completed")
     // Two controls, and two sizes by one and by two writers.
     #expect(profile.series.count == 6)
@@ -54,9 +67,41 @@ struct FsyncTests {
     measuring.send(SIGINT)
     #expect(await measuring.exitCode() == 130)
     await measuring.waitForEndOfOutput()
-    let profile = try JSONDecoder().decode(Profile.self, from: Data(measuring.output.utf8))
+    let profile = try Profile(measuring.output)
     #expect(profile.ending == "interrupted" && !profile.series.isEmpty)
     #expect(profile.series.allSatisfy { $0.commit.count > 0 })
+    #expect(try left(in: directory).isEmpty)
+  }
+
+  @Test("a disk that takes 12 ms longer for each flush is measured so and called bad")
+  func slowDisk() async throws {
+    let directory = try ScratchDirectory()
+    let outcome = try await Program.run(
+      ["fsync", directory.path, "--size", "2300", "--commits", "25", "--output", "json"],
+      environment: [
+        "LD_PRELOAD": FaultControl.library(for: Program.path), "PORTCULLIS_FAULT_FLUSH_DELAY_US": "12000",
+        "PORTCULLIS_FAULT_BELOW": directory.path,
+      ])
+    let profile = try Profile(outcome.output)
+    #expect(profile.verdict.grade == "bad")
+    // The delay is in the flush and not in the control, which has none.
+    #expect(profile.series.count == 2 && profile.series[0].flush == nil)
+    #expect(profile.series[0].commit.minimumNanoseconds < 12_000_000)
+    #expect((profile.series[1].flush?.minimumNanoseconds ?? 0) >= 12_000_000)
+  }
+
+  @Test(
+    "a disk that is full or broken is one clear line, and nothing is left", arguments: [(28, "is full"), (5, "kernel")])
+  func brokenDisk(error: Int, text: String) async throws {
+    let directory = try ScratchDirectory()
+    let outcome = try await Program.run(
+      ["fsync", directory.path, "--size", "2300", "--commits", "25"],
+      environment: [
+        "LD_PRELOAD": FaultControl.library(for: Program.path), "PORTCULLIS_FAULT_FLUSH_ERROR": "\(error)",
+        "PORTCULLIS_FAULT_BELOW": directory.path,
+      ])
+    #expect(outcome.exitCode == 1 && outcome.output.isEmpty)
+    #expect(outcome.errors.contains(text), "\(outcome.errors)")
     #expect(try left(in: directory).isEmpty)
   }
 
