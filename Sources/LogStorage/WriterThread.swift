@@ -14,12 +14,12 @@ private func nameThisThread(_ name: String) {
   _ = write(descriptor, bytes, bytes.count)
 }
 
-final class WriterThread: Sendable {
+package final class WriterThread: Sendable {
   private let thread: pthread_t
   private let isJoined = Mutex(false)
 
   /// A thread's name is cut to 15 characters by the kernel.
-  init(name: String, _ body: @escaping @Sendable () -> Void) {
+  package init(name: String, _ body: @escaping @Sendable () -> Void) {
     let start = Unmanaged.passRetained(Start(name: name, body: body))
     var thread = pthread_t()
     let code = pthread_create(
@@ -38,7 +38,7 @@ final class WriterThread: Sendable {
 
   /// Returns when the thread has ended, whoever asks and however often. A thread that lets go of the last reference to
   /// itself cannot wait for itself, and is left to end alone.
-  func join() {
+  package func join() {
     isJoined.withLock { isJoined in
       guard !isJoined else { return }
       isJoined = true
