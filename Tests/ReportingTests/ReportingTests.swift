@@ -11,16 +11,17 @@ import Testing
     #expect(
       text == """
         put: valid
-        target                127.0.0.1:2379 (version 3.5.1)
-        load                  open loop, poisson arrivals, 64 connections, values of 256 B, 10,000 keys (random), seed 1
-        achieved              19,998/s of 20,000/s offered, over 10.0 s; 200,000 answered, 0 failed
-        latency               p50       p90       p99       p99.9     max
-        from intended start   1.50 ms   1.50 ms   1.50 ms   1.50 ms   8.12 ms
-        from send             1.40 ms   1.40 ms   1.40 ms   1.40 ms   8.00 ms
-        schedule lag          100 µs    100 µs    100 µs    100 µs    120 µs    late 3, skipped 0
-        oracle                200,000 answers, each with a revision above those before it
-        generator             0.31 of 2 cores, 15.5 µs of CPU an operation, release build
-        warm-up               2.00 s, until rate and latency were steady
+        target                  127.0.0.1:2379 (version 3.5.1)
+        load                    open loop, poisson arrivals, 64 connections, values of 256 B, 10,000 keys \
+        (random), seed 1
+        achieved                19,998/s of 20,000/s offered, over 10.0 s; 200,000 answered, 0 failed
+        latency                 p50       p90       p99       p99.9     max
+        from intended start     1.50 ms   1.50 ms   1.50 ms   1.50 ms   8.12 ms
+        from send               1.40 ms   1.40 ms   1.40 ms   1.40 ms   8.00 ms
+        schedule lag            100 µs    100 µs    100 µs    100 µs    120 µs    late 3, skipped 0
+        oracle                  200,000 answers, each with a revision above those before it
+        generator               0.31 of 2 cores, 15.5 µs of CPU an operation, release build
+        warm-up                 2.00 s, until rate and latency were steady
 
         """)
   }
