@@ -32,10 +32,25 @@ package struct AppendResponse: Sendable, Equatable {
 
   package var term: Term
   package var outcome: Outcome
+  /// Added by the driver that sends it, for the leader's driver. Nothing is decided by it.
+  package var timing: AppendTiming?
 
-  package init(term: Term, outcome: Outcome) {
+  package init(term: Term, outcome: Outcome, timing: AppendTiming? = nil) {
     self.term = term
     self.outcome = outcome
+    self.timing = timing
+  }
+}
+
+/// How long a follower took over the entries that it acknowledges. Durations alone: its clock means nothing to others.
+package struct AppendTiming: Sendable, Equatable {
+  /// From when it had taken them up to when the answer left. At least `flushNanoseconds`.
+  package var heldNanoseconds: UInt64
+  package var flushNanoseconds: UInt64
+
+  package init(heldNanoseconds: UInt64, flushNanoseconds: UInt64) {
+    self.heldNanoseconds = heldNanoseconds
+    self.flushNanoseconds = flushNanoseconds
   }
 }
 

@@ -29,6 +29,10 @@ struct PeerCodecTests {
     .appendResponse(AppendResponse(term: Term(3), outcome: .matched(through: Index(9)))),
     .appendResponse(
       AppendResponse(
+        term: Term(3), outcome: .matched(through: Index(9)),
+        timing: AppendTiming(heldNanoseconds: 900, flushNanoseconds: 700))),
+    .appendResponse(
+      AppendResponse(
         term: Term(3), outcome: .conflict(previousIndex: Index(6), hintIndex: Index(4), hintTerm: Term(1)))),
     .commitAdvanced(CommitAdvanced(term: Term(3), commit: Index(8))),
     .heartbeat(Heartbeat(term: Term(3), commit: Index(8), readContext: 5)),

@@ -11,8 +11,8 @@ enum ServerProgram {
   static let etcd = ProcessInfo.processInfo.environment["PORTCULLIS_TESTS_ON_ETCD"]
 
   /// Starts a member with the flags of `portcullis core`, which are etcd's but for the first word.
-  static func start(_ arguments: [String]) throws -> RunningProgram {
-    guard let etcd else { return try RunningProgram(arguments) }
+  static func start(_ arguments: [String], environment: [String: String] = [:]) throws -> RunningProgram {
+    guard let etcd else { return try RunningProgram(arguments, environment: environment) }
     var flags = Array(arguments.dropFirst())
     // etcd wants to be told what this program takes from where it listens.
     for (told, like) in [

@@ -19,6 +19,8 @@ final class Nodes {
   private let flags: [String]
   /// In the place of a node's directory in the scratch directory.
   private let dataDirectories: [String: String]
+  /// Of single nodes: the faults that they are under.
+  var environments: [String: [String: String]] = [:]
 
   init(_ flags: String..., dataDirectories: [String: String] = [:]) throws {
     directory = try ScratchDirectory()
@@ -90,7 +92,7 @@ final class Nodes {
 
   private func launch(_ name: String, _ extra: [String] = []) throws -> RunningProgram {
     let cluster = founders.map { "\($0)=\(peerURL($0))" }.joined(separator: ",")
-    return try ServerProgram.start(arguments(name, cluster: cluster) + extra)
+    return try ServerProgram.start(arguments(name, cluster: cluster) + extra, environment: environments[name] ?? [:])
   }
 
   private func arguments(_ name: String, cluster: String) -> [String] {

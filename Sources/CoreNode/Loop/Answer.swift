@@ -29,7 +29,15 @@ enum Answer: Sendable {
 /// A caller that waits on an event loop. The body runs there, once.
 struct Completion: Sendable {
   let eventLoop: any EventLoop
+  /// When the call was made, by the monotonic clock.
+  let proposedNanoseconds: UInt64
   let body: @Sendable (Answer) -> Void
+
+  init(eventLoop: any EventLoop, body: @escaping @Sendable (Answer) -> Void) {
+    self.eventLoop = eventLoop
+    proposedNanoseconds = MachineClock.monotonicNanoseconds
+    self.body = body
+  }
 }
 
 struct ReadCompletion: Sendable {
@@ -45,18 +53,30 @@ enum ReadFailure: Error, Sendable {
 
 /// Gathers what a turn of the loop has to say and hands it over with one wake-up for each event loop.
 struct Replies {
-  private var batches: [(eventLoop: any EventLoop, items: [@Sendable () -> Void])] = []
-
-  mutating func add(_ eventLoop: any EventLoop, _ item: @escaping @Sendable () -> Void) {
-    for index in batches.indices where batches[index].eventLoop === eventLoop {
-      batches[index].items.append(item)
-      return
-    }
-    batches.append((eventLoop, [item]))
+  private struct Batch {
+    let eventLoop: any EventLoop
+    var items: [@Sendable () -> Void]
+    var marks: [CommitMark] = []
   }
 
-  mutating func add(_ completion: Completion, _ answer: Answer) {
-    add(completion.eventLoop) { completion.body(answer) }
+  private var batches: [Batch] = []
+
+  mutating func add(_ eventLoop: any EventLoop, marked mark: CommitMark? = nil, _ item: @escaping @Sendable () -> Void)
+  {
+    var place = batches.firstIndex { $0.eventLoop === eventLoop }
+    if let place {
+      batches[place].items.append(item)
+    } else {
+      place = batches.count
+      batches.append(Batch(eventLoop: eventLoop, items: [item]))
+    }
+    if let mark, let place { batches[place].marks.append(mark) }
+  }
+
+  /// - Parameter timeline: the place of the commit's timeline among those that `send` is given, if it has one.
+  mutating func add(_ completion: Completion, _ answer: Answer, timeline: Int? = nil) {
+    let mark = timeline.map { CommitMark(proposed: completion.proposedNanoseconds, timeline: $0) }
+    add(completion.eventLoop, marked: mark) { completion.body(answer) }
   }
 
   mutating func add(_ completion: ReadCompletion, _ result: Result<Snapshot, ReadFailure>) {
@@ -65,10 +85,14 @@ struct Replies {
 
   /// Invariant: called after the snapshot that the replies speak of was published, so that whoever hears of a revision
   /// can read it.
-  mutating func send() {
+  mutating func send(timelines: [CommitTimeline], counting figures: CommitFigures) {
     for batch in batches {
-      let items = batch.items
-      batch.eventLoop.execute { for item in items { item() } }
+      let (items, marks) = (batch.items, batch.marks)
+      batch.eventLoop.execute {
+        for item in items { item() }
+        guard !marks.isEmpty else { return }
+        figures.add(marks, timelines: timelines, replied: MachineClock.monotonicNanoseconds)
+      }
     }
     batches.removeAll(keepingCapacity: true)
   }

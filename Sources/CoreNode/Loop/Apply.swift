@@ -81,10 +81,17 @@ extension CoreLoop {
       if let end { cancelWait(envelope.request, end) }
     } else if case .acquire(let request) = envelope.command {
       tell(
-        completion, result.outcome, terms: request.terms, since: entry.index.rawValue, isNew: !result.touched.isEmpty)
+        completion, result.outcome, terms: request.terms, since: entry.index.rawValue, isNew: !result.touched.isEmpty,
+        timeline: commits.timeline(of: entry.index))
     } else {
-      answered.append((completion, result.outcome, state.revision))
+      answer(completion, result.outcome, timeline: commits.timeline(of: entry.index))
     }
+  }
+
+  /// - Parameter timeline: where the caller waited for nothing but the commit of its command.
+  func answer(_ completion: Completion, _ outcome: Outcome, timeline: Int? = nil) {
+    answered.append(
+      Answered(completion: completion, outcome: outcome, revision: state.revision, timeline: timeline))
   }
 
   /// Whether gateways have something to do, or did it.
@@ -104,7 +111,7 @@ extension CoreLoop {
     case .grantedAll(let ticket, let records): settle(ticket, records)
     case .dismissed(let ticket):
       for wait in waits.remove(ticket) {
-        answered.append((wait.completion, .waitEnded(holder: state.scopes[wait.scope]?.foremost), state.revision))
+        answer(wait.completion, .waitEnded(holder: state.scopes[wait.scope]?.foremost))
       }
     case .confirmed(let scope, _): settleBarriers(of: scope)
     }
@@ -124,7 +131,7 @@ extension CoreLoop {
 
   private func settleCancelled(_ ticket: Ticket, holder: GrantRecord?) {
     for wait in waits.remove(ticket) where !wait.isAbandoned {
-      answered.append((wait.completion, .waitEnded(holder: holder), state.revision))
+      answer(wait.completion, .waitEnded(holder: holder))
     }
   }
 
@@ -133,7 +140,7 @@ extension CoreLoop {
     switch waits.end(request, end) {
     case .place(let ticket, let scope): propose(.cancelWait(scope: scope, ticket: ticket))
     case .caller(let wait) where end == .deadline:
-      answered.append((wait.completion, .waitEnded(holder: state.scopes[wait.scope]?.foremost), state.revision))
+      answer(wait.completion, .waitEnded(holder: state.scopes[wait.scope]?.foremost))
       changedSincePublication = true
     case .caller, nil: break
     }

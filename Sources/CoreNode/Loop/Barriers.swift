@@ -58,11 +58,14 @@ extension Outcome {
 extension CoreLoop {
   /// Tells the caller of an acquire how it ended, or has it wait for the gateways.
   /// - Parameter isNew: whether the grant was made by the very entry that is being applied.
-  func tell(_ completion: Completion, _ outcome: Outcome, terms: GrantTerms?, since: Ticket, isNew: Bool) {
+  func tell(
+    _ completion: Completion, _ outcome: Outcome, terms: GrantTerms?, since: Ticket, isNew: Bool,
+    timeline: Int? = nil
+  ) {
     let terms = terms ?? GrantTerms()
     let grants = outcome.grants
     guard state.gateways.count > 0, terms.barrier != .off, grants.contains(where: { isUnconfirmed($0) }) else {
-      return answered.append((completion, outcome, state.revision))
+      return answer(completion, outcome, timeline: timeline)
     }
     let patience = UInt64(terms.patienceMilliseconds) * 1_000_000
     barriers.add(
@@ -90,7 +93,7 @@ extension CoreLoop {
     // Its lease may have ended while the gateways were asked.
     let current = held.records.allSatisfy { state.scopes[$0.scope]?.grant(of: $0.lease)?.number == $0.number }
     let lost = Outcome.waitEnded(holder: held.records.first.flatMap { state.scopes[$0.scope]?.foremost })
-    answered.append((held.completion, current ? held.outcome : lost, state.revision))
+    answer(held.completion, current ? held.outcome : lost)
   }
 
   func endBarriers(nowNanoseconds now: UInt64) {
@@ -105,7 +108,7 @@ extension CoreLoop {
       if held.isNew { for record in held.records { propose(.giveBack(record, since: held.since)) } }
       let missing = Set(held.records.flatMap { state.gateways.missing(for: $0.scope) }).sorted()
       let names = missing.map { String(decoding: $0.bytes, as: UTF8.self) }
-      answered.append((held.completion, .refused(.unconfirmed(first, missing: names)), state.revision))
+      answer(held.completion, .refused(.unconfirmed(first, missing: names)))
     }
     // There is no other turn before the next tick that would tell them.
     publish()

@@ -21,7 +21,7 @@ final class CoreLoop: @unchecked Sendable {
     case read(ReadCompletion)
     case received([Message], from: NodeID)
     case unreachable(NodeID)
-    case persisted(sequence: UInt64)
+    case persisted(sequence: UInt64, flushBegan: UInt64, flushEnded: UInt64)
     case cancelWait(request: UInt64, WaitEnd)
     case storage(isWritable: Bool)
     indirect case own(Command)
@@ -54,6 +54,15 @@ final class CoreLoop: @unchecked Sendable {
     let keepBirths: @Sendable ([NodeID: UInt64]) -> Void
     /// The node cannot go on: its log is damaged, its disk failed, it was removed. Called once.
     let onEnd: @Sendable (NodeError) -> Void
+  }
+
+  struct Answered {
+    let completion: Completion
+    let outcome: Outcome
+    /// Right after the command.
+    let revision: Revision
+    /// Of the command that was proposed by this very call, and of none that waited for more than its commit.
+    var timeline: Int?
   }
 
   /// How the loop reaches other nodes. Called on its thread; nothing here may block.
@@ -100,8 +109,9 @@ final class CoreLoop: @unchecked Sendable {
   var confirmedReads: [(ids: [UInt64], index: Index)] = []
   var nextReadID: UInt64 = 1
   var replies = Replies()
-  /// Outcomes of this turn with the revision after each, told once the snapshot that shows them is published.
-  var answered: [(Completion, Outcome, Revision)] = []
+  /// Outcomes of this turn, told once the snapshot that shows them is published.
+  var answered: [Answered] = []
+  var commits: CommitTracker
   /// The same for changes of membership and leadership.
   var done: [Completion] = []
   /// Grants that are not told to their holders before the gateways have confirmed.
@@ -138,6 +148,7 @@ final class CoreLoop: @unchecked Sendable {
     self.parts = parts
     localID = parts.registry.identity.nodeID
     let (configuration, restored) = (parts.configuration, parts.restored)
+    commits = CommitTracker(localID: localID)
     raft = Raft(
       configuration: Configuration(
         id: localID, membership: parts.founders, heartbeatTicks: configuration.heartbeatTicks,
@@ -175,7 +186,9 @@ final class CoreLoop: @unchecked Sendable {
       storage: parts.storage,
       onPersisted: { [statistics] sequence, timing in
         statistics.flushes.add(nanoseconds: timing.flushEndedNanoseconds - timing.flushBeganNanoseconds)
-        inbox.append(.persisted(sequence: sequence))
+        inbox.append(
+          .persisted(
+            sequence: sequence, flushBegan: timing.flushBeganNanoseconds, flushEnded: timing.flushEndedNanoseconds))
       },
       onFailure: { [onEnd = parts.onEnd] error in
         onEnd(.storage("the log could not be written, so nothing more may be acknowledged: \(error)"))
@@ -208,7 +221,7 @@ final class CoreLoop: @unchecked Sendable {
     for held in barriers.remove(where: { _ in true }) { replies.add(held.completion, .stopping) }
     for completion in transfers.removeAll() { replies.add(completion, .stopping) }
     for completion in reads.values.joined() { replies.add(completion, .failure(.stopping)) }
-    replies.send()
+    replies.send(timelines: [], counting: statistics.commits)
     snapshots.stop()
     writer?.stop()
     stopped.signal()

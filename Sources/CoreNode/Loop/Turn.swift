@@ -10,10 +10,12 @@ import RaftCore
 extension CoreLoop {
   func turn(_ work: [Work]) {
     let local = MachineClock.bootTimeMilliseconds
+    commits.turnBegan(at: MachineClock.monotonicNanoseconds)
     gather(work)
     tick()
     housekeeping.run(on: self, localMilliseconds: local)
     let effects = raft.step(inputs, clockMilliseconds: clock.now(localMilliseconds: local))
+    commits.stepped(at: MachineClock.monotonicNanoseconds)
     pending.didStep(in: raft.term)
     inputs.removeAll(keepingCapacity: true)
     hasUrgentInput = false
@@ -22,12 +24,13 @@ extension CoreLoop {
     for (peer, messages) in outgoing { parts.peers.send(messages, peer) }
     outgoing.removeAll(keepingCapacity: true)
     applyCommitted()
+    commits.applied(through: applied, at: MachineClock.monotonicNanoseconds)
     takeSnapshotIfDue()
     publish()
     releaseRetired()
     answerReads()
     timeOut()
-    replies.send()
+    replies.send(timelines: commits.finished, counting: statistics.commits)
   }
 }
 
@@ -54,9 +57,15 @@ extension CoreLoop {
         pending.willPropose(id)
         proposals.append(Proposal(id: id, payload: payload))
       case .read(let completion): readers.append(completion)
-      case .received(let messages, let peer): for message in messages { inputs.append(.received(message, from: peer)) }
+      case .received(let messages, let peer):
+        for message in messages {
+          if case .appendResponse(let response) = message { commits.received(response, from: peer) }
+          inputs.append(.received(message, from: peer))
+        }
       case .unreachable(let peer): inputs.append(.unreachable(peer))
-      case .persisted(let sequence): persisted = max(sequence, persisted ?? 0)
+      case .persisted(let sequence, let began, let ended):
+        persisted = max(sequence, persisted ?? 0)
+        commits.flushed(through: sequence, beganAt: began, endedAt: ended)
       case .cancelWait(let request, let end): cancelWait(request, end)
       case .change(let id, let payload, let completion):
         pending.add(id, completion, deadlineNanoseconds: deadline)
@@ -101,9 +110,12 @@ extension CoreLoop {
     switch effect {
     case .persist(let persist):
       follow(persist, localMilliseconds: localMilliseconds)
+      commits.persisting(persist, isLed: raft.role == .leader)
       writer?.submit(persist)
     case .send(let message, let peer): queue(message, for: peer)
-    case .commit(let index): committed = max(committed, index)
+    case .commit(let index):
+      committed = max(committed, index)
+      commits.committed(through: index, isLed: raft.role == .leader, by: membership)
     case .refuse(let ids, let refusal):
       for id in ids {
         guard let completion = pending.remove(id) else { continue }
@@ -148,11 +160,17 @@ extension CoreLoop {
       ])
     if let leader = new.leader, leader != leadership.leader { leaderChanges += 1 }
     leadership = new
+    commits.leadershipChanged()
     changedSincePublication = true
     done += transfers.led(by: new.leader)
   }
 
   private func queue(_ message: Message, for peer: NodeID) {
+    var message = message
+    if case .appendResponse(var response) = message {
+      response.timing = commits.timing(of: response)
+      message = .appendResponse(response)
+    }
     for index in outgoing.indices where outgoing[index].peer == peer {
       outgoing[index].messages.append(message)
       return
@@ -194,8 +212,9 @@ extension CoreLoop {
       touchedScopes.removeAll()
       (hasNewState, hasGatewayNews) = (false, false)
     }
-    for (completion, outcome, revision) in answered {
-      replies.add(completion, .applied(outcome, snapshot, revision: revision))
+    for item in answered {
+      replies.add(
+        item.completion, .applied(item.outcome, snapshot, revision: item.revision), timeline: item.timeline)
     }
     answered.removeAll(keepingCapacity: true)
     for completion in done { replies.add(completion, .done(snapshot)) }

@@ -25,7 +25,7 @@ package enum PeerCodecError: Error, CustomStringConvertible {
 
 package enum PeerCodec {
   /// The format that `Hello` announces.
-  package static let version: UInt16 = 2
+  package static let version: UInt16 = 3
   /// A frame that claims to be longer is damaged. What goes into one message is bounded by `Limits`, to 1 MiB of entries,
   /// of proposals or of a snapshot, save for one larger entry, which is no larger than what a client may send.
   package static let maxFrameBytes = 16 << 20
@@ -86,7 +86,10 @@ package enum PeerCodec {
       for entry in append.entries { write(entry, into: &buffer) }
     case .appendResponse(let response):
       switch response.outcome {
-      case .matched(let index): head(.appendMatched, index.rawValue)
+      case .matched(let index):
+        // 0 and 0 say that nothing is known.
+        let (held, flush) = (response.timing?.heldNanoseconds ?? 0, response.timing?.flushNanoseconds ?? 0)
+        head(.appendMatched, index.rawValue, held, flush)
       case .conflict(let previous, let hint, let term):
         head(.appendConflict, previous.rawValue, hint.rawValue, term.rawValue)
       }

@@ -30,7 +30,11 @@ extension PeerCodec {
           term: term, previousIndex: previousIndex, previousTerm: previousTerm,
           entries: try input.entries(after: previousIndex), commit: commit))
     case .appendMatched:
-      return .appendResponse(AppendResponse(term: term, outcome: .matched(through: try input.index())))
+      let index = try input.index()
+      let timing = AppendTiming(heldNanoseconds: try input.number(), flushNanoseconds: try input.number())
+      return .appendResponse(
+        AppendResponse(
+          term: term, outcome: .matched(through: index), timing: timing.heldNanoseconds == 0 ? nil : timing))
     case .appendConflict:
       let (previous, hint) = (try input.index(), try input.index())
       let outcome = AppendResponse.Outcome.conflict(

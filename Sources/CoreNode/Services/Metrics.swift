@@ -22,6 +22,7 @@ struct Metrics {
     store(&out)
     calls(&out)
     log(&out)
+    commits(&out)
     members(&out)
     ProcessFigures.now().write(into: &out)
     return out.text
@@ -89,6 +90,18 @@ struct Metrics {
     out.gauge("portcullis_log_durable_index", raft.durableIndex.rawValue)
     out.gauge("portcullis_log_cached_bytes", UInt64(raft.cachedBytes))
     out.gauge("portcullis_uncommitted_bytes", UInt64(raft.uncommittedBytes))
+  }
+
+  /// By what completed the quorum: for each path its stages sum to its total.
+  private func commits(_ out: inout MetricsText) {
+    let paths = CommitPath.allCases.map { ($0, core.statistics.commits.reading($0)) }
+    out.histogram(
+      "portcullis_commit_duration_seconds", paths.map { ([("path", $0.rawValue)], $1.total) })
+    out.histogram(
+      "portcullis_commit_stage_duration_seconds",
+      paths.flatMap { path, reading in
+        zip(path.stages, reading.stages).map { ([("path", path.rawValue), ("stage", $0.rawValue)], $1) }
+      })
   }
 
   private func members(_ out: inout MetricsText) {

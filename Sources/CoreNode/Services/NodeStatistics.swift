@@ -14,6 +14,8 @@ final class NodeStatistics: Sendable {
   let traffic = WireTraffic()
   /// The log's flushes.
   let flushes = LatencyBuckets()
+  /// Where the time of this node's commits went.
+  let commits = CommitFigures()
   private let methods = NIOLockedValueBox<[Method]>([])
 
   /// By method: gRPC's calls, and those that came as JSON, which are translated into them.
