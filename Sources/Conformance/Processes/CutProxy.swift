@@ -36,7 +36,9 @@ package final class CutProxy: @unchecked Sendable {
   }
 
   /// Drops what is sent these ways, and no other.
-  package func cut(_ directions: Direction...) async throws {
+  package func cut(_ directions: Direction...) async throws { try await cut(directions) }
+
+  package func cut(_ directions: [Direction]) async throws {
     let directions = Set(directions)
     try await loop.submit { [relay] in relay.cut = directions }.get()
   }

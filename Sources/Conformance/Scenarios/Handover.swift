@@ -12,17 +12,18 @@ struct Handover: Sendable {
   /// A holds the scope and has written.
   /// - Parameters:
   ///   - gatewayForA: where A finds the gateway, if that is a proxy.
-  ///   - endpointsOfA: where A finds the core, if that is a proxy.
+  ///   - endpointsOfA: where A finds the core, if that is a proxy or not every node.
+  ///   - endpointsOfB: likewise.
   ///   - environmentOfA: such as a control of faults.
   ///   - milliseconds: of A's lease.
   static func start(
     on stage: Stage, gateway: ServerProcess? = nil, gatewayForA: String? = nil, endpointsOfA: String? = nil,
-    environmentOfA: [String: String] = [:], milliseconds: Int = 500
+    endpointsOfB: String? = nil, environmentOfA: [String: String] = [:], milliseconds: Int = 500
   ) async throws -> Handover {
     let gateway = if let gateway { gateway } else { try await stage.startGateway() }
     let a = try stage.startWriter(
       "A", gateway: gatewayForA ?? gateway.address, endpoints: endpointsOfA, environment: environmentOfA)
-    let b = try stage.startWriter("B", gateway: gateway.address)
+    let b = try stage.startWriter("B", gateway: gateway.address, endpoints: endpointsOfB)
     let held = try await a.acquire(stage.name, milliseconds: milliseconds)
     try await a.mustSend(
       stage.request(

@@ -39,12 +39,18 @@ package struct Stage: Sendable {
   /// Returns when the core waits for a connected gateway before it grants the databases' scopes.
   package func waitUntilRegistered(_ databases: [DatabaseSetup]) async throws {
     let scopes = Set(databases.filter { !$0.isOpen }.flatMap(\.scopes))
-    try await withClient { client in
-      while true {
+    // A node knows of the gateways that are connected to it.
+    let clients = try core.nodes.map { Portcullis(endpoints: try Endpoint.list(parsing: $0.address)) }
+    defer { for client in clients { client.close() } }
+    while true {
+      var missing = scopes
+      for client in clients {
         try Task.checkCancellation()
-        let registered = try await client.gateways().filter(\.isConnected).flatMap(\.scopes)
-        if scopes.isSubset(of: registered) { return }
+        // One of them may be down; then another has to have it.
+        let gateways = (try? await client.gateways()) ?? []
+        missing.subtract(gateways.filter(\.isConnected).flatMap(\.scopes))
       }
+      if missing.isEmpty { return }
     }
   }
 

@@ -6,6 +6,8 @@ package protocol LockService: Sendable {
   /// - Returns: one for each scope, in their order.
   /// - Throws: where it was not granted within the order's wait.
   func acquire(_ order: AcquireOrder) async throws -> [Held]
+  /// Returns when what was acquired last is lost, by this process's own reckoning, or nil where nothing was acquired.
+  func waitUntilLost() async -> Loss?
   /// Gives up what is held.
   func release() async
   /// The same, and takes no more orders.
@@ -45,6 +47,15 @@ package struct Held: Codable, Sendable {
   package let lease: Int64
   /// Whether gateways had confirmed the raise when the grant was answered.
   package let isConfirmed: Bool
+  /// When the writer knew of it, on the machine's monotonic clock.
+  package var nanoseconds: UInt64 = 0
+}
+
+/// How a holder lost its authority, as its own process knows it.
+package struct Loss: Codable, Sendable {
+  package let why: String
+  /// From when on the process took it for lost, on the machine's monotonic clock.
+  package let nanoseconds: UInt64
 }
 
 /// One request to a resource.

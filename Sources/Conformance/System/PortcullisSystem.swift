@@ -2,6 +2,7 @@
 
 import AsyncHTTPClient
 package import Client
+import Dispatch
 import Foundation
 import NIOCore
 import NIOFoundationCompat
@@ -36,6 +37,16 @@ package final class PortcullisLocks: LockService {
         scope: $0.scope, number: $0.number, proof: $0.token, lease: $0.session,
         isConfirmed: $0.barrier == .confirmed)
     }
+  }
+
+  /// The deadline is the client's own, so it may pass before the process gets to look at it.
+  package func waitUntilLost() async -> Loss? {
+    guard let session = sessions.withLock({ $0.last }) else { return nil }
+    await session.waitUntilOver()
+    let now = DispatchTime.now().uptimeNanoseconds
+    let parts = ContinuousClock.now.duration(to: session.deadline).components
+    let left = parts.seconds * 1_000_000_000 + parts.attoseconds / 1_000_000_000
+    return Loss(why: "\(session.current)", nanoseconds: UInt64(Int64(now) + min(left, 0)))
   }
 
   package func release() async {

@@ -89,6 +89,14 @@ package final class Writer: Sendable {
     return answer
   }
 
+  /// Returns when the writer itself takes what it holds for lost.
+  package func waitUntilLost() async throws -> Loss {
+    guard case .lost(let loss) = try await ask(.untilLost) else {
+      throw ConformanceError("\(holder) was asked for the loss and answered with something else")
+    }
+    return loss
+  }
+
   /// Gives up what it holds.
   package func release() async throws { _ = try await ask(.release) }
 

@@ -6,6 +6,8 @@ package enum WriterOrder: Codable, Sendable {
   /// Open a session and acquire; what was held before is forgotten.
   case acquire(AcquireOrder)
   case send(ResourceRequest)
+  /// Say when what is held is lost.
+  case untilLost
   /// Give up what is held.
   case release
   /// Work on the set of the lock-set workload until `stop`.
@@ -17,6 +19,7 @@ package enum WriterOrder: Codable, Sendable {
 package enum WriterReport: Codable, Sendable {
   case granted([Held])
   case answered(ResourceAnswer)
+  case lost(Loss)
   case worked(SetReport)
   case done
   case failed(String)

@@ -1,6 +1,7 @@
 // The writer's own end: obeys orders from standard input until it is closed. Like most programs it does not look at the
 // clock between deciding to write and writing.
 
+import Dispatch
 import Foundation
 import Synchronization
 
@@ -34,12 +35,17 @@ package struct WriterProcess: Sendable {
     do {
       switch order {
       case .acquire(let order):
-        let granted = try await locks.acquire(order)
+        var granted = try await locks.acquire(order)
+        let now = DispatchTime.now().uptimeNanoseconds
+        for place in granted.indices { granted[place].nanoseconds = now }
         held.set(granted.map(\.proof))
         return .granted(granted)
       case .send(let request):
         let proofs = request.otherProofs ?? (request.showsProof ? held.proofs : [])
         return .answered(await resource.send(request, proofs: proofs))
+      case .untilLost:
+        guard let loss = await locks.waitUntilLost() else { return .failed("nothing was acquired") }
+        return .lost(loss)
       case .release:
         await locks.release()
         return .done

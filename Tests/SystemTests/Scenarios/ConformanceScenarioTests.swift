@@ -39,6 +39,15 @@ struct ConformanceScenarioTests {
   @Test("scenario 5: a raise during a long statement: nothing of the old holder comes after it")
   func raiseDuringStatement() async throws { try await playScenario(5) }
 
+  @Test("scenario 6: a leader that was stopped for two elections grants nothing, ends nothing and shows nothing old")
+  func stoppedLeader() async throws { try await playScenario(6) }
+
+  @Test("scenario 7: cut off from the core and not from the gateway, a holder stops at its own deadline")
+  func holderCutOff() async throws { try await playScenario(7) }
+
+  @Test("scenario 8: where only answers are lost, the holder's deadline passes all the same")
+  func answersCutOff() async throws { try await playScenario(8) }
+
   @Test(
     "scenario 9: a gateway without its core goes on deciding by its floors, and opens nothing that it does not know")
   func cutOffGateway() async throws { try await playScenario(9) }
@@ -54,6 +63,18 @@ struct ConformanceScenarioTests {
 
   @Test("scenario 17: a request whose answer was lost is applied once, and its outcome can be asked for")
   func unknownOutcome() async throws { try await playScenario(17) }
+
+  @Test("scenario 22: a grant whose answer was lost with its leader is the same when it is asked for again")
+  func lostGrant() async throws { try await playScenario(22) }
+
+  @Test("scenario 23: a lock that is deleted and made again has a higher number each time")
+  func lockMadeAgain() async throws { try await playScenario(23) }
+
+  @Test("scenario 24: a holder that comes back has a new number, and its own older writes are refused")
+  func holderComesBack() async throws { try await playScenario(24) }
+
+  @Test("scenario 25: a renewal at the very end of a lease is in time, or its successor has the grant")
+  func renewalAtTheEnd() async throws { try await playScenario(25) }
 
   @Test("scenario 26: a request over several scopes with one stale token changes nothing")
   func severalScopes() async throws { try await playScenario(26) }
