@@ -28,6 +28,7 @@ enum PageStyle {
     h2 { margin: 2.75rem 0 .75rem; font-size: 1.2rem; line-height: 1.3; }
     h3 { margin: 1.75rem 0 .25rem; font-size: 1rem; }
     p { margin: .5rem 0; }
+    a { color: var(--s1); }
     .verdict { font-size: 1rem; font-weight: 650; padding: .2em .7em; border-radius: 99px; border: 1.5px solid; }
     .valid { color: var(--good); } .invalid { color: var(--doubt); } .failed { color: var(--bad); }
     .reasons { margin: 1rem 0; padding: .1rem 0 .1rem 1rem; border-left: 4px solid; list-style: none; }

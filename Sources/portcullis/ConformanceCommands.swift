@@ -5,6 +5,7 @@ import Client
 import Commands
 import Conformance
 import Foundation
+import Reporting
 
 struct ConformanceCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
@@ -15,6 +16,7 @@ struct ConformanceCommand: AsyncParsableCommand {
         portcullis conformance
         portcullis conformance --scenario 1,2,13 --quick
         portcullis conformance --json > conformance.json
+        portcullis conformance --html conformance.html
 
       Starts its own core, gateways and writers on loopback, and ends them. Each scenario is played with the fence, where it
       must pass, and once more without, where it must fail: its negative control. The exit code is 0 only if every scenario
@@ -36,6 +38,9 @@ struct ConformanceCommand: AsyncParsableCommand {
 
   @Option(help: "Also write the results to this file, as JUnit's XML.")
   var junit: String?
+
+  @Option(help: "Also write the results to this file, as one page for a browser.")
+  var html: String?
 
   @Option(
     help:
@@ -63,10 +68,12 @@ struct ConformanceCommand: AsyncParsableCommand {
       executable: try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe"),
       directory: directory ?? scratch?.path ?? "", scenarios: scenarios)
     run.isShort = quick
+    let startedAt = ISO8601DateFormatter().string(from: Date())
     let results = try await Self.untilSignal(run)
     let report = ConformanceReport(results)
     print(json ? try JSONOutput.pretty(report) : Self.table(results))
-    if let junit { try Self.write(report.junit, to: junit) }
+    if let junit { try Self.write(report.junit, to: junit, of: "--junit") }
+    if let html { try Self.write(renderHTML(Self.summary(report, startedAt)), to: html, of: "--html") }
     withExtendedLifetime(scratch) {}
     guard report.passed else {
       let failed = results.filter { $0.verdict != .pass }.map { "\($0.number)" }.joined(separator: ", ")
@@ -139,11 +146,28 @@ struct ConformanceCommand: AsyncParsableCommand {
 
   private static func tell(_ line: String) { FileHandle.standardError.write(Data("\(line)\n".utf8)) }
 
-  private static func write(_ text: String, to path: String) throws {
+  private static func summary(_ report: ConformanceReport, _ startedAt: String) -> ConformanceSummary {
+    ConformanceSummary(
+      startedAt: startedAt,
+      rows: report.scenarios.map { entry in
+        let control = entry.control.map {
+          "\($0.staleAttempts) stale attempts, \($0.landed) landed, \($0.lostUpdates) updates lost: \($0.verdict.rawValue)"
+        }
+        return ConformanceSummary.Row(
+          number: entry.number, title: entry.title, expectation: entry.expectation, verdict: entry.verdict.rawValue,
+          staleAttempts: entry.fenced.staleAttempts, refusals: entry.fenced.refusals,
+          lostUpdates: entry.fenced.lostUpdates, control: control ?? "not played: \(entry.noControl ?? "")",
+          seconds: entry.fenced.seconds + (entry.control?.seconds ?? 0),
+          remarks: entry.fenced.failures + entry.fenced.notes + (entry.control?.notes ?? []).map { "without it: \($0)" }
+        )
+      })
+  }
+
+  private static func write(_ text: String, to path: String, of flag: String) throws {
     do {
       try Data(text.utf8).write(to: URL(fileURLWithPath: path), options: .atomic)
     } catch {
-      throw CommandFailure(Commands.ExitCode.failed, "the file \(path) of --junit could not be written: \(error)")
+      throw CommandFailure(Commands.ExitCode.failed, "the file \(path) of \(flag) could not be written: \(error)")
     }
   }
 }

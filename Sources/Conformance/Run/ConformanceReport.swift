@@ -5,14 +5,14 @@ import Foundation
 /// A run's results. Its JSON has one object for each scenario; names stay as they are.
 package struct ConformanceReport: Encodable, Sendable {
   package struct Entry: Encodable, Sendable {
-    let number: Int
-    let title: String
-    let expectation: String
-    let verdict: Verdict
-    let fenced: PlayEntry
+    package let number: Int
+    package let title: String
+    package let expectation: String
+    package let verdict: Verdict
+    package let fenced: PlayEntry
     /// The negative control.
-    let control: PlayEntry?
-    let noControl: String?
+    package let control: PlayEntry?
+    package let noControl: String?
 
     enum CodingKeys: String, CodingKey {
       case number, title, expectation, verdict, fenced, control
@@ -21,14 +21,14 @@ package struct ConformanceReport: Encodable, Sendable {
   }
 
   package struct PlayEntry: Encodable, Sendable {
-    let verdict: Verdict
-    let staleAttempts: Int
-    let refusals: Int
-    let landed: Int
-    let lostUpdates: Int
-    let seconds: Double
-    let failures: [String]
-    let notes: [String]
+    package let verdict: Verdict
+    package let staleAttempts: Int
+    package let refusals: Int
+    package let landed: Int
+    package let lostUpdates: Int
+    package let seconds: Double
+    package let failures: [String]
+    package let notes: [String]
 
     enum CodingKeys: String, CodingKey {
       case verdict, refusals, landed, seconds, failures, notes

@@ -9,7 +9,7 @@ struct BadTokens: Scenario {
 
   func play(on stage: Stage) async throws -> Tally {
     var tally = Tally()
-    let scene = try await Handover.start(on: stage)
+    let scene = try await Handover.start(on: stage, milliseconds: 30_000)
     for (name, token) in try await tokens(scene) {
       var request = scene.write(name)
       // Without a fence nobody shows a token, and nobody is asked for one.

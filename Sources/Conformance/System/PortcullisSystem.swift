@@ -19,8 +19,21 @@ package final class PortcullisLocks: LockService {
     self.holder = holder
   }
 
-  /// Each acquisition has a session of its own, so a holder that comes back is a new one.
+  /// Each acquisition has a session of its own, so a holder that comes back is a new one. A session that ends before it was
+  /// granted anything, as a short one does on a machine that stalls, is followed by another.
   package func acquire(_ order: AcquireOrder) async throws -> [Held] {
+    var attemptsLeft = 10
+    while true {
+      attemptsLeft -= 1
+      do {
+        return try await acquireOnce(order)
+      } catch let error as ClientError where error.code == .sessionLost && attemptsLeft > 0 {
+        continue
+      }
+    }
+  }
+
+  private func acquireOnce(_ order: AcquireOrder) async throws -> [Held] {
     let session = try await Session.open(
       on: client, holder: holder, timeToLive: .milliseconds(order.milliseconds))
     sessions.withLock { $0.append(session) }

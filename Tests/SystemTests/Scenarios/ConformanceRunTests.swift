@@ -101,7 +101,7 @@ struct ConformanceRunTests {
     #expect(table.exitCode == 0 && table.output.contains("VERDICT") && table.output.contains("1 of 1"), "\(table)")
     let json = try await Program.run([
       "conformance", "--quick", "--scenario", "26,28", "--json", "--junit", directory("report.xml"), "--directory",
-      directory("kept"),
+      directory("kept"), "--html", directory("report.html"),
     ])
     #expect(json.exitCode == 0, "\(json)")
     let decoder = JSONDecoder()
@@ -114,6 +114,8 @@ struct ConformanceRunTests {
     }
     let xml = try String(contentsOfFile: directory("report.xml"), encoding: .utf8)
     #expect(xml.contains(#"tests="2" failures="0""#) && xml.contains(#"name="scenario 28: "#))
+    let page = try String(contentsOfFile: directory("report.html"), encoding: .utf8)
+    #expect(page.contains("2 of 2 passed") && page.contains(#"<section id="s28">"#) && !page.contains("<script"))
     #expect(FileManager.default.fileExists(atPath: directory("kept") + "/s26-fenced/s26-fenced.db"))
   }
 

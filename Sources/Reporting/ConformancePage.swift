@@ -1,0 +1,149 @@
+// Owns the page that a run of the fence's scenarios is shown on: what was tried, what was refused, what got through without
+// the fence. One file without a script or anything to load, as RunPage.
+//
+// It must never show a scenario whose control did not fail as passed: it shows the verdict that it is given.
+
+/// A run of scenarios, as a page needs it.
+package struct ConformanceSummary: Sendable {
+  package struct Row: Sendable {
+    package var number: Int
+    package var title: String
+    package var expectation: String
+    /// `pass`, `fail` or `inconclusive`.
+    package var verdict: String
+    package var staleAttempts: Int
+    package var refusals: Int
+    package var lostUpdates: Int
+    /// What the same attempts did without the fence; or why there was no control.
+    package var control: String
+    package var seconds: Double
+    /// What went against what must be seen, and what a reader should know.
+    package var remarks: [String]
+
+    package init(
+      number: Int, title: String, expectation: String, verdict: String, staleAttempts: Int, refusals: Int,
+      lostUpdates: Int, control: String, seconds: Double, remarks: [String]
+    ) {
+      (self.number, self.title, self.expectation, self.verdict) = (number, title, expectation, verdict)
+      (self.staleAttempts, self.refusals, self.lostUpdates) = (staleAttempts, refusals, lostUpdates)
+      (self.control, self.seconds, self.remarks) = (control, seconds, remarks)
+    }
+  }
+
+  package var startedAt: String
+  package var rows: [Row]
+
+  package init(startedAt: String, rows: [Row]) {
+    self.startedAt = startedAt
+    self.rows = rows
+  }
+
+  var passed: Int { rows.count { $0.verdict == "pass" } }
+}
+
+/// A run of scenarios as one HTML file. The same run gives the same page, byte for byte.
+package func renderHTML(_ summary: ConformanceSummary) -> String {
+  Markup.document(ConformancePage(summary: summary).root)
+}
+
+struct ConformancePage {
+  let summary: ConformanceSummary
+
+  var root: Markup {
+    let title = "Conformance: \(headline)"
+    return Markup(
+      "html", ["lang": "en"],
+      [
+        RunPage.head(title),
+        Markup("body", [:], [header, Markup("main", [:], [cards, table] + summary.rows.map(details)), footer]),
+      ])
+  }
+
+  private var headline: String { "\(summary.passed) of \(summary.rows.count) passed" }
+
+  private var header: Markup {
+    let role = summary.passed == summary.rows.count ? "valid" : "failed"
+    return Markup(
+      "header", [:],
+      [
+        Markup(
+          "h1", [:],
+          [Markup("span", text: "conformance"), Markup("span", ["class": "verdict \(role)"], text: headline)]),
+        Markup("p", [:], [Markup("time", text: summary.startedAt)]),
+        Markup(
+          "p", ["class": "soft"],
+          text:
+            "Each scenario is played twice against real processes: with the fence, where every stale attempt must be "
+            + "refused, and without it, where something must get through, or the scenario would show nothing."),
+      ])
+  }
+
+  private var cards: Markup {
+    func card(_ name: String, _ value: Int, _ what: String) -> Markup {
+      Markup(
+        "div", [:],
+        [Markup("dt", text: name), Markup("dd", text: FigureText.count(UInt64(value))), Markup("dd", text: what)])
+    }
+    let rows = summary.rows
+    return Markup(
+      "dl", ["class": "cards"],
+      [
+        card("stale attempts", rows.map(\.staleAttempts).reduce(0, +), "with the fence"),
+        card("refused", rows.map(\.refusals).reduce(0, +), "of them"),
+        card("updates lost", rows.map(\.lostUpdates).reduce(0, +), "of the rightful holders, with the fence"),
+      ])
+  }
+
+  private var table: Markup {
+    let names = ["Scenario", "Stale", "Refused", "Lost", "Verdict"]
+    let rows = summary.rows.map { row in
+      Markup(
+        "tr", [:],
+        [
+          Markup("th", [:], [Markup("a", ["href": "#s\(row.number)"], text: "\(row.number)")]),
+          Markup("td", text: "\(row.staleAttempts)"), Markup("td", text: "\(row.refusals)"),
+          Markup("td", text: "\(row.lostUpdates)"),
+          Markup("td", ["class": Self.role(row.verdict)], text: row.verdict),
+        ])
+    }
+    return Markup(
+      "table", [:],
+      [Markup("thead", [:], [Markup("tr", [:], names.map { Markup("th", text: $0) })]), Markup("tbody", [:], rows)])
+  }
+
+  private func details(_ row: ConformanceSummary.Row) -> Markup {
+    func fact(_ name: String, _ value: String) -> [Markup] { [Markup("dt", text: name), Markup("dd", text: value)] }
+    var facts =
+      fact("must be seen", row.expectation)
+      + fact(
+        "with the fence",
+        "\(row.staleAttempts) stale attempts, \(row.refusals) refused, \(row.lostUpdates) updates lost")
+      + fact("without it", row.control) + fact("time", FigureText.decimals(row.seconds, 1) + " s")
+    for remark in row.remarks { facts += fact("remark", remark) }
+    return Markup(
+      "section", ["id": "s\(row.number)"],
+      [
+        Markup(
+          "h3", [:],
+          [
+            Markup("span", text: "\(row.number). \(row.title) "),
+            Markup("span", ["class": Self.role(row.verdict)], text: row.verdict),
+          ]),
+        Markup("dl", ["class": "facts"], facts),
+      ])
+  }
+
+  private var footer: Markup {
+    Markup(
+      "footer", ["class": "note"],
+      text: "Made by portcullis conformance --html. What the scenarios and the verdicts mean: docs/conformance.md.")
+  }
+
+  private static func role(_ verdict: String) -> String {
+    switch verdict {
+    case "pass": "valid"
+    case "fail": "failed"
+    default: "invalid"
+    }
+  }
+}
