@@ -7,6 +7,8 @@ package enum OperationSetting: Sendable, Equatable, Codable {
   case put
   /// - Parameter isSerializable: answered from the asked node's own state, without asking the others.
   case get(isSerializable: Bool)
+  /// Each operation reads the keys from one on, at most so many.
+  case list(limit: Int)
   /// Each operation puts a key if it is as this client saw it last. The rank of a key decides how often it is drawn:
   /// in proportion to 1 / rank^`zipfExponent`, so that 0 draws all alike and 1 is the usual skew.
   case compareAndSwap(zipfExponent: Double)
@@ -26,6 +28,7 @@ package enum OperationSetting: Sendable, Equatable, Codable {
     switch self {
     case .put: "put"
     case .get(let isSerializable): isSerializable ? "get-serializable" : "get"
+    case .list: "list"
     case .compareAndSwap: "cas"
     case .lock: "lock"
     case .renew: "renew"

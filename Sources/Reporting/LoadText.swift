@@ -22,6 +22,7 @@ enum LoadText {
     let keys = FigureText.counted(configuration.keyCount, "key")
     switch configuration.operation {
     case .put, .get, .mix: return "\(values), \(keys) (\(configuration.keyOrder.rawValue))"
+    case .list(let limit): return "\(values), \(keys), up to \(FigureText.count(UInt64(clamping: limit))) a list"
     case .compareAndSwap(let exponent): return "\(values), \(keys), skew \(FigureText.amount(exponent))"
     case .lock(let names): return FigureText.counted(UInt64(clamping: names), "lock")
     case .renew(let leases, let seconds):
@@ -58,6 +59,13 @@ enum LoadText {
     case .interrupted: "interrupted"
     case .targetLost: "target lost"
     }
+  }
+
+  /// How long was measured and, where that is less than was asked for, of how much.
+  static func measuredLength(_ result: BenchResult) -> String {
+    let length = FigureText.duration(nanoseconds: result.measured.durationNanoseconds)
+    guard result.ending != .completed, let asked = result.configuration.durationNanoseconds else { return length }
+    return "\(length) of the \(FigureText.duration(nanoseconds: asked)) asked for"
   }
 
   static func warmUp(_ record: WarmUpRecord) -> String {

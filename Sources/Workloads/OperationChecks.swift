@@ -7,6 +7,7 @@ extension LoadOptions {
   func checkOperation(_ operation: OperationSetting) throws(WorkloadError) {
     switch operation {
     case .put, .get: break
+    case .list(let limit): try checkList(limit)
     case .compareAndSwap(let exponent): try checkCompare(exponent)
     case .lock(let names):
       try check(names, "locks", 1...100_000)
@@ -18,6 +19,13 @@ extension LoadOptions {
     case .watch(let watchers): try check(watchers, "watchers", 1...1_000_000)
     case .write(let database, let hasToken, let staleShare): try checkWrite(database, hasToken, staleShare)
     case .mix(let parts): try checkMix(parts)
+    }
+  }
+
+  private func checkList(_ limit: Int) throws(WorkloadError) {
+    try check(limit, "keys in a list", 1...1_000_000)
+    guard keyPrefix.utf8.last.map({ $0 < 0x80 }) ?? false else {
+      throw refusal("a list needs a key prefix that ends in an ASCII character; \"\(keyPrefix)\" does not")
     }
   }
 
@@ -59,8 +67,8 @@ extension LoadOptions {
     }
     for part in parts {
       switch part.operation {
-      case .put, .get, .compareAndSwap: try checkOperation(part.operation)
-      default: throw refusal("\(part.operation.name) cannot be part of a mix; put, get and cas can")
+      case .put, .get, .list, .compareAndSwap: try checkOperation(part.operation)
+      default: throw refusal("\(part.operation.name) cannot be part of a mix; put, get, list and cas can")
       }
     }
   }

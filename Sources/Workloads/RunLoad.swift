@@ -37,6 +37,8 @@ private func run(
     return try await scene { plan, place, _ in
       GetDriver(plan, place, RevisionOracle(), isSerializable: isSerializable)
     }
+  case .list(let limit):
+    return try await scene { plan, place, _ in ListDriver(plan, place, RevisionOracle(), limit: limit) }
   case .compareAndSwap(let exponent):
     return try await scene { plan, place, _ in
       CompareDriver(plan, place, RevisionOracle(), zipfExponent: exponent)
