@@ -13,7 +13,8 @@ package enum OperationSetting: Sendable, Equatable, Codable {
   /// in proportion to 1 / rank^`zipfExponent`, so that 0 draws all alike and 1 is the usual skew.
   case compareAndSwap(zipfExponent: Double)
   /// Each client takes one of so many locks and gives it back; its latency is that of the hand-over.
-  case lock(names: Int)
+  /// - Parameter holdNanoseconds: how long it is held in between. Nil in results from before it could be: not at all.
+  case lock(names: Int, holdNanoseconds: UInt64?)
   /// Each operation renews one of so many leases.
   case renew(leases: Int, timeToLiveSeconds: Int64)
   /// Each operation puts a key and is over when so many watchers have been told of it.

@@ -24,7 +24,9 @@ enum LoadText {
     case .put, .get, .mix: return "\(values), \(keys) (\(configuration.keyOrder.rawValue))"
     case .list(let limit): return "\(values), \(keys), up to \(FigureText.count(UInt64(clamping: limit))) a list"
     case .compareAndSwap(let exponent): return "\(values), \(keys), skew \(FigureText.amount(exponent))"
-    case .lock(let names): return FigureText.counted(UInt64(clamping: names), "lock")
+    case .lock(let names, let hold):
+      let locks = FigureText.counted(UInt64(clamping: names), "lock")
+      return (hold ?? 0) == 0 ? locks : "\(locks), held for \(FigureText.duration(nanoseconds: hold ?? 0))"
     case .renew(let leases, let seconds):
       return "\(FigureText.counted(UInt64(clamping: leases), "lease")) of \(seconds) s"
     case .watch(let watchers): return "\(values), \(FigureText.counted(UInt64(clamping: watchers), "watcher"))"

@@ -173,9 +173,10 @@ extension OperationSetting {
     case .get: "each with its key and no revision below those before it"
     case .list: "each with its keys and no revision below those before it"
     case .compareAndSwap: "none that both held and failed"
-    case .lock: "each grant above the one before it"
+    case .lock(_, let hold):
+      (hold ?? 0) == 0 ? "each grant above the one before it" : "each grant above the one before it, no two at once"
     case .renew: "no lease that was renewed in time and lost"
-    case .write: "no stale write among them, nor in the database"
+    case .write: "no stale write among them nor in the database, none lost"
     }
   }
 }

@@ -9,8 +9,11 @@ extension LoadOptions {
     case .put, .get: break
     case .list(let limit): try checkList(limit)
     case .compareAndSwap(let exponent): try checkCompare(exponent)
-    case .lock(let names):
+    case .lock(let names, let hold):
       try check(names, "locks", 1...100_000)
+      guard hold ?? 0 < callTimeout.wholeNanoseconds else {
+        throw refusal("a lock that is held for \(callTimeout) or longer looks like one that is never granted")
+      }
       guard case .closed(let clients) = shape else {
         throw refusal("locks are taken by clients in turn, which is a closed loop: give clients and no rate")
       }

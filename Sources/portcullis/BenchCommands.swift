@@ -182,8 +182,9 @@ struct BenchLock: BenchScenario {
       portcullis bench lock --clients 100 --locks 1 --connections 10
       """,
       """
-      Each client takes its lock and gives it back, over and over. The latency is that of the hand-over: from when the one
-      before gave it back, or from the own call where nobody had it, to the grant.
+      Each client takes its lock, holds it for --hold and gives it back, over and over. The latency is that of the hand-over:
+      from when the one before gave it back, or from the own call where nobody had it, to the grant. A lock that is granted
+      while another client holds it fails the run.
       """))
 
   @OptionGroup var load: LoadFlags
@@ -191,7 +192,14 @@ struct BenchLock: BenchScenario {
   @Option(help: "How many locks the clients share.")
   var locks = 1
 
-  func apply(to options: inout LoadOptions, gateway: String?) throws { options.operation = .lock(names: locks) }
+  @Option(help: "How long each client holds its lock. With 0, two holders at once would not be seen.")
+  var hold = DurationArgument(argument: "1ms")!
+
+  func apply(to options: inout LoadOptions, gateway: String?) throws {
+    let (seconds, attoseconds) = hold.duration.components
+    options.operation = .lock(
+      names: locks, holdNanoseconds: UInt64(seconds) * 1_000_000_000 + UInt64(attoseconds / 1_000_000_000))
+  }
 }
 
 struct BenchRenew: BenchScenario {
