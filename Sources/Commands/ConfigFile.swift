@@ -50,7 +50,7 @@ struct ConfigFile {
     CommandFailure(ExitCode.usage, "\(path), line \(node.mark?.line ?? 1): \(text)")
   }
 
-  private static func text(of error: any Error) -> String {
+  static func text(of error: any Error) -> String {
     switch error as? YamlError {
     case .scanner(_, let problem, let mark, _), .parser(_, let problem, let mark, _),
       .composer(_, let problem, let mark, _):

@@ -6,6 +6,10 @@ package enum ExitCode {
   package static let usage: Int32 = 64
   /// A server that is needed cannot be reached.
   package static let unavailable: Int32 = 69
+  /// The file for a result cannot be made, which is found before there is one.
+  package static let cannotCreate: Int32 = 73
+  /// The result could not be written to where it was to go; it is on stdout.
+  package static let notWritten: Int32 = 74
   /// The node or the gateway could not start, or had to stop.
   package static let failed: Int32 = 1
   /// The node was removed from its cluster: starting it again leads nowhere.

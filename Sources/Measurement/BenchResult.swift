@@ -14,6 +14,9 @@ package struct BenchResult: Sendable, Equatable, Codable {
   /// When the run began, in UTC, as ISO 8601.
   package var startedAt: String
   package var configuration: LoadConfiguration
+  /// The same for two runs whose `configuration` is the same, and as good as never otherwise. Nil in results from before
+  /// there was one.
+  package var configurationDigest: String?
   package var environment: RunEnvironment
   package var target: TargetDescription
   package var ending: RunEnding

@@ -176,6 +176,8 @@ package struct LimitResult: Sendable, Equatable, Codable {
   package var failsPerSecond: Double?
   /// Whether the search came to its end.
   package var isComplete: Bool
+  /// Why it did not, where neither it nor whoever ran it ended it.
+  package var stopped: String?
   package var trials: [LimitTrial]
 
   package init(of search: LimitSearch, _ last: BenchResult, objective: LoadObjective) {
@@ -186,6 +188,7 @@ package struct LimitResult: Sendable, Equatable, Codable {
     holdsPerSecond = search.holds
     failsPerSecond = search.fails
     isComplete = search.step == .done
+    stopped = nil
     trials = search.trials
   }
 

@@ -7,11 +7,14 @@ package enum OperationSetting: Sendable, Equatable, Codable {
   case put
   /// - Parameter isSerializable: answered from the asked node's own state, without asking the others.
   case get(isSerializable: Bool)
+  /// Each operation reads the keys from one on, at most so many.
+  case list(limit: Int)
   /// Each operation puts a key if it is as this client saw it last. The rank of a key decides how often it is drawn:
   /// in proportion to 1 / rank^`zipfExponent`, so that 0 draws all alike and 1 is the usual skew.
   case compareAndSwap(zipfExponent: Double)
   /// Each client takes one of so many locks and gives it back; its latency is that of the hand-over.
-  case lock(names: Int)
+  /// - Parameter holdNanoseconds: how long it is held in between. Nil in results from before it could be: not at all.
+  case lock(names: Int, holdNanoseconds: UInt64?)
   /// Each operation renews one of so many leases.
   case renew(leases: Int, timeToLiveSeconds: Int64)
   /// Each operation puts a key and is over when so many watchers have been told of it.
@@ -26,6 +29,7 @@ package enum OperationSetting: Sendable, Equatable, Codable {
     switch self {
     case .put: "put"
     case .get(let isSerializable): isSerializable ? "get-serializable" : "get"
+    case .list: "list"
     case .compareAndSwap: "cas"
     case .lock: "lock"
     case .renew: "renew"

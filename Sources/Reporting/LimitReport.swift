@@ -8,7 +8,11 @@ package func renderText(_ result: LimitResult) -> String {
     "p\(FigureText.amount(result.objective.percentile).replacing(".0", with: "")) within "
     + FigureText.duration(nanoseconds: result.objective.latencyNanoseconds)
   var lines = ["\(result.configuration.operation.name) limit: \(interval(result)), with \(objective)"]
-  if !result.isComplete { lines[0] += " (the search was stopped before its end)" }
+  if let stopped = result.stopped {
+    lines.append("cut short   \(stopped); these are the figures of the runs before")
+  } else if !result.isComplete {
+    lines[0] += " (the search was stopped before its end)"
+  }
   lines.append("target      \(result.target.endpoints.joined(separator: ", "))")
   if let operating = result.operatingPerSecond {
     let share = FigureText.amount(100 * LimitResult.operatingShare)

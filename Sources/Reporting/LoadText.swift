@@ -22,8 +22,11 @@ enum LoadText {
     let keys = FigureText.counted(configuration.keyCount, "key")
     switch configuration.operation {
     case .put, .get, .mix: return "\(values), \(keys) (\(configuration.keyOrder.rawValue))"
+    case .list(let limit): return "\(values), \(keys), up to \(FigureText.count(UInt64(clamping: limit))) a list"
     case .compareAndSwap(let exponent): return "\(values), \(keys), skew \(FigureText.amount(exponent))"
-    case .lock(let names): return FigureText.counted(UInt64(clamping: names), "lock")
+    case .lock(let names, let hold):
+      let locks = FigureText.counted(UInt64(clamping: names), "lock")
+      return (hold ?? 0) == 0 ? locks : "\(locks), held for \(FigureText.duration(nanoseconds: hold ?? 0))"
     case .renew(let leases, let seconds):
       return "\(FigureText.counted(UInt64(clamping: leases), "lease")) of \(seconds) s"
     case .watch(let watchers): return "\(values), \(FigureText.counted(UInt64(clamping: watchers), "watcher"))"
@@ -58,6 +61,13 @@ enum LoadText {
     case .interrupted: "interrupted"
     case .targetLost: "target lost"
     }
+  }
+
+  /// How long was measured and, where that is less than was asked for, of how much.
+  static func measuredLength(_ result: BenchResult) -> String {
+    let length = FigureText.duration(nanoseconds: result.measured.durationNanoseconds)
+    guard result.ending != .completed, let asked = result.configuration.durationNanoseconds else { return length }
+    return "\(length) of the \(FigureText.duration(nanoseconds: asked)) asked for"
   }
 
   static func warmUp(_ record: WarmUpRecord) -> String {

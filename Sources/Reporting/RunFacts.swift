@@ -51,6 +51,7 @@ struct RunFacts {
     var facts = [("scenario", result.scenario), ("warm-up", LoadText.warmUp(result.warmUp))]
     facts.append(("warm-up operations", FigureText.count(result.warmUp.operations)))
     facts += Self.fields(of: result.configuration)
+    if let digest = result.configurationDigest { facts.append(("digest of all this", digest)) }
     facts.append(("target", result.target.endpoints.joined(separator: ", ")))
     if let version = result.target.version { facts.append(("target version", version)) }
     if let cluster = result.target.cluster { facts.append(("target cluster", cluster)) }

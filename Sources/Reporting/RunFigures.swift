@@ -16,7 +16,7 @@ struct RunFigures {
 
   private var cards: [Markup] {
     let generator = result.generator
-    var offered = "over \(FigureText.duration(nanoseconds: figures.durationNanoseconds))"
+    var offered = "over \(LoadText.measuredLength(result))"
     if case .open(_, let rate, _) = result.configuration.shape {
       offered = "of \(FigureText.amount(rate))/s offered, \(offered)"
     }

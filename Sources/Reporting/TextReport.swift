@@ -43,7 +43,7 @@ private struct TextReport {
     if case .open(_, let rate, _) = result.configuration.shape {
       throughput += " of \(FigureText.amount(rate))/s offered"
     }
-    throughput += ", over \(FigureText.duration(nanoseconds: figures.durationNanoseconds))"
+    throughput += ", over \(LoadText.measuredLength(result))"
     throughput += "; \(FigureText.count(figures.succeeded)) answered, \(FigureText.count(figures.failed)) failed"
     if figures.refused > 0 { throughput += ", \(FigureText.count(figures.refused)) refused" }
     if figures.unanswered > 0 { throughput += ", \(FigureText.count(figures.unanswered)) never answered" }
@@ -171,10 +171,12 @@ extension OperationSetting {
     case .put, .watch: "each with a revision above those before it"
     case .mix: "none with a revision below those before it"
     case .get: "each with its key and no revision below those before it"
+    case .list: "each with its keys and no revision below those before it"
     case .compareAndSwap: "none that both held and failed"
-    case .lock: "each grant above the one before it"
+    case .lock(_, let hold):
+      (hold ?? 0) == 0 ? "each grant above the one before it" : "each grant above the one before it, no two at once"
     case .renew: "no lease that was renewed in time and lost"
-    case .write: "no stale write among them, nor in the database"
+    case .write: "no stale write among them nor in the database, none lost"
     }
   }
 }

@@ -17,27 +17,37 @@ package func findLimit(
   }
   var search = LimitSearch(startingAt: start)
   var last: BenchResult?
+  var stopped: String?
   while case .run(let rate) = search.step, !Task.isCancelled {
     var options = options
     options.shape = .open(process: process, ratePerSecond: rate, maxInFlight: bound)
     let before = HostCounters.read()
-    let result = try await runLoad(options, onProgress: onProgress)
-    guard result.ending == .completed else {
-      guard result.ending == .interrupted else {
-        throw WorkloadError(.unreachable, "the target was lost at \(Int(rate)) operations a second; look at its log")
-      }
+    let result: BenchResult
+    do throws(WorkloadError) {
+      result = try await runLoad(options, onProgress: onProgress)
+    } catch {
+      // What was found before is worth more than the error.
+      guard last != nil, error.code != .badOptions else { throw error }
+      if error.code != .interrupted { stopped = "at \(Int(rate)) operations a second: \(error)" }
       break
     }
+    guard result.ending != .interrupted else { break }
     last = result
     let trial = LimitTrial(
       of: result, ratePerSecond: rate, objective: objective, usage: HostCounters.read().usage(since: before))
     search.record(trial)
     onTrial(trial)
+    if result.ending == .targetLost {
+      stopped = "the target was lost at \(Int(rate)) operations a second; look at its log"
+      break
+    }
   }
   guard let last else {
     throw WorkloadError(.interrupted, "stopped before the first run of the search was over")
   }
-  return LimitResult(of: search, last, objective: objective)
+  var found = LimitResult(of: search, last, objective: objective)
+  found.stopped = stopped
+  return found
 }
 
 /// What the kernel has counted since it started.

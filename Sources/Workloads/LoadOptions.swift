@@ -73,6 +73,9 @@ extension LoadOptions {
     static let duration = Duration.seconds(30 * 24 * 3_600)
   }
 
+  /// Throws what a run of these options would throw before it began.
+  package func check() throws(WorkloadError) { _ = try validated() }
+
   /// Checks every option, and says of the first bad one what was seen and what is accepted.
   func validated() throws(WorkloadError) -> LoadPlan {
     guard !endpoints.isEmpty else { throw refusal("no endpoint was given; one is needed") }
@@ -99,7 +102,7 @@ extension LoadOptions {
   /// What is taken or watched in turn is kept on one event loop each, so there are no more loops than of it.
   private var mostLoops: Int {
     switch operation {
-    case .lock(let count), .watch(let count), .renew(let count, _): Swift.max(1, count)
+    case .lock(let count, _), .watch(let count), .renew(let count, _): Swift.max(1, count)
     default: .max
     }
   }

@@ -7,9 +7,13 @@ extension LoadOptions {
   func checkOperation(_ operation: OperationSetting) throws(WorkloadError) {
     switch operation {
     case .put, .get: break
+    case .list(let limit): try checkList(limit)
     case .compareAndSwap(let exponent): try checkCompare(exponent)
-    case .lock(let names):
+    case .lock(let names, let hold):
       try check(names, "locks", 1...100_000)
+      guard hold ?? 0 < callTimeout.wholeNanoseconds else {
+        throw refusal("a lock that is held for \(callTimeout) or longer looks like one that is never granted")
+      }
       guard case .closed(let clients) = shape else {
         throw refusal("locks are taken by clients in turn, which is a closed loop: give clients and no rate")
       }
@@ -18,6 +22,13 @@ extension LoadOptions {
     case .watch(let watchers): try check(watchers, "watchers", 1...1_000_000)
     case .write(let database, let hasToken, let staleShare): try checkWrite(database, hasToken, staleShare)
     case .mix(let parts): try checkMix(parts)
+    }
+  }
+
+  private func checkList(_ limit: Int) throws(WorkloadError) {
+    try check(limit, "keys in a list", 1...1_000_000)
+    guard keyPrefix.utf8.last.map({ $0 < 0x80 }) ?? false else {
+      throw refusal("a list needs a key prefix that ends in an ASCII character; \"\(keyPrefix)\" does not")
     }
   }
 
@@ -59,8 +70,8 @@ extension LoadOptions {
     }
     for part in parts {
       switch part.operation {
-      case .put, .get, .compareAndSwap: try checkOperation(part.operation)
-      default: throw refusal("\(part.operation.name) cannot be part of a mix; put, get and cas can")
+      case .put, .get, .list, .compareAndSwap: try checkOperation(part.operation)
+      default: throw refusal("\(part.operation.name) cannot be part of a mix; put, get, list and cas can")
       }
     }
   }

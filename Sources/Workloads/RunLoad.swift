@@ -37,12 +37,16 @@ private func run(
     return try await scene { plan, place, _ in
       GetDriver(plan, place, RevisionOracle(), isSerializable: isSerializable)
     }
+  case .list(let limit):
+    return try await scene { plan, place, _ in ListDriver(plan, place, RevisionOracle(), limit: limit) }
   case .compareAndSwap(let exponent):
     return try await scene { plan, place, _ in
       CompareDriver(plan, place, RevisionOracle(), zipfExponent: exponent)
     }
-  case .lock(let names):
-    return try await scene { plan, place, prepared in LockDriver(plan, place, prepared, names: names) }
+  case .lock(let names, let hold):
+    return try await scene { plan, place, prepared in
+      LockDriver(plan, place, prepared, names: names, holdNanoseconds: hold ?? 0)
+    }
   case .renew: return try await scene { _, place, prepared in RenewalDriver(place, prepared) }
   case .watch(let watchers):
     return try await scene { plan, place, _ in WatchDriver(plan, place, watchers: watchers) }

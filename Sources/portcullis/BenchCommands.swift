@@ -4,16 +4,85 @@ import ArgumentParser
 import Client
 import Commands
 import Conformance
+import Foundation
 import Measurement
 import Workloads
 
 struct Bench: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Load a cluster or a gateway and measure it.",
-    subcommands: [
-      BenchPut.self, BenchGet.self, BenchCompare.self, BenchLock.self, BenchRenew.self, BenchWatch.self,
-      BenchWrite.self, BenchMix.self,
-    ])
+    discussion: """
+      Examples:
+        portcullis bench put --rate 5000 --connections 16
+        portcullis bench --preset kubernetes --start 3 --directory /var/lib
+        portcullis bench --config run.yaml --repeat 5 --result run.json
+        portcullis bench presets etcd-small > run.yaml
+
+      --config reads a whole run from a file: YAML whose keys are the flags of the scenario, and "scenario" beside them.
+      --preset takes such a file from those that are kept in the program. Flags win over the file, and the file over the
+      preset.
+      """,
+    subcommands: scenarios.map { $0 as any ParsableCommand.Type } + [BenchPresets.self])
+
+  private static let scenarios: [any BenchScenario.Type] = [
+    BenchPut.self, BenchGet.self, BenchList.self, BenchCompare.self, BenchLock.self, BenchRenew.self, BenchWatch.self,
+    BenchWrite.self, BenchMix.self,
+  ]
+
+  /// What can be set of each, as its own help has it.
+  static func runScenarios() throws -> [RunScenario] {
+    try scenarios.map { type in
+      let help = try JSONDecoder().decode(CommandHelp.self, from: Data(type._dumpHelp().utf8))
+      let arguments = help.command.arguments ?? []
+      let names = Set(arguments.flatMap(\.longNames))
+      func keys(_ kind: String) -> [String] {
+        arguments.filter { $0.kind == kind }.flatMap(\.longNames).filter { name in
+          // What undoes a switch is no key of its own.
+          !["help", "version", "config", "preset"].contains(name)
+            && !(name.hasPrefix("no-") && names.contains(String(name.dropFirst(3))))
+        }
+      }
+      return RunScenario(
+        name: type.configuration.commandName ?? "", options: keys("option"), switches: keys("flag"))
+    }
+  }
+
+  private struct CommandHelp: Decodable {
+    struct Command: Decodable { let arguments: [Argument]? }
+    struct Argument: Decodable {
+      struct Name: Decodable {
+        let kind: String
+        let name: String
+      }
+      let kind: String
+      let names: [Name]?
+
+      var longNames: [String] { (names ?? []).filter { $0.kind == "long" }.map(\.name) }
+    }
+    let command: Command
+  }
+}
+
+struct BenchPresets: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "presets", abstract: "List the loads that have a name, or print one of them as a file to start from.",
+    discussion: """
+      Examples:
+        portcullis bench presets
+        portcullis bench presets kubernetes > run.yaml
+        portcullis bench --config run.yaml --start 3
+      """)
+
+  @Argument(help: "The one to print.")
+  var name: String?
+
+  func run() throws {
+    if let name { return print(try BenchPreset.named(name).text, terminator: "") }
+    let width = BenchPreset.all.map(\.name.count).max() ?? 0
+    for preset in BenchPreset.all {
+      print(preset.name.padding(toLength: width + 2, withPad: " ", startingAt: 0) + preset.summary)
+    }
+  }
 }
 
 struct BenchPut: BenchScenario {
@@ -46,12 +115,38 @@ struct BenchGet: BenchScenario {
   @OptionGroup var load: LoadFlags
   @OptionGroup var keys: KeyFlags
 
-  @Flag(help: "Let the asked node answer from its own state, which may be behind.")
+  @Flag(
+    inversion: .prefixedNo, exclusivity: .chooseLast,
+    help: "Let the asked node answer from its own state, which may be behind.")
   var serializable = false
 
   func apply(to options: inout LoadOptions, gateway: String?) throws {
     keys.apply(to: &options)
     options.operation = .get(isSerializable: serializable)
+  }
+}
+
+struct BenchList: BenchScenario {
+  static let configuration = CommandConfiguration(
+    commandName: "list", abstract: "Load any etcd v3 endpoint with lists of keys.",
+    discussion: BenchText.discussion(
+      """
+      portcullis bench list --list-limit 500 --key-count 5000 --value-size 2048 --rate 50 --connections 4
+      """,
+      """
+      The keys are put before the load. Each list has the keys from one of them on, and is linearizable: it must count no
+      fewer than were put, at no revision below those that were answered before it.
+      """))
+
+  @OptionGroup var load: LoadFlags
+  @OptionGroup var keys: KeyFlags
+
+  @Option(name: .customLong("list-limit"), help: "The most keys in one list.")
+  var listLimit = 500
+
+  func apply(to options: inout LoadOptions, gateway: String?) throws {
+    keys.apply(to: &options)
+    options.operation = .list(limit: listLimit)
   }
 }
 
@@ -87,8 +182,9 @@ struct BenchLock: BenchScenario {
       portcullis bench lock --clients 100 --locks 1 --connections 10
       """,
       """
-      Each client takes its lock and gives it back, over and over. The latency is that of the hand-over: from when the one
-      before gave it back, or from the own call where nobody had it, to the grant.
+      Each client takes its lock, holds it for --hold and gives it back, over and over. The latency is that of the hand-over:
+      from when the one before gave it back, or from the own call where nobody had it, to the grant. A lock that is granted
+      while another client holds it fails the run.
       """))
 
   @OptionGroup var load: LoadFlags
@@ -96,7 +192,14 @@ struct BenchLock: BenchScenario {
   @Option(help: "How many locks the clients share.")
   var locks = 1
 
-  func apply(to options: inout LoadOptions, gateway: String?) throws { options.operation = .lock(names: locks) }
+  @Option(help: "How long each client holds its lock. With 0, two holders at once would not be seen.")
+  var hold = DurationArgument(argument: "1ms")!
+
+  func apply(to options: inout LoadOptions, gateway: String?) throws {
+    let (seconds, attoseconds) = hold.duration.components
+    options.operation = .lock(
+      names: locks, holdNanoseconds: UInt64(seconds) * 1_000_000_000 + UInt64(attoseconds / 1_000_000_000))
+  }
 }
 
 struct BenchRenew: BenchScenario {
@@ -176,7 +279,8 @@ struct BenchWrite: BenchScenario {
   @Option(help: "The scope that it demands. Default: its name.")
   var scope: String?
 
-  @Flag(help: "The database is open: send no token.")
+  @Flag(
+    inversion: .prefixedNo, exclusivity: .chooseLast, help: "The database is open: send no token.")
   var open = false
 
   @Option(name: .customLong("stale-share"), help: "The share of the writes, from 0 to 1, that shows a stale token.")
@@ -206,6 +310,7 @@ struct BenchMix: BenchScenario {
     commandName: "mix", abstract: "Load any etcd v3 endpoint with several operations, drawn by weight.",
     discussion: BenchText.discussion(
       """
+      portcullis bench mix --weights put=20,get=70,list=10 --rate 5000 --connections 16
       portcullis bench mix mix.yaml --rate 5000 --connections 16
       """,
       """
@@ -216,18 +321,35 @@ struct BenchMix: BenchScenario {
   @OptionGroup var keys: KeyFlags
 
   @Argument(help: "The file with the weights.")
-  var file: String
+  var file: String?
 
-  private static let operations: [OperationSetting] = [
-    .put, .compareAndSwap(zipfExponent: 1), .get(isSerializable: true), .get(isSerializable: false),
-  ]
+  @Option(
+    help: "The weights, in place of a file: put=20,get=70,list=10. There are put, get, get-serializable, list, cas.")
+  var weights: String?
+
+  @Option(name: .customLong("list-limit"), help: "The most keys in one list.")
+  var listLimit = 500
+
+  func validate() throws {
+    guard (file == nil) != (weights == nil) else {
+      throw ValidationError("the weights of the operations come from --weights or from a file: give one of them")
+    }
+  }
 
   func apply(to options: inout LoadOptions, gateway: String?) throws {
     keys.apply(to: &options)
-    let entries = try WeightsFile.read(file, known: Self.operations.map(\.name))
+    let operations: [OperationSetting] = [
+      .put, .compareAndSwap(zipfExponent: 1), .get(isSerializable: true), .get(isSerializable: false),
+      .list(limit: listLimit),
+    ]
+    let known = operations.map(\.name)
+    let entries =
+      if let weights { try WeightsFile.parse(weights, known: known) } else {
+        try file.map { path throws(CommandFailure) in try WeightsFile.read(path, known: known) } ?? []
+      }
     options.operation = .mix(
       entries.compactMap { entry in
-        Self.operations.first { $0.name == entry.name }.map { MixPart(operation: $0, weight: entry.weight) }
+        operations.first { $0.name == entry.name }.map { MixPart(operation: $0, weight: entry.weight) }
       })
   }
 }

@@ -1,12 +1,8 @@
-// What the scenarios of `bench` have in common: how the load is made, and how it is run and reported.
+// What the flags of the scenarios of `bench` have in common: how the load is made.
 
 import ArgumentParser
 import Client
-import Commands
-import Conformance
-import Foundation
 import Measurement
-import Reporting
 import Workloads
 
 enum BenchText {
@@ -15,7 +11,8 @@ enum BenchText {
     let common = """
       With --rate the load is open: operations start at their intended times whatever the answers do, and latency is counted
       from there. With --clients it is closed: each client waits for its answer, and the figures are labelled so.
-      Ctrl-C ends the run early and keeps what was measured. Exit code 1: the run is invalid or found wrong answers.
+      Ctrl-C ends the run early and keeps what was measured. Exit code 1: the run is invalid or found wrong answers; 73: the
+      file for the result cannot be made; 74: it could not be written, and the result is on stdout.
       """
     return "Examples:\n\(indented)\n\n" + (about.map { "\($0)\n\n" } ?? "") + common
   }
@@ -23,6 +20,13 @@ enum BenchText {
 
 struct LoadFlags: ParsableArguments {
   enum Output: String, ExpressibleByArgument, CaseIterable { case text, json }
+
+  // Both are replaced by what they stand for before the arguments are read (RunArguments), and are here for the help.
+  @Option(help: "A file (YAML) with the settings of a run, by the flags' names; flags beside it win.")
+  var config: String?
+
+  @Option(help: "A load with a name: portcullis bench presets lists them. --config and flags win over it.")
+  var preset: String?
 
   @Option(help: "Endpoints of the core, with commas. Environment: PORTCULLIS_ENDPOINTS.")
   var endpoints: String?
@@ -53,7 +57,9 @@ struct LoadFlags: ParsableArguments {
   @Option(help: "Seed of all that is drawn: the same seed offers the same load.")
   var seed: UInt64 = 1
 
-  @Flag(name: .customLong("find-limit"), help: "Search the highest rate within the objective, from --rate on.")
+  @Flag(
+    name: .customLong("find-limit"), inversion: .prefixedNo, exclusivity: .chooseLast,
+    help: "Search the highest rate within the objective, from --rate on.")
   var findLimit = false
 
   @Option(help: "With --find-limit: what each rate must keep, such as p99=20ms.")
@@ -66,6 +72,12 @@ struct LoadFlags: ParsableArguments {
     help: "With --start: the directory, on the disk to be measured, in which the nodes keep their files meanwhile.")
   var directory = "."
 
+  @Option(help: "So many runs, one after another; with --start each on a target of its own.")
+  var `repeat` = 1
+
+  @Option(help: "Write the result to this file, as JSON. With --repeat their numbers go before its last dot.")
+  var result: String?
+
   @Option(help: "text or json, to stdout.")
   var output = Output.text
 
@@ -75,6 +87,10 @@ struct LoadFlags: ParsableArguments {
     }
     guard !findLimit || clients == nil else {
       throw ValidationError("--find-limit offers rates (open loop): give --rate to begin with, and no --clients")
+    }
+    guard (1...1000).contains(`repeat`) else { throw ValidationError("--repeat takes from 1 to 1000 runs") }
+    guard !findLimit || `repeat` == 1 else {
+      throw ValidationError("--find-limit makes as many runs as it needs: give no --repeat")
     }
     guard start == nil || endpoints == nil else {
       throw ValidationError("--start brings a target of its own: give no --endpoints")
@@ -115,97 +131,20 @@ struct KeyFlags: ParsableArguments {
   @Option(name: .customLong("value-size"), help: "Bytes in a value.")
   var valueSize = 256
 
-  @Flag(name: .customLong("sequential-keys"), help: "Take keys in order instead of at random.")
+  @Option(name: .customLong("key-prefix"), help: "What all keys begin with.")
+  var keyPrefix = LoadOptions.defaultKeyPrefix
+
+  @Flag(
+    name: .customLong("sequential-keys"), inversion: .prefixedNo, exclusivity: .chooseLast,
+    help: "Take keys in order instead of at random.")
   var sequentialKeys = false
 
   func apply(to options: inout LoadOptions) {
+    options.keyPrefix = keyPrefix
     options.keySizeBytes = keySize
     options.keyCount = keyCount
     options.keyOrder = sequentialKeys ? .sequential : .random
     options.valueSizeBytes = valueSize
-  }
-}
-
-/// A scenario of `bench`.
-protocol BenchScenario: AsyncParsableCommand {
-  var load: LoadFlags { get }
-  /// The database that a gateway has to have which is started for the run. Nil where none is needed.
-  func database(in directory: String) -> DatabaseSetup?
-  /// Says what the operations are.
-  /// - Parameter gateway: the address of what was started for the run.
-  func apply(to options: inout LoadOptions, gateway: String?) throws
-}
-
-extension BenchScenario {
-  func database(in directory: String) -> DatabaseSetup? { nil }
-
-  func run() async throws {
-    let isGood: Bool
-    if let nodes = load.start {
-      isGood = try await BenchTarget.start(nodes, in: load.directory, database(in:)) { endpoints, gateway in
-        try await report(endpoints, gateway)
-      }
-    } else {
-      isGood = try await report(nil, nil)
-    }
-    if !isGood { Foundation.exit(Commands.ExitCode.failed) }
-  }
-
-  /// Runs and prints, and tells whether the figures are good for anything.
-  private func report(_ endpoints: String?, _ gateway: String?) async throws -> Bool {
-    var options = try load.options(endpoints)
-    try apply(to: &options, gateway: gateway)
-    let line = BenchLine()
-    do {
-      guard load.findLimit else {
-        let result = try await untilSignal { [options] in try await runLoad(options, onProgress: line.show) }
-        line.clear()
-        print(load.output == .json ? try renderJSON(result) : renderText(result))
-        return result.judgement.verdict == .valid
-      }
-      let objective = load.objective.objective
-      let result = try await untilSignal { [options] in
-        try await findLimit(options, objective: objective, onProgress: line.show)
-      }
-      line.clear()
-      print(load.output == .json ? try renderJSON(result) : renderText(result))
-      return result.holdsPerSecond != nil
-    } catch let error as WorkloadError {
-      line.clear()
-      throw CommandFailure(
-        error.code == .badOptions ? Commands.ExitCode.usage : Commands.ExitCode.unavailable, "\(error)")
-    }
-  }
-
-  /// A signal cancels the load, which then ends with what it has.
-  private func untilSignal<Result: Sendable>(
-    _ body: @escaping @Sendable () async throws -> Result
-  ) async throws -> Result {
-    let signals = Signals()
-    return try await withThrowingTaskGroup(of: Result?.self) { group in
-      group.addTask { try await body() }
-      group.addTask {
-        _ = await signals.first()
-        return nil
-      }
-      while let next = try await group.next() {
-        group.cancelAll()
-        if let next { return next }
-      }
-      preconditionFailure("the load ends with a result or an error")
-    }
-  }
-}
-
-/// The live line, where a terminal is.
-private struct BenchLine {
-  private let isTerminal = isatty(STDERR_FILENO) == 1
-
-  func show(_ progress: BenchProgress) { write(renderLiveLine(progress)) }
-  func clear() { write("") }
-
-  private func write(_ text: String) {
-    if isTerminal { FileHandle.standardError.write(Data("\r\u{1B}[K\(text)".utf8)) }
   }
 }
 

@@ -49,9 +49,12 @@ struct PortcullisCommand: AsyncParsableCommand {
     }
   }
 
-  /// A node of a core takes etcd's command lines and environment.
-  private static func arguments() throws(CommandFailure) -> [String] {
+  /// A node of a core takes etcd's command lines and environment, and a load the settings of a file.
+  private static func arguments() throws -> [String] {
     let given = Array(CommandLine.arguments.dropFirst())
+    if given.first == "bench" {
+      return try ["bench"] + RunArguments.expanded(Array(given.dropFirst())) { try Bench.runScenarios() }
+    }
     guard given.first == "core" else { return given }
     let flags = try EtcdFlags(arguments: Array(given.dropFirst()), environment: ProcessInfo.processInfo.environment)
     for notice in flags.notices { report(notice) }

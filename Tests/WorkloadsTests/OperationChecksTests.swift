@@ -8,8 +8,10 @@ import Workloads
   private static let impossible: [(String, OperationSetting, LoadShape)] = [
     ("skew", .compareAndSwap(zipfExponent: .nan), .closed(clients: 1)),
     ("from 0 (all keys alike)", .compareAndSwap(zipfExponent: 11), .closed(clients: 1)),
-    ("closed loop", .lock(names: 1), .open(process: .poisson, ratePerSecond: 1, maxInFlight: 1)),
-    ("would leave some alone", .lock(names: 5), .closed(clients: 4)),
+    ("closed loop", .lock(names: 1, holdNanoseconds: nil), .open(process: .poisson, ratePerSecond: 1, maxInFlight: 1)),
+    ("held for 10.0 seconds or longer", .lock(names: 1, holdNanoseconds: 10_000_000_000), .closed(clients: 4)),
+    ("0 keys in a list", .list(limit: 0), .closed(clients: 4)),
+    ("would leave some alone", .lock(names: 5, holdNanoseconds: 0), .closed(clients: 4)),
     ("0 leases", .renew(leases: 0, timeToLiveSeconds: 60), .closed(clients: 1)),
     (
       "come to their turn after 1000 s", .renew(leases: 10_000, timeToLiveSeconds: 30),
@@ -19,7 +21,10 @@ import Workloads
     ("needs the gateway's database", .write(database: "d", hasToken: true, staleShare: 0), .closed(clients: 1)),
     ("without operations", .mix([]), .closed(clients: 1)),
     ("weight above 0", .mix([MixPart(operation: .put, weight: 0)]), .closed(clients: 1)),
-    ("lock cannot be part of a mix", .mix([MixPart(operation: .lock(names: 1), weight: 1)]), .closed(clients: 1)),
+    (
+      "lock cannot be part of a mix", .mix([MixPart(operation: .lock(names: 1, holdNanoseconds: nil), weight: 1)]),
+      .closed(clients: 1)
+    ),
   ]
 
   @Test("an operation that cannot work is refused, and the refusal says what would do", arguments: impossible)

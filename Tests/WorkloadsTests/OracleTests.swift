@@ -17,7 +17,8 @@ import Workloads
     ("was found 0 times", .get(isSerializable: false)),
     ("was found 0 times", .get(isSerializable: true)),
     ("for a write that was sent after", .compareAndSwap(zipfExponent: 1)),
-    ("was granted at revision 5 after 5", .lock(names: 1)),
+    ("put before the load, 0 were found", .list(limit: 5)),
+    ("was granted at revision 5 after 5", .lock(names: 1, holdNanoseconds: 0)),
     ("which was renewed in time", .renew(leases: 3, timeToLiveSeconds: 60)),
     ("an event of revision 7 after one of 7", .watch(watchers: 2)),
     ("was found 0 times", .mix([MixPart(operation: .get(isSerializable: false), weight: 1)])),
@@ -38,6 +39,69 @@ import Workloads
       #expect(result.judgement.verdict == .failed)
       #expect(result.measured.oracle.violations > 0)
       #expect(result.measured.oracle.firstViolation?.contains(words) == true, "\(result.measured.oracle)")
+    }
+  }
+
+  @Test(
+    "a lock that two clients hold at once fails the run, however well its grants are ordered", arguments: [true, false])
+  func lockHeldTwice(isLying: Bool) async throws {
+    let revision = Atomics()
+    let held = LockQueue()
+    let routes = RPCRoutes([
+      RPCPath.Lock.lock: .unary { call, _ in
+        let grant: @Sendable () -> Void = {
+          call.eventLoop.execute { call.respond(V3lockpb_LockResponse.with { $0.header.revision = revision.next() }) }
+        }
+        if isLying { grant() } else { held.wait(grant) }
+      },
+      RPCPath.Lock.unlock: .unary { call, _ in
+        if !isLying { held.next() }
+        call.respond(V3lockpb_UnlockResponse())
+      },
+      RPCPath.Lease.leaseGrant: .unary { call, _ in
+        call.respond(Etcdserverpb_LeaseGrantResponse.with { $0.id = revision.next() })
+      },
+      RPCPath.Lease.leaseRevoke: .unary { call, _ in call.respond(Etcdserverpb_LeaseRevokeResponse()) },
+    ])
+    try await withServer(routes) { endpoint in
+      var options = LoadOptions()
+      options.endpoints = [endpoint]
+      options.operation = .lock(names: 1, holdNanoseconds: 2_000_000)
+      options.shape = .closed(clients: 4)
+      options.connections = 2
+      options.duration = nil
+      options.totalOperations = 60
+      options.warmUp = .none
+      let oracle = try await runLoad(options).measured.oracle
+      #expect(oracle.checked == 60)
+      #expect((oracle.violations > 0) == isLying, "\(oracle)")
+      if isLying { #expect(oracle.firstViolation?.contains("had held it for") == true, "\(oracle)") }
+    }
+  }
+
+  /// One lock, as it should be: the next is granted when the one before is given back.
+  private final class LockQueue: Sendable {
+    private struct State {
+      var isHeld = false
+      var waiting: [@Sendable () -> Void] = []
+    }
+    private let state = Mutex(State())
+
+    func wait(_ grant: @escaping @Sendable () -> Void) {
+      let isFree = state.withLock { state in
+        defer { state.isHeld = true }
+        if state.isHeld { state.waiting.append(grant) }
+        return !state.isHeld
+      }
+      if isFree { grant() }
+    }
+
+    func next() {
+      let grant = state.withLock { state -> (@Sendable () -> Void)? in
+        state.isHeld = !state.waiting.isEmpty
+        return state.waiting.isEmpty ? nil : state.waiting.removeFirst()
+      }
+      grant?()
     }
   }
 
@@ -70,6 +134,10 @@ import Workloads
       RPCPath.Lease.leaseKeepAlive: .streaming { LyingRenewals(call: $0) },
       RPCPath.Watch.watch: .streaming { LyingWatch(call: $0, puts) },
     ])
+    try await withServer(routes, body)
+  }
+
+  private func withServer(_ routes: RPCRoutes, _ body: (String) async throws -> Void) async throws {
     let server = try await WireServer.start(
       host: "127.0.0.1", port: 0, group: MultiThreadedEventLoopGroup.singleton, router: routes,
       http: { _, eventLoop in eventLoop.makeSucceededFuture(HTTPReply(status: 404, text: "")) },

@@ -25,6 +25,19 @@ import Workloads
     }
   }
 
+  @Test("a list from the template is the request that the generated message would be", arguments: [1, 500, 100_000])
+  func list(limit: Int) throws {
+    let template = RangeTemplate(keyPrefix: "bench/", keySizeBytes: 9, limit: limit)
+    for number in [0, 42, 999] as [UInt64] {
+      let bytes = Data(template.request(forKey: number).readableBytesView)
+      let message = try Etcdserverpb_RangeRequest(serializedBytes: bytes)
+      #expect(message.limit == Int64(limit))
+      #expect(message.rangeEnd == Data("bench0".utf8), "the first key behind all that begin with the prefix")
+      #expect(String(decoding: message.key, as: UTF8.self).hasPrefix("bench/0") || number == 999)
+      #expect(try message.serializedData() == bytes)
+    }
+  }
+
   @Test("a key written over leaves no digit of another behind")
   func independentKeys() {
     let template = PutTemplate(keyPrefix: "", keySizeBytes: 5, valueSizeBytes: 8, seed: 3)

@@ -19,6 +19,7 @@ final class MixDriver: LoadDriver {
       case .get(let isSerializable): GetDriver(plan, place, oracle, isSerializable: isSerializable)
       case .compareAndSwap(let exponent): CompareDriver(plan, place, oracle, zipfExponent: exponent)
       case .put: PutDriver(plan, place, oracle)
+      case .list(let limit): ListDriver(plan, place, oracle, limit: limit)
       default: preconditionFailure("\(part.operation.name) was let into a mix")
       }
     }
@@ -46,3 +47,4 @@ protocol WireDriver: LoadDriver where Connection == WireConnection {}
 extension PutDriver: WireDriver {}
 extension GetDriver: WireDriver {}
 extension CompareDriver: WireDriver {}
+extension ListDriver: WireDriver {}

@@ -96,7 +96,7 @@ package struct PutTemplate: Sendable {
   }
 }
 
-/// An encoded RangeRequest for one of the keys.
+/// An encoded RangeRequest for one of the keys, or for those from one on.
 package struct RangeTemplate: Sendable {
   private let encoded: ByteBuffer
   private let key: NumberedKey
@@ -108,6 +108,22 @@ package struct RangeTemplate: Sendable {
       buffer.writeInteger(UInt8(7 << 3 | 0))
       buffer.writeVarint(1)
     }
+    encoded = buffer
+  }
+
+  /// Of the keys from one of them to the last that begins with the prefix, at most so many.
+  /// - Precondition: the prefix is not empty, and ends in ASCII.
+  package init(keyPrefix: String, keySizeBytes: Int, limit: Int) {
+    var end = Array(keyPrefix.utf8)
+    precondition(end.last.map { $0 < 0x80 } ?? false, "no key lies behind all those of \"\(keyPrefix)\"")
+    end[end.count - 1] += 1
+    var buffer = ByteBufferAllocator().buffer(capacity: keySizeBytes + end.count + 32)
+    key = NumberedKey(prefix: keyPrefix, sizeBytes: keySizeBytes, in: &buffer)
+    buffer.writeInteger(UInt8(2 << 3 | 2))
+    buffer.writeVarint(UInt64(end.count))
+    buffer.writeBytes(end)
+    buffer.writeInteger(UInt8(3 << 3 | 0))
+    buffer.writeVarint(UInt64(limit))
     encoded = buffer
   }
 

@@ -102,7 +102,7 @@ extension OperationSetting {
   /// Whether keys must be there before.
   fileprivate var readsKeys: Bool {
     switch self {
-    case .get: true
+    case .get, .list: true
     case .mix(let parts): parts.contains { $0.operation.readsKeys }
     default: false
     }

@@ -9,6 +9,7 @@ final class WriteDriver: LoadDriver {
   private let token: [(String, String)]
   private let staleToken: [(String, String)]
   private let staleShare: Double
+  private let accepted: AcceptedWrites
   private let insert: ByteBuffer
   private let staleInsert: ByteBuffer
   private var random: SeededRandom
@@ -21,6 +22,7 @@ final class WriteDriver: LoadDriver {
     token = prepared.token.map { [("Fencing-Token", $0)] } ?? []
     staleToken = prepared.staleToken.map { [("Fencing-Token", $0)] } ?? []
     staleShare = share
+    accepted = prepared.accepted
     let letters = Array("abcdefghijklmnopqrstuvwxyz0123456789".utf8)
     var noise = SeededRandom(seed: plan.configuration.seed, stream: 0x7772_6974_65)
     let value = String(
@@ -35,10 +37,13 @@ final class WriteDriver: LoadDriver {
 
   func start(_ call: OperationCall, on connection: HTTPConnection, lane: Int, _ sink: any OperationSink) {
     let isStale = staleShare > 0 && random.unitInterval() < staleShare
-    connection.post(path, isStale ? staleToken : token, isStale ? staleInsert : insert) { result in
+    connection.post(path, isStale ? staleToken : token, isStale ? staleInsert : insert) { [accepted] result in
       switch result {
       case .failure(let status): sink.ended(call.ticket, OperationEnding(.failed(status)))
-      case .success(let answer): sink.ended(call.ticket, Self.judge(answer, isStale: isStale))
+      case .success(let answer):
+        let ending = Self.judge(answer, isStale: isStale)
+        if !isStale, case .succeeded = ending.kind { accepted.add() }
+        sink.ended(call.ticket, ending)
       }
     }
   }

@@ -5,6 +5,7 @@ import Foundation
 import Measurement
 import NIOCore
 import NIOFoundationCompat
+import Synchronization
 import Wire
 
 /// Where a load of writes has its authority from.
@@ -30,6 +31,15 @@ struct WritePrepared: Sendable {
   var session: Session?
   /// The highest row before the load.
   var lastRow: Int64 = 0
+  let accepted = AcceptedWrites()
+}
+
+/// How many writes the gateway has said that it did, the warm-up's and the late ones included.
+final class AcceptedWrites: Sendable {
+  private let value = Atomic<Int64>(0)
+
+  var count: Int64 { value.load(ordering: .acquiring) }
+  func add() { value.add(1, ordering: .releasing) }
 }
 
 struct WriteScenario: LoadScenario {
@@ -86,13 +96,15 @@ struct WriteScenario: LoadScenario {
   /// Counts the rows: each accepted write is there, and no stale one.
   func finish(_ prepared: WritePrepared, over connections: [HTTPConnection], _ measured: inout LoadFigures) async {
     if let connection = connections.first {
-      let landed = "SELECT count(*) FROM \(Self.table) WHERE is_stale AND id > \(prepared.lastRow)"
-      if let stale = try? await number(landed, prepared, over: connection) {
-        measured.oracle.checked += 1
-        if stale > 0 {
-          measured.oracle.violations += UInt64(stale)
-          measured.oracle.firstViolation = measured.oracle.firstViolation ?? "\(stale) stale writes are in the database"
-        }
+      // Before the look: what is accepted meanwhile may be in the database or not yet.
+      let accepted = prepared.accepted.count
+      let rows = "SELECT count(*) FROM \(Self.table) WHERE id > \(prepared.lastRow) AND"
+      if let stale = try? await number("\(rows) is_stale", prepared, over: connection) {
+        measured.oracle.check(stale, "\(stale) stale writes are in the database")
+      }
+      if let landed = try? await number("\(rows) NOT is_stale", prepared, over: connection) {
+        let lost = "of \(accepted) writes that were accepted, \(landed) are in the database"
+        measured.oracle.check(Swift.max(0, accepted - landed), lost)
       }
       _ = try? await ask("execute", "DROP TABLE \(Self.table)", prepared.token, over: connection)
     }
@@ -136,5 +148,15 @@ struct WriteScenario: LoadScenario {
       }
       return answer
     }
+  }
+}
+
+extension OracleFigures {
+  /// One look that found so many things wrong.
+  fileprivate mutating func check(_ wrong: Int64, _ words: String) {
+    checked += 1
+    guard wrong > 0 else { return }
+    violations += UInt64(wrong)
+    firstViolation = firstViolation ?? words
   }
 }

@@ -52,12 +52,14 @@ struct LoadScene<Scenario: LoadScenario> {
       throw error
     }
     await closeLanes()
-    return BenchResult(
+    var result = BenchResult(
       scenario: plan.configuration.operation.name, startedAt: startedAt, configuration: plan.configuration,
       environment: environment, target: target, ending: outcome.ending,
       judgement: Judgement(
         of: outcome.measured, generator: outcome.generator, ending: outcome.ending, budget: plan.budget),
       warmUp: outcome.warmUp, measured: outcome.measured, generator: outcome.generator, timeline: outcome.timeline)
+    result.configurationDigest = plan.configuration.digest
+    return result
   }
 
   private func load(_ connections: [Connection]) async throws(WorkloadError) -> LoadOutcome {
