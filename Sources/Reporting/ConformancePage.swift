@@ -30,11 +30,28 @@ package struct ConformanceSummary: Sendable {
     }
   }
 
+  /// The lock-set workload with one system.
+  package struct LockSet: Sendable {
+    package var system: String
+    package var acknowledged: Int
+    package var lost: Int
+    package var lostPercent: Double
+    package var refused: Int
+    package var pauses: Int
+
+    package init(system: String, acknowledged: Int, lost: Int, lostPercent: Double, refused: Int, pauses: Int) {
+      (self.system, self.acknowledged, self.lost) = (system, acknowledged, lost)
+      (self.lostPercent, self.refused, self.pauses) = (lostPercent, refused, pauses)
+    }
+  }
+
   package var startedAt: String
+  package var lockSet: [LockSet]
   package var rows: [Row]
 
-  package init(startedAt: String, rows: [Row]) {
+  package init(startedAt: String, lockSet: [LockSet] = [], rows: [Row]) {
     self.startedAt = startedAt
+    self.lockSet = lockSet
     self.rows = rows
   }
 
@@ -55,7 +72,8 @@ struct ConformancePage {
       "html", ["lang": "en"],
       [
         RunPage.head(title),
-        Markup("body", [:], [header, Markup("main", [:], [cards, table] + summary.rows.map(details)), footer]),
+        Markup(
+          "body", [:], [header, Markup("main", [:], [cards, table] + lockSet + summary.rows.map(details)), footer]),
       ])
   }
 
@@ -109,6 +127,39 @@ struct ConformancePage {
     return Markup(
       "table", [:],
       [Markup("thead", [:], [Markup("tr", [:], names.map { Markup("th", text: $0) })]), Markup("tbody", [:], rows)])
+  }
+
+  /// Nothing where it was not played.
+  private var lockSet: [Markup] {
+    guard !summary.lockSet.isEmpty else { return [] }
+    let names = ["System", "Acknowledged", "Lost", "Share", "Refused", "Pauses"]
+    let rows = summary.lockSet.map { row in
+      Markup(
+        "tr", [:],
+        [
+          Markup("th", text: row.system), Markup("td", text: "\(row.acknowledged)"),
+          Markup("td", ["class": row.lost == 0 ? "valid" : "failed"], text: "\(row.lost)"),
+          Markup("td", text: FigureText.decimals(row.lostPercent, 1) + " %"), Markup("td", text: "\(row.refused)"),
+          Markup("td", text: "\(row.pauses)"),
+        ])
+    }
+    return [
+      RunPage.section(
+        "The lock-set workload, by system",
+        [
+          Markup(
+            "table", [:],
+            [
+              Markup("thead", [:], [Markup("tr", [:], names.map { Markup("th", text: $0) })]),
+              Markup("tbody", [:], rows),
+            ]),
+          Markup(
+            "p", ["class": "note"],
+            text: "Five writers acquire a lock, read a set, think, write it with one element more and let go; whoever "
+              + "holds the lock is stopped for longer than its lease, again and again. Lost are acknowledged elements that "
+              + "are missing at the end."),
+        ])
+    ]
   }
 
   private func details(_ row: ConformanceSummary.Row) -> Markup {

@@ -17,6 +17,7 @@ struct ConformanceCommand: AsyncParsableCommand {
         portcullis conformance --scenario 1,2,13 --quick
         portcullis conformance --json > conformance.json
         portcullis conformance --html conformance.html
+        portcullis conformance --scenario 31 --beside /usr/bin/etcd
 
       Starts its own core, gateways and writers on loopback, and ends them. Each scenario is played with the fence, where it
       must pass, and once more without, where it must fail: its negative control. The exit code is 0 only if every scenario
@@ -44,6 +45,12 @@ struct ConformanceCommand: AsyncParsableCommand {
 
   @Option(
     help:
+      "Also play the lock-set workload with the locks of these etcd programs, with commas, beside ours with and without the fence."
+  )
+  var beside: String?
+
+  @Option(
+    help:
       "Where the processes keep their files: a new or an empty directory, which stays. Default: one that goes again.")
   var directory: String?
 
@@ -63,15 +70,12 @@ struct ConformanceCommand: AsyncParsableCommand {
       throw CommandFailure(Commands.ExitCode.usage, "\(error)")
     }
     if list { return Self.printList(scenarios) }
+    let etcds = try etcdPrograms()
     let scratch = directory == nil ? try ScratchDirectory() : nil
-    var run = ConformanceRun(
-      executable: try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe"),
-      directory: directory ?? scratch?.path ?? "", scenarios: scenarios)
-    run.isShort = quick
     let startedAt = ISO8601DateFormatter().string(from: Date())
-    let results = try await Self.untilSignal(run)
-    let report = ConformanceReport(results)
-    print(json ? try JSONOutput.pretty(report) : Self.table(results))
+    let (results, rows) = try await Self.untilSignal(run(scenarios, etcds, in: directory ?? scratch?.path ?? ""))
+    let report = ConformanceReport(results, lockSet: rows)
+    print(json ? try JSONOutput.pretty(report) : Self.table(results) + Self.lockSetTable(rows))
     if let junit { try Self.write(report.junit, to: junit, of: "--junit") }
     if let html { try Self.write(renderHTML(Self.summary(report, startedAt)), to: html, of: "--html") }
     withExtendedLifetime(scratch) {}
@@ -81,16 +85,40 @@ struct ConformanceCommand: AsyncParsableCommand {
     }
   }
 
-  /// Ctrl-C ends every process that was started, and then this one.
-  private static func untilSignal(_ run: ConformanceRun) async throws -> [ScenarioResult] {
-    let signals = Signals()
-    return try await withThrowingTaskGroup(of: [ScenarioResult]?.self) { group in
-      group.addTask {
-        try await run.run { result in
-          tell("scenario \(result.number): \(result.verdict.rawValue), \(seconds(result))")
-        }
+  private func etcdPrograms() throws -> [String] {
+    let etcds = beside.map { $0.split(separator: ",").map(String.init) } ?? []
+    for etcd in etcds where !FileManager.default.isExecutableFile(atPath: etcd) {
+      throw CommandFailure(
+        Commands.ExitCode.usage, "--beside: \(etcd) is no program that can be run; name the etcd itself")
+    }
+    return etcds
+  }
+
+  private typealias Played = ([ScenarioResult], [LockSetComparison.Row])
+
+  private func run(
+    _ scenarios: [any Scenario], _ etcds: [String], in directory: String
+  ) throws -> @Sendable () async throws -> Played {
+    let executable = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
+    var run = ConformanceRun(executable: executable, directory: directory, scenarios: scenarios)
+    var comparison = LockSetComparison(executable: executable, directory: directory + "/beside", etcds: etcds)
+    (run.isShort, comparison.isShort) = (quick, quick)
+    return { [run, comparison] in
+      let results = try await run.run { result in
+        Self.tell("scenario \(result.number): \(result.verdict.rawValue), \(Self.seconds(result))")
       }
-      group.addTask { await signals.first() == nil ? [] : nil }
+      guard !etcds.isEmpty else { return (results, []) }
+      let rows = try await comparison.run { Self.tell("lock-set, \($0.system): \($0.lost) of \($0.acknowledged) lost") }
+      return (results, rows)
+    }
+  }
+
+  /// Ctrl-C ends every process that was started, and then this one.
+  private static func untilSignal(_ body: @escaping @Sendable () async throws -> Played) async throws -> Played {
+    let signals = Signals()
+    return try await withThrowingTaskGroup(of: Played?.self) { group in
+      group.addTask { try await body() }
+      group.addTask { await signals.first() == nil ? ([], []) : nil }
       defer { group.cancelAll() }
       guard let first = try await group.next(), let results = first else {
         group.cancelAll()
@@ -133,6 +161,17 @@ struct ConformanceCommand: AsyncParsableCommand {
     return lines.joined(separator: "\n")
   }
 
+  private static func lockSetTable(_ rows: [LockSetComparison.Row]) -> String {
+    guard !rows.isEmpty else { return "" }
+    var table = TextTable("LOCK-SET WORKLOAD", "ACKNOWLEDGED", "LOST", "SHARE", "REFUSED", "PAUSES")
+    for row in rows {
+      table.add(
+        row.system, "\(row.acknowledged)", "\(row.lost)", String(format: "%.1f %%", row.lostPercent), "\(row.refused)",
+        "\(row.pauses)")
+    }
+    return "\n\n" + table.text
+  }
+
   /// What the negative control let through.
   private static func control(_ result: ScenarioResult) -> String {
     guard let control = result.control else { return "" }
@@ -149,6 +188,11 @@ struct ConformanceCommand: AsyncParsableCommand {
   private static func summary(_ report: ConformanceReport, _ startedAt: String) -> ConformanceSummary {
     ConformanceSummary(
       startedAt: startedAt,
+      lockSet: report.lockSet.map {
+        ConformanceSummary.LockSet(
+          system: $0.system, acknowledged: $0.acknowledged, lost: $0.lost, lostPercent: $0.lostPercent,
+          refused: $0.refused, pauses: $0.pauses)
+      },
       rows: report.scenarios.map { entry in
         let control = entry.control.map {
           "\($0.staleAttempts) stale attempts, \($0.landed) landed, \($0.lostUpdates) updates lost: \($0.verdict.rawValue)"
@@ -190,9 +234,16 @@ struct ConformanceWriterCommand: AsyncParsableCommand {
   @Option var holder: String
   @Option var endpoints: String
   @Option var gateway: String
+  @Option var etcdLocksOfWriter: Int?
 
   func run() async throws {
-    let locks = PortcullisLocks(endpoints: try Endpoint.list(parsing: endpoints), holder: holder)
+    let endpoints = try Endpoint.list(parsing: endpoints)
+    let locks: any LockService =
+      if let number = etcdLocksOfWriter {
+        EtcdLocks(endpoints: endpoints, writer: number)
+      } else {
+        PortcullisLocks(endpoints: endpoints, holder: holder)
+      }
     await WriterProcess(locks: locks, resource: GatewayResource(address: gateway)).run()
   }
 }

@@ -3,6 +3,7 @@
 // Must never leave a process behind: `withDeployment` ends all of them on every way out, also when its task is cancelled.
 
 import Foundation
+import Glibc
 import Synchronization
 
 /// Starts processes and ends them. Any task may use it.
@@ -84,15 +85,35 @@ package final class Deployment: Sendable {
   ///   - holder: its name, by which the core and the fence know it.
   ///   - endpoints: of the core as this writer reaches it, perhaps through a proxy.
   ///   - gateway: likewise, as `host:port`.
+  ///   - etcdLocksOfWriter: the writer's number, where it takes the locks of an etcd.
   package func startWriter(
-    _ holder: String, endpoints: String, gateway: String, environment: [String: String] = [:]
+    _ holder: String, endpoints: String, gateway: String, environment: [String: String] = [:],
+    etcdLocksOfWriter number: Int? = nil
   ) throws -> Writer {
     let writer = try Writer(
       holder: holder, executable: executable,
-      arguments: ["conformance-writer", "--holder", holder, "--endpoints", endpoints, "--gateway", gateway],
+      arguments: ["conformance-writer", "--holder", holder, "--endpoints", endpoints, "--gateway", gateway]
+        + (number.map { ["--etcd-locks-of-writer", "\($0)"] } ?? []),
       environment: environment)
     endings.withLock { $0.append { writer.kill() } }
     return writer
+  }
+
+  /// Starts an etcd of one member, and does not wait for it.
+  /// - Returns: where its clients find it.
+  package func startEtcd(_ program: String, in directory: String) throws -> String {
+    guard FileManager.default.isExecutableFile(atPath: program) else {
+      throw ConformanceError("\(program) is no program that can be run")
+    }
+    let ports = Ports.free(2)
+    let (client, peer) = ("http://127.0.0.1:\(ports[0])", "http://127.0.0.1:\(ports[1])")
+    let etcd = try RunningProgram(
+      [
+        "--name", "etcd", "--data-dir", directory, "--listen-client-urls", client, "--advertise-client-urls", client,
+        "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", "etcd=\(peer)",
+      ], executable: program, isOutOfReach: isOutOfReach)
+    endings.withLock { $0.append { etcd.send(SIGKILL) } }
+    return "127.0.0.1:\(ports[0])"
   }
 
   private func server(

@@ -49,8 +49,16 @@ package struct ConformanceReport: Encodable, Sendable {
   /// Whether every scenario passed, and every negative control failed.
   package let passed: Bool
   package let scenarios: [Entry]
+  /// The lock-set workload for several systems, where it was played.
+  package let lockSet: [LockSetComparison.Row]
 
-  package init(_ results: [ScenarioResult]) {
+  enum CodingKeys: String, CodingKey {
+    case passed, scenarios
+    case lockSet = "lock_set"
+  }
+
+  package init(_ results: [ScenarioResult], lockSet: [LockSetComparison.Row] = []) {
+    self.lockSet = lockSet
     passed = results.allSatisfy { $0.verdict == .pass }
     scenarios = results.map {
       Entry(
