@@ -66,7 +66,7 @@ struct LockSetRun {
     let end = ContinuousClock.now + times.whole
     var pauses = 0
     // A pause may fall between two holds, where it does no harm, so there are several at the least.
-    while ContinuousClock.now < end || pauses < 3 {
+    while ContinuousClock.now < end || pauses < 4 {
       let next = ContinuousClock.now + times.every
       if let place = try await holder(), writers.indices.contains(place) {
         try await writers[place].pause()

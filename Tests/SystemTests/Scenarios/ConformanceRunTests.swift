@@ -119,7 +119,35 @@ struct ConformanceRunTests {
     #expect(FileManager.default.fileExists(atPath: directory("kept") + "/s26-fenced/s26-fenced.db"))
   }
 
+  @Test(
+    "beside the locks of an etcd, which lose what was acknowledged, ours with the fence lose nothing",
+    .enabled(if: Clients.etcd34 ?? Clients.etcd != nil))
+  func beside() async throws {
+    let etcd = try #require(Clients.etcd34 ?? Clients.etcd)
+    let outcome = try await Program.run([
+      "conformance", "--quick", "--scenario", "26", "--beside", etcd, "--json",
+    ])
+    #expect(outcome.exitCode == 0, "\(outcome)")
+    let decoder = JSONDecoder()
+    decoder.keyDecodingStrategy = .convertFromSnakeCase
+    let rows = try decoder.decode(Report.self, from: Data(outcome.output.utf8)).lockSet
+    #expect(rows.count == 3 && rows[0].system.hasPrefix("etcd 3."), "\(rows)")
+    for row in rows.prefix(2) { #expect(row.lost > 0 && row.refused == 0 && row.pauses >= 3, "\(row)") }
+    let ours = try #require(rows.last)
+    #expect(ours.lost == 0 && ours.refused > 0 && ours.acknowledged > 0, "\(ours)")
+    let missing = try await Program.run(["conformance", "--scenario", "26", "--beside", "/nowhere/etcd"])
+    #expect(missing.exitCode == 64 && missing.errors.contains("/nowhere/etcd is no program"), "\(missing)")
+  }
+
   private struct Report: Decodable {
+    struct LockSet: Decodable {
+      let system: String
+      let acknowledged: Int
+      let lost: Int
+      let refused: Int
+      let pauses: Int
+    }
+
     struct Play: Decodable {
       let verdict: String
       let staleAttempts: Int
@@ -135,6 +163,7 @@ struct ConformanceRunTests {
 
     let passed: Bool
     let scenarios: [Entry]
+    let lockSet: [LockSet]
   }
 
   @Test("arguments that make no sense are told what there is")
