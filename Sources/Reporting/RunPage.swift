@@ -18,8 +18,11 @@ struct RunPage {
   }
 
   private var head: Markup {
-    let verdict = LoadText.verdict(result.judgement.verdict)
-    return Markup(
+    Self.head("\(result.scenario): \(LoadText.verdict(result.judgement.verdict)), \(result.startedAt)")
+  }
+
+  static func head(_ title: String) -> Markup {
+    Markup(
       "head", [:],
       [
         Markup("meta", ["charset": "utf-8"]),
@@ -28,7 +31,7 @@ struct RunPage {
         Markup(
           "meta",
           ["http-equiv": "Content-Security-Policy", "content": "default-src 'none'; style-src 'unsafe-inline'"]),
-        Markup("title", text: "\(result.scenario): \(verdict), \(result.startedAt)"),
+        Markup("title", text: title),
         .style(PageStyle.sheet),
       ])
   }
