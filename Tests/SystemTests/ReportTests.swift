@@ -70,10 +70,10 @@ struct ReportTests {
     .enabled(if: Clients.chromium != nil, "chromium (Debian) is not there"))
   func limit() async throws {
     let directory = try ScratchDirectory()
-    // So strict that the edge is at hand.
+    // Half of the answers decide, so that short runs do.
     let found = try await Program.run([
-      "bench", "put", "--start", "3", "--directory", directory.path, "--find-limit", "--rate", "100", "--objective",
-      "p50=0.2ms", "--duration", "300ms", "--warm-up", "0", "--connections", "3", "--result", directory("limit.json"),
+      "bench", "put", "--start", "3", "--directory", directory.path, "--find-limit", "--rate", "500", "--objective",
+      "p50=20ms", "--duration", "300ms", "--warm-up", "0", "--connections", "3", "--result", directory("limit.json"),
     ])
     #expect(found.output.contains("put limit: "), "\(found.errors)")
     let json = try String(contentsOfFile: directory("limit.json"), encoding: .utf8)
@@ -88,7 +88,7 @@ struct ReportTests {
       ], executable: try #require(Clients.chromium))
     func elements(_ text: String) -> [Substring] { text.matches(of: /<([a-z][a-z0-9]*)/).map(\.1) }
     #expect(elements(shown.output) == elements(page))
-    for text in ["put limit", "p50 within 200 µs", "What binds", "Latency against offered load", "objective"] {
+    for text in ["put limit", "p50 within 20.0 ms", "What binds", "Latency against offered load", "objective"] {
       #expect(shown.output.contains(text), "\(text) is missing")
     }
     #expect(!shown.errors.contains("CONSOLE"), "\(shown.errors)")
