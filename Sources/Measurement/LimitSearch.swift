@@ -13,6 +13,11 @@ package struct LoadObjective: Sendable, Equatable, Codable {
     self.percentile = percentile
     self.latencyNanoseconds = latencyNanoseconds
   }
+
+  /// How many operations a run needs for its percentile to be one, and some more, since arrivals are random.
+  package var operationsNeeded: Double {
+    1.25 * Double(LatencyHistogram.samplesRequiredAbovePercentile) / (1 - percentile / 100)
+  }
 }
 
 /// One run of the search.
@@ -21,10 +26,15 @@ package struct LimitTrial: Sendable, Equatable, Codable {
   package var achievedPerSecond: Double
   /// That of the objective. Nil where too few samples support it.
   package var latencyNanoseconds: UInt64?
+  /// Nil where too few samples support them, and in results from before they were kept.
+  package var p50Nanoseconds: UInt64?
+  package var p99Nanoseconds: UInt64?
   /// Why the rate did not hold. Empty where it did.
   package var reasons: [String]
   /// What was busy meanwhile on the machine that made the load. Nil where it could not be read.
   package var usage: HostUsage?
+  /// What the target's nodes were busy with, those that say so. Nil where none was asked.
+  package var nodes: [NodeUsage]?
 
   package var holds: Bool { reasons.isEmpty }
 
@@ -37,19 +47,6 @@ package struct LimitTrial: Sendable, Equatable, Codable {
     self.latencyNanoseconds = latencyNanoseconds
     self.reasons = reasons
     self.usage = usage
-  }
-}
-
-/// Shares of the time of a run, from 0 to 1.
-package struct HostUsage: Sendable, Equatable, Codable {
-  /// Of all processors together.
-  package var processors: Double
-  /// How long the disk had something to do. Nil where there is none that the kernel counts.
-  package var disk: Double?
-
-  package init(processors: Double, disk: Double?) {
-    self.processors = processors
-    self.disk = disk
   }
 }
 
@@ -75,17 +72,20 @@ package struct LimitSearch: Sendable {
   /// The highest rate that held, and the lowest above it that did not.
   package private(set) var holds: Double?
   package private(set) var fails: Double?
+  private let floor: Double
   private var tallies: [Double: Tally] = [:]
   private var next: Double
 
-  package init(startingAt rate: Double) {
-    next = Swift.min(Swift.max(rate, Self.lowestRate), Self.highestRate)
+  /// - Parameter floor: no rate below it is tried, such as one at which a run would be too short to tell.
+  package init(startingAt rate: Double, notBelow floor: Double = lowestRate) {
+    self.floor = Swift.min(Swift.max(floor, Self.lowestRate), Self.highestRate)
+    next = Swift.min(Swift.max(rate, self.floor), Self.highestRate)
   }
 
   package var step: Step { isDone ? .done : .run(ratePerSecond: next) }
 
   private var isDone: Bool {
-    guard let holds else { return fails.map { $0 <= Self.lowestRate } ?? false }
+    guard let holds else { return fails.map { $0 <= floor } ?? false }
     guard let fails else { return holds >= Self.highestRate && runs(of: holds) >= Self.runsOfAnEdge }
     return fails / holds <= Self.narrowEnough && runs(of: holds) >= Self.runsOfAnEdge
       && runs(of: fails) >= Self.runsOfAnEdge
@@ -112,7 +112,7 @@ package struct LimitSearch: Sendable {
 
   private mutating func chooseNext() {
     switch (holds, fails) {
-    case (nil, let fails?): next = Swift.max(fails / 2, Self.lowestRate)
+    case (nil, let fails?): next = Swift.max(fails / 2, floor)
     case (let holds?, nil): next = holds >= Self.highestRate ? holds : Swift.min(holds * 2, Self.highestRate)
     case (let holds?, let fails?):
       if fails / holds > Self.narrowEnough {
@@ -144,6 +144,8 @@ extension LimitTrial {
     self.init(
       ratePerSecond: ratePerSecond, achievedPerSecond: figures.achievedPerSecond, latencyNanoseconds: latency,
       reasons: reasons, usage: usage)
+    p50Nanoseconds = figures.latencyFromIntendedStart.percentile(50)
+    p99Nanoseconds = figures.latencyFromIntendedStart.percentile(99)
   }
 
   /// Whether what is in flight grows through the run: the last third has twice as much as the first, and more than noise.
@@ -193,23 +195,4 @@ package struct LimitResult: Sendable, Equatable, Codable {
   }
 
   package var operatingPerSecond: Double? { holdsPerSecond.map { $0 * Self.operatingShare } }
-
-  /// What was busy at the lowest rate that did not hold.
-  package enum Binding: String, Sendable, Codable {
-    case generator, processors, disk
-    /// Nothing of this machine.
-    case elsewhere
-  }
-
-  package var binding: Binding? {
-    guard let failsPerSecond else { return nil }
-    let edge = trials.filter { $0.ratePerSecond == failsPerSecond && !$0.holds }
-    if edge.contains(where: { $0.reasons.contains { $0.hasPrefix("generator") } }) { return .generator }
-    let usages = edge.compactMap(\.usage)
-    guard !usages.isEmpty else { return nil }
-    func mean(_ part: (HostUsage) -> Double) -> Double { usages.reduce(0) { $0 + part($1) } / Double(usages.count) }
-    if mean(\.processors) >= 0.85 { return .processors }
-    if mean({ $0.disk ?? 0 }) >= 0.8 { return .disk }
-    return .elsewhere
-  }
 }

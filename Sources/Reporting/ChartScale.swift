@@ -52,6 +52,21 @@ struct ChartScale: Equatable {
 
   /// Nanoseconds from a round figure to a round figure. Latencies run over decades, and the short ones matter too.
   static func latency(from smallest: Double, to largest: Double) -> ChartScale {
+    logarithmic(from: smallest, to: largest, label: latencyLabel)
+  }
+
+  /// Rates a second from a round figure to a round figure.
+  static func rate(from smallest: Double, to largest: Double) -> ChartScale {
+    logarithmic(from: smallest, to: largest) { value in
+      let thousands = value >= 10_000
+      let shown = Swift.min(1e18, thousands ? value / 1_000 : value)
+      return FigureText.count(UInt64(shown.rounded())) + (thousands ? "k" : "")
+    }
+  }
+
+  private static func logarithmic(
+    from smallest: Double, to largest: Double, label: (Double) -> String
+  ) -> ChartScale {
     let low = Swift.max(1, Swift.min(smallest, largest))
     let high = Swift.min(Swift.max(low, largest), 1e19)
     let lower = round125(low, up: false)
@@ -67,7 +82,7 @@ struct ChartScale: Equatable {
     if values.count > 7 { values = values.filter { isDecade($0) } }
     return ChartScale(
       kind: .logarithmic, lower: lower, upper: upper,
-      ticks: values.map { ChartTick(value: $0, label: latencyLabel($0)) })
+      ticks: values.map { ChartTick(value: $0, label: label($0)) })
   }
 
   /// A scale whose places are worked out by its caller.

@@ -30,8 +30,22 @@ package func renderProgressJSON(_ progress: BenchProgress) throws -> String {
   try encodedJSON(progress, [.sortedKeys, .withoutEscapingSlashes])
 }
 
+/// What a file of results holds.
+package enum AnyResult: Sendable {
+  case run(BenchResult)
+  case limit(LimitResult)
+}
+
 /// Reads what ``renderJSON(_:)`` wrote.
 package func readJSON(_ text: String) throws(ResultFileError) -> BenchResult {
+  guard case .run(let result) = try readAnyJSON(text) else {
+    throw ResultFileError("this is a search for the limit; a run of bench without --find-limit is needed")
+  }
+  return result
+}
+
+/// Reads the result of a run or of a search.
+package func readAnyJSON(_ text: String) throws(ResultFileError) -> AnyResult {
   let decoder = JSONDecoder()
   decoder.keyDecodingStrategy = .convertFromSnakeCase
   decoder.nonConformingFloatDecodingStrategy = .convertFromString(
@@ -40,11 +54,14 @@ package func readJSON(_ text: String) throws(ResultFileError) -> BenchResult {
   do {
     // The schema is looked at by itself first, so that an older or newer file is named as such and not as broken.
     let schema = try decoder.decode(SchemaOnly.self, from: data).schema
-    guard schema == BenchResult.currentSchema else {
+    switch schema {
+    case BenchResult.currentSchema: return .run(try decoder.decode(BenchResult.self, from: data))
+    case LimitResult.currentSchema: return .limit(try decoder.decode(LimitResult.self, from: data))
+    default:
       throw ResultFileError(
-        "the file has the schema \"\(schema)\"; this version reads \"\(BenchResult.currentSchema)\" only")
+        "the file has the schema \"\(schema)\"; this version reads \"\(BenchResult.currentSchema)\" and "
+          + "\"\(LimitResult.currentSchema)\" only")
     }
-    return try decoder.decode(BenchResult.self, from: data)
   } catch let error as ResultFileError {
     throw error
   } catch {

@@ -28,6 +28,9 @@ struct ChartSeries {
   /// A point that is marked, with its figure.
   var marked: (point: Point, label: String)?
 
+  /// Single figures, each seen by itself.
+  var dots: [Point] = []
+
   /// Where its name belongs.
   var lastPoint: Point? { segments.last { !$0.isEmpty }?.last ?? dotted.last }
 }
@@ -48,6 +51,8 @@ struct LineChart {
   var x: ChartScale
   var y: ChartScale
   var series: [ChartSeries]
+  /// A part of the horizontal axis that is shaded.
+  var band: ClosedRange<Double>?
 
   private struct Frame {
     var left = 66.0
@@ -74,7 +79,7 @@ struct LineChart {
         "class": size.rawValue, "viewBox": "0 0 \(Self.pixel(size.width)) \(Self.pixel(size.height))",
         "role": "img", "aria-label": description,
       ],
-      grid(frame, size) + series.flatMap { lines($0, frame) } + names(frame))
+      shade(frame) + grid(frame, size) + series.flatMap { lines($0, frame) } + names(frame))
   }
 
   // MARK: Axes
@@ -111,6 +116,20 @@ struct LineChart {
     frame.bottom - scale.share(of: value) * (frame.bottom - frame.top)
   }
 
+  private func shade(_ frame: Frame) -> [Markup] {
+    guard let band else { return [] }
+    let (from, to) = (across(band.lowerBound, frame), across(band.upperBound, frame))
+    return [
+      Markup(
+        "rect",
+        [
+          "class": "band", "x": Self.pixel(from), "y": Self.pixel(frame.top),
+          // However narrow, it is to be seen.
+          "width": Self.pixel(Swift.max(2, to - from)), "height": Self.pixel(frame.bottom - frame.top),
+        ])
+    ]
+  }
+
   // MARK: Lines
 
   private func lines(_ series: ChartSeries, _ frame: Frame) -> [Markup] {
@@ -128,6 +147,7 @@ struct LineChart {
       drawn.append(
         Markup("path", ["class": "line dotted \(series.role.rawValue)", "d": Self.path(places(series.dotted))]))
     }
+    drawn += places(series.dots).map { Self.dot(series.role, $0) }
     if let marked = series.marked { drawn.append(Self.dot(series.role, places([marked.point])[0])) }
     return drawn
   }

@@ -61,6 +61,11 @@ enum PageStyle {
     .end { text-anchor: end; } .middle { text-anchor: middle; }
     .grid { stroke: var(--rule); } .axis { stroke: var(--soft); }
     .line { fill: none; stroke-width: 2; stroke-linejoin: round; stroke-linecap: round; }
+    .band { fill: var(--s3); opacity: .18; }
+    .scroll { overflow-x: auto; }
+    .scroll th, .scroll td { padding-left: 1.75rem; }
+    .scroll th:first-child { padding-left: 0; }
+    .scroll td:not(:last-child) { white-space: nowrap; }
     .dotted { stroke-dasharray: 1 5; }
     .s1 { stroke: var(--s1); } .s2 { stroke: var(--s2); } .s3 { stroke: var(--s3); } .bad { stroke: var(--bad); }
     .ref { stroke: var(--soft); stroke-width: 1.25; stroke-dasharray: 5 4; }
@@ -75,7 +80,8 @@ enum PageStyle {
       .cards dd { font-size: 1.2rem; }
       .facts { grid-template-columns: minmax(6rem, 9rem) 1fr; }
       table { width: 100%; }
-      th, td { padding-left: .75rem; }
+      th, td, .scroll th, .scroll td { padding-left: .75rem; }
+      .scroll table { font-size: .875rem; }
       svg.wide { display: none; } svg.narrow { display: block; }
     }
     @media print {

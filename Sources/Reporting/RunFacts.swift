@@ -9,6 +9,15 @@ struct RunFacts {
 
   var sections: [Markup] { [answers, load, machine] }
 
+  /// How the load of a search was made, and on what. Its rate is that of the last run, so it is not repeated.
+  static func sections(of result: LimitResult) -> [Markup] {
+    let load = [("scenario", result.configuration.operation.name)] + fields(of: result.configuration)
+    return [
+      RunPage.section("How the load was made", [list(load.filter { !$0.0.contains("rate per second") })]),
+      RunPage.section("Machine of the generator", [list(fields(of: result.environment))]),
+    ]
+  }
+
   static func list(_ facts: [(String, String)]) -> Markup {
     Markup(
       "dl", ["class": "facts"],

@@ -15,13 +15,23 @@ package func findLimit(
   guard case .open(let process, let start, let bound) = options.shape else {
     throw WorkloadError(.badOptions, "a limit is searched with an open loop: give a rate to begin with, and no clients")
   }
-  var search = LimitSearch(startingAt: start)
+  let target = try TargetCounters(of: options)
+  let needed = objective.operationsNeeded
+  if let total = options.totalOperations, Double(total) < needed {
+    throw WorkloadError(
+      .badOptions,
+      "\(total) operations are too few to know p\(objective.percentile): \(Int(needed.rounded(.up))) are needed")
+  }
+  let longest = Swift.max(options.duration ?? .zero, options.longestTrial)
+  var search = LimitSearch(startingAt: start, notBelow: needed / longest.seconds)
   var last: BenchResult?
   var stopped: String?
   while case .run(let rate) = search.step, !Task.isCancelled {
     var options = options
     options.shape = .open(process: process, ratePerSecond: rate, maxInFlight: bound)
-    let before = HostCounters.read()
+    // A slow rate takes longer to show its percentile.
+    options.duration = options.duration.map { Swift.max($0, .seconds(needed / rate)) }
+    let (before, nodesBefore) = (HostCounters.read(), await target.read())
     let result: BenchResult
     do throws(WorkloadError) {
       result = try await runLoad(options, onProgress: onProgress)
@@ -33,8 +43,9 @@ package func findLimit(
     }
     guard result.ending != .interrupted else { break }
     last = result
-    let trial = LimitTrial(
+    var trial = LimitTrial(
       of: result, ratePerSecond: rate, objective: objective, usage: HostCounters.read().usage(since: before))
+    trial.nodes = target.usage(from: nodesBefore, to: await target.read())
     search.record(trial)
     onTrial(trial)
     if result.ending == .targetLost {
@@ -48,6 +59,10 @@ package func findLimit(
   var found = LimitResult(of: search, last, objective: objective)
   found.stopped = stopped
   return found
+}
+
+extension Duration {
+  fileprivate var seconds: Double { Double(wholeNanoseconds) / 1e9 }
 }
 
 /// What the kernel has counted since it started.

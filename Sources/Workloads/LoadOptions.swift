@@ -44,6 +44,12 @@ package struct LoadOptions: Sendable, Equatable {
   /// Threads of the generator. Nil for half of the processors: the other half is the target's when it runs here too.
   package var eventLoops: Int?
   package var budget: GeneratorBudget = .standard
+  /// For a search: how far a run of a slow rate is lengthened beyond `duration`, until its percentile is one.
+  package var longestTrial: Duration = .seconds(60)
+  /// For a search: where the target's nodes serve their metrics. Nil for the endpoints themselves.
+  package var metrics: [String]?
+  /// How many processors each node has. Nil for what it says itself.
+  package var targetProcessors: Int?
 
   package init() {}
 }
@@ -81,6 +87,8 @@ extension LoadOptions {
     guard !endpoints.isEmpty else { throw refusal("no endpoint was given; one is needed") }
     var parsed: [Endpoint] = []
     for endpoint in endpoints { parsed.append(try Endpoint(parsing: endpoint)) }
+    for address in metrics ?? [] { _ = try Endpoint(parsing: address) }
+    if let targetProcessors { try check(targetProcessors, "processors of a node", 1...100_000) }
     try check(connections, "connections", 1...Limit.connections)
     try checkShape()
     try checkLength()

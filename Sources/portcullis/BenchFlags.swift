@@ -65,6 +65,14 @@ struct LoadFlags: ParsableArguments {
   @Option(help: "With --find-limit: what each rate must keep, such as p99=20ms.")
   var objective = ObjectiveArgument(argument: "p99=20ms")!
 
+  @Option(help: "With --find-limit: where the target's nodes serve metrics, with commas. Default: at the endpoints.")
+  var metrics: String?
+
+  @Option(
+    name: .customLong("target-processors"),
+    help: "With --find-limit: how many processors each node has, where it does not say so itself.")
+  var targetProcessors: Int?
+
   @Option(help: "Start a core of so many nodes for this run, and the gateway that it needs. Then no endpoint is given.")
   var start: Int?
 
@@ -117,6 +125,8 @@ struct LoadFlags: ParsableArguments {
     options.totalOperations = total
     if let warmUp { options.warmUp = warmUp.duration == .zero ? .none : .fixed(warmUp.duration) }
     options.seed = seed
+    options.metrics = metrics.map { $0.split(separator: ",").map(String.init) }
+    options.targetProcessors = targetProcessors
     return options
   }
 }

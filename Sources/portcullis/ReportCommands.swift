@@ -113,6 +113,8 @@ struct ReportHTML: AsyncParsableCommand {
       Examples:
         portcullis report html result.json -o result.html
         portcullis bench put --rate 5000 --output json | portcullis report html -
+        portcullis bench put --find-limit --connections 16 --result limit.json
+        portcullis report html limit.json -o limit.html
 
       Exit codes: 0 done, 1 the page could not be written, 2 the result could not be read.
       """)
@@ -133,7 +135,11 @@ struct ReportHTML: AsyncParsableCommand {
   }
 
   func run() async throws {
-    let page = renderHTML(try ResultFiles.read([result])[0].result)
+    let page =
+      switch try ResultFiles.readAny(result) {
+      case .run(let result): renderHTML(result)
+      case .limit(let result): renderHTML(result)
+      }
     guard let output else { return print(page, terminator: "") }
     do {
       try Data(page.utf8).write(to: URL(fileURLWithPath: output), options: .atomic)
@@ -152,18 +158,25 @@ private enum ResultFiles {
   static func read(_ paths: [String]) throws(CommandFailure) -> [ResultFile] {
     var files: [ResultFile] = []
     for path in paths {
-      do {
-        files.append(ResultFile(name: path, result: try readJSON(try text(of: path))))
-      } catch let error as ResultFileError {
-        throw CommandFailure(RunComparison.noComparisonExitCode, "\(path): \(error)")
-      } catch let error as CommandFailure {
-        throw error
-      } catch {
-        throw CommandFailure(
-          RunComparison.noComparisonExitCode, "\(path) cannot be read: \(error.localizedDescription)")
-      }
+      files.append(ResultFile(name: path, result: try named(path) { try readJSON($0) }))
     }
     return files
+  }
+
+  static func readAny(_ path: String) throws(CommandFailure) -> AnyResult { try named(path) { try readAnyJSON($0) } }
+
+  private static func named<Result>(
+    _ path: String, _ read: (String) throws -> Result
+  ) throws(CommandFailure) -> Result {
+    do {
+      return try read(try text(of: path))
+    } catch let error as ResultFileError {
+      throw CommandFailure(RunComparison.noComparisonExitCode, "\(path): \(error)")
+    } catch let error as CommandFailure {
+      throw error
+    } catch {
+      throw CommandFailure(RunComparison.noComparisonExitCode, "\(path) cannot be read: \(error.localizedDescription)")
+    }
   }
 
   private static func text(of path: String) throws -> String {

@@ -46,6 +46,13 @@ import Testing
   func ends() {
     let nothing = found(0, from: 1_000)
     #expect(nothing.holds == nil && nothing.fails == LimitSearch.lowestRate)
+    var floored = LimitSearch(startingAt: 10, notBelow: 64)
+    for expected in [64.0] {
+      #expect(floored.step == .run(ratePerSecond: expected))
+      floored.record(
+        LimitTrial(ratePerSecond: expected, achievedPerSecond: 0, latencyNanoseconds: nil, reasons: ["latency"]))
+    }
+    #expect(floored.step == .done && floored.fails == 64)
     let everything = found(.infinity, from: 1_000)
     #expect(everything.holds == LimitSearch.highestRate && everything.fails == nil)
   }

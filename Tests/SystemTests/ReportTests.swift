@@ -65,6 +65,37 @@ struct ReportTests {
     #expect(!shown.errors.contains("CONSOLE"), "\(shown.errors)")
   }
 
+  @Test(
+    "a search sees the nodes of its target, and a real browser takes its page as it was written",
+    .enabled(if: Clients.chromium != nil, "chromium (Debian) is not there"))
+  func limit() async throws {
+    let directory = try ScratchDirectory()
+    // Half of the answers decide, so that short runs do.
+    let found = try await Program.run([
+      "bench", "put", "--start", "3", "--directory", directory.path, "--find-limit", "--rate", "500", "--objective",
+      "p50=20ms", "--duration", "300ms", "--warm-up", "0", "--connections", "3", "--result", directory("limit.json"),
+    ])
+    #expect(found.output.contains("put limit: "), "\(found.errors)")
+    let json = try String(contentsOfFile: directory("limit.json"), encoding: .utf8)
+    #expect(json.contains(#""role" : "leader""#) && json.contains(#""role" : "follower""#), "\(json.prefix(2000))")
+    let written = try await Program.run(["report", "html", directory("limit.json"), "-o", directory("limit.html")])
+    try #require(written.exitCode == 0, "\(written.errors)")
+    let page = try String(contentsOfFile: directory("limit.html"), encoding: .utf8)
+    let shown = try await Program.run(
+      [
+        "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--enable-logging=stderr",
+        "--user-data-dir=\(directory("browser"))", "--dump-dom", "file://\(directory("limit.html"))",
+      ], executable: try #require(Clients.chromium))
+    func elements(_ text: String) -> [Substring] { text.matches(of: /<([a-z][a-z0-9]*)/).map(\.1) }
+    #expect(elements(shown.output) == elements(page))
+    for text in ["put limit", "p50 within 20.0 ms", "What binds", "Latency against offered load", "objective"] {
+      #expect(shown.output.contains(text), "\(text) is missing")
+    }
+    #expect(!shown.errors.contains("CONSOLE"), "\(shown.errors)")
+    let compared = try await Program.run(["report", "compare", directory("limit.json"), directory("limit.json")])
+    #expect(compared.exitCode == 2 && compared.errors.contains("a search for the limit"))
+  }
+
   @Test("comparing ends with 0, 1 or 2, and a reason on stderr where nothing was compared")
   func exitCodes() async throws {
     let directory = try ScratchDirectory()

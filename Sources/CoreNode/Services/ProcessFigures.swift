@@ -49,5 +49,7 @@ struct ProcessFigures {
     out.gauge("process_start_time_seconds", seconds: startSeconds)
     out.gauge("process_open_fds", openFiles)
     out.gauge("process_max_fds", maxOpenFiles)
+    // Of the machine: what process_cpu_seconds_total is to be held against.
+    out.gauge("portcullis_processors", UInt64(max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN)))))
   }
 }

@@ -59,15 +59,23 @@ final class HTTPConnection: LoadConnection, @unchecked Sendable {
   func close() { channel.close(promise: nil) }
 
   func post(_ path: String, _ fields: [(String, String)], _ body: ByteBuffer, completion: @escaping Completion) {
-    eventLoop.assertInEventLoop()
-    guard channel.isActive else { return completion(.failure(RPCStatus(.unavailable, "the connection is closed"))) }
-    waiting.append(completion)
     var headers = HTTPHeaders([("Host", host), ("Content-Type", "application/json")])
     for (name, value) in fields { headers.add(name: name, value: value) }
     headers.add(name: "Content-Length", value: "\(body.readableBytes)")
-    let head = HTTPRequestHead(version: .http1_1, method: .POST, uri: path, headers: headers)
+    send(HTTPRequestHead(version: .http1_1, method: .POST, uri: path, headers: headers), body, completion)
+  }
+
+  func get(_ path: String, completion: @escaping Completion) {
+    let headers = HTTPHeaders([("Host", host)])
+    send(HTTPRequestHead(version: .http1_1, method: .GET, uri: path, headers: headers), nil, completion)
+  }
+
+  private func send(_ head: HTTPRequestHead, _ body: ByteBuffer?, _ completion: @escaping Completion) {
+    eventLoop.assertInEventLoop()
+    guard channel.isActive else { return completion(.failure(RPCStatus(.unavailable, "the connection is closed"))) }
+    waiting.append(completion)
     channel.write(HTTPClientRequestPart.head(head), promise: nil)
-    channel.write(HTTPClientRequestPart.body(.byteBuffer(body)), promise: nil)
+    if let body { channel.write(HTTPClientRequestPart.body(.byteBuffer(body)), promise: nil) }
     channel.write(HTTPClientRequestPart.end(nil), promise: nil)
     flushSoon()
   }
