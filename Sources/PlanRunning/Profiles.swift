@@ -43,7 +43,7 @@ package enum DiskProfiles {
   }
 
   /// The log's own cells where they were measured, files of 2300 bytes otherwise.
-  static func model(of series: [FlushSeries], named name: String) throws(PlanError) -> DiskModel {
+  package static func model(of series: [FlushSeries], named name: String) throws(PlanError) -> DiskModel {
     let usable = series.filter { $0.cell.method == .fdatasync && $0.cell.processors == .idle && $0.commit.count >= 100 }
     let logs = usable.filter { $0.cell.subject == .log }
     let own = logs.isEmpty ? usable.filter { $0.cell.layout == .prepared } : logs

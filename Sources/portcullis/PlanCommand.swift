@@ -79,6 +79,13 @@ struct ValidationFlags: ParsableArguments {
 
   @Option(help: "With --validate: where the nodes keep their files meanwhile. Default: the working directory.")
   var directory: String?
+
+  @Option(
+    help: "With --validate: percent of the processors that other programs may use before a run counts as disturbed.")
+  var others = 10.0
+
+  @Option(help: "With --validate: only these cells, as nodes/disk/network with delays in ms: 1/0/0,3/5/10.")
+  var cells: CommaList<CellArgument>?
 }
 
 extension PlanCommand {
@@ -94,8 +101,10 @@ extension PlanCommand {
     }
     let report: ValidationReport
     do {
-      report = try await Validation.run(
-        ValidationOptions(directory: directory, isQuick: validation.quick), progress: show)
+      var options = ValidationOptions(directory: directory, isQuick: validation.quick)
+      options.mostOfOthers = validation.others / 100
+      if let cells = validation.cells?.values { options.cells = cells.map(\.delays) }
+      report = try await Validation.run(options, progress: show)
     } catch {
       show("")
       throw CommandFailure(Commands.ExitCode.failed, "\(error)")
@@ -216,6 +225,20 @@ struct NeedFlags: ParsableArguments {
     set(\.seed, seed)
     if sharedDisk { need.sharesDisk = true }
     if sharedMachine { need.sharesMachine = true }
+  }
+}
+
+/// `3/5/10`: three nodes, 5 ms of disk, 10 ms of network.
+struct CellArgument: ExpressibleByArgument, Hashable, Sendable {
+  let delays: InjectedDelays
+
+  init?(argument: String) {
+    let parts = argument.split(separator: "/").map { Int($0) }
+    guard parts.count == 3, let nodes = parts[0], (1...9).contains(nodes), let disk = parts[1],
+      (0...1000).contains(disk),
+      let network = parts[2], (0...1000).contains(network)
+    else { return nil }
+    delays = InjectedDelays(nodes: nodes, diskMilliseconds: disk, networkMilliseconds: network)
   }
 }
 

@@ -20,78 +20,105 @@ struct Calibration {
   func costs(disk: DiskModel, processors: Int) -> Costs {
     var costs = Costs.none
     let eventLoops = split(.eventLoops)
-    costs.wakeWork = eventLoops.sleep
+    costs.eventLoopWake = eventLoops.sleep
     (costs.requestIn, costs.answerOut) = (eventLoops.operation / 2, eventLoops.operation / 2)
     let loop = split(.loop)
-    // A turn of a loop at rest ends with a sleep; what that sleep costs is counted apart.
-    costs.turn = max(0, loop.sleep - costs.wakeWork)
+    // Part of a turn's cost is there without a sleep: publishing, looking at timers.
+    (costs.loopWake, costs.turn) = (loop.sleep * 0.7, loop.sleep * 0.3)
     (costs.proposal, costs.apply) = (loop.operation * 0.3, loop.operation * 0.7)
     costs.read = costs.proposal
     let writer = split(.writer)
-    // A group sleeps twice: for its flush, and for the next group.
-    costs.group = max(0, 2 * writer.sleep - costs.wakeWork)
+    // A group sleeps twice: for its flush, and for the next group. Handing a flush to the disk costs however busy it is.
+    (costs.writerWake, costs.group) = (writer.sleep * 0.5, writer.sleep)
     // Writing into the journal is a checksum and a copy; the tree has a page to find.
     (costs.groupEntry, costs.settleEntry) = (writer.operation * 0.25, writer.operation * 0.75)
     setClient(&costs)
     costs.event = costs.answerOut / 3
-    setWakeLatency(&costs, disk: disk, processors: processors)
+    setWaking(&costs, disk: disk, processors: processors)
     setMessages(&costs, disk: disk, processors: processors)
     return costs
   }
 
-  /// The two unknowns of a thread, by the two loads: used = sleeps × a + operations × b.
+  /// How much of a wake-up's cost is due in the open load at a low rate, which leaves the processors long rests; with one
+  /// client; and with many.
+  private static let shares = (open: 0.95, one: 0.6, many: 0.35)
+
+  /// The two unknowns of a thread, by two loads: used = sleeps × share × a + operations × b.
   private func split(_ part: ThreadTimes.Part) -> (sleep: Double, operation: Double) {
-    let (few, lots) = (one.threads[part], many.threads[part])
-    let determinant = few.sleeps * many.operations - lots.sleeps * one.operations
-    guard abs(determinant) > 1 else { return (0, lots.nanoseconds / max(1, many.operations)) }
-    let sleep = (few.nanoseconds * many.operations - lots.nanoseconds * one.operations) / determinant
-    guard sleep > 0 else { return (0, lots.nanoseconds / max(1, many.operations)) }
-    let operation = (lots.nanoseconds - lots.sleeps * sleep) / max(1, many.operations)
-    return operation > 0 ? (sleep, operation) : (few.nanoseconds / max(1, few.sleeps), 0)
+    let (few, lots) = (open.threads[part], many.threads[part])
+    let each = lots.nanoseconds / max(1, many.operations)
+    let sleeps = (few: few.sleeps * Self.shares.open, many: lots.sleeps * Self.shares.many)
+    let determinant = sleeps.few * many.operations - sleeps.many * open.operations
+    guard determinant > 1 else { return (0, each) }
+    let solved = (few.nanoseconds * many.operations - lots.nanoseconds * open.operations) / determinant
+    // An operation costs something, however the noise of two runs falls.
+    let operation = max(0.3 * each, (lots.nanoseconds - sleeps.many * solved) / max(1, many.operations))
+    return (max(0, (few.nanoseconds - operation * open.operations) / max(1, sleeps.few)), operation)
   }
 
   private func setClient(_ costs: inout Costs) {
     let each = many.result.generator.cpuNanosecondsPerOperation
     (costs.clientSend, costs.clientReceive) = (each / 2, each / 2)
-    let single = one.result.generator.cpuNanosecondsPerOperation
-    costs.clientDispatch = max(2000, open.result.generator.cpuNanosecondsPerOperation - single)
+    // One sleep for each operation of the closed loop; two of the open one, and one of its dispatcher.
+    costs.clientWake = max(0, one.result.generator.cpuNanosecondsPerOperation - each) / Self.shares.one
+    let open = self.open.result.generator.cpuNanosecondsPerOperation
+    costs.dispatcherWake = max(5000, open - each - 2 * costs.clientWake * Self.shares.open)
+    costs.clientDispatch = 2000
   }
 
   private func scenario(_ costs: Costs, _ disk: DiskModel, nodes: Int, clients: Int, processors: Int) -> WhatIf {
     var scenario = Validation.scenario(nodes: nodes, disk: disk, costs: costs, processors: processors)
     scenario.load = .closed(clients: clients)
-    scenario.operations = 4000
+    scenario.operations = 2000
     return scenario
   }
 
-  /// Such that one client of one node waits as long as it did.
-  private func setWakeLatency(_ costs: inout Costs, disk: DiskModel, processors: Int) {
-    guard let measured = one.latency.percentile(50) else { return }
-    var (low, high) = (0.0, 200_000.0)
-    for _ in 0..<9 {
-      costs.wakeLatency = (low + high) / 2
-      let predicted =
-        scenario(costs, disk, nodes: 1, clients: 1, processors: processors).predict().percentile(50) ?? 0
-      if predicted < measured { low = costs.wakeLatency } else { high = costs.wakeLatency }
+  /// Such that a put waits as long as it did: after long rests in the open load at a low rate, and after short ones of a
+  /// single client. Each has a say in the other, so twice.
+  private func setWaking(_ costs: inout Costs, disk: DiskModel, processors: Int) {
+    for _ in 0..<2 {
+      costs.wakeLatency = solve(upTo: 200_000, for: open) { value in
+        var tried = costs
+        tried.wakeLatency = value
+        var scenario = scenario(tried, disk, nodes: 1, clients: 1, processors: processors)
+        scenario.load = .open(process: .poisson, perSecond: [.put: Self.openRate])
+        return scenario
+      }
+      costs.wakeFloor = solve(upTo: 1, for: one) { value in
+        var tried = costs
+        tried.wakeFloor = value
+        return scenario(tried, disk, nodes: 1, clients: 1, processors: processors)
+      }
     }
   }
 
-  /// What the event loops of three nodes use beyond requests and sleeps goes to messages, and with many to entries in them.
+  /// Such that one client of three nodes waits as long as it did; and what the event loops of three nodes under many clients
+  /// use beyond requests, sleeps and messages goes to the entries in them.
   private func setMessages(_ costs: inout Costs, disk: DiskModel, processors: Int) {
-    let perOperation = costs.requestIn + costs.answerOut
-    func left(_ trial: Trial) -> Double {
-      let use = trial.threads[.eventLoops]
-      return max(0, use.nanoseconds - use.sleeps * costs.wakeWork - trial.operations * perOperation)
+    let message = solve(upTo: 80_000, for: threeOne) { value in
+      var tried = costs
+      (tried.messageOut, tried.messageIn) = (value, value)
+      return scenario(tried, disk, nodes: 3, clients: 1, processors: processors)
     }
-    let few = scenario(costs, disk, nodes: 3, clients: 1, processors: processors)
-    let each = few.predict()
-    let messages = Double(each.messages) / Double(few.operations) * threeOne.operations
-    let cost = left(threeOne) / max(1, messages) / 2
-    (costs.messageOut, costs.messageIn) = (cost, cost)
+    (costs.messageOut, costs.messageIn) = (message, message)
     let lots = scenario(costs, disk, nodes: 3, clients: Self.manyClients, processors: processors)
     let grouped = lots.predict()
     let share = threeMany.operations / Double(lots.operations)
-    let rest = left(threeMany) - Double(grouped.messages) * share * 2 * cost
+    let use = threeMany.threads[.eventLoops]
+    let rest =
+      use.nanoseconds - use.sleeps * Self.shares.many * costs.eventLoopWake
+      - threeMany.operations * (costs.requestIn + costs.answerOut) - Double(grouped.messages) * share * 2 * message
     costs.entryOnWire = max(0, rest) / max(1, Double(grouped.entriesSent) * share) / 2
+  }
+
+  /// The cost with which the model's median is that of a trial: by halving, since more cost never answers sooner.
+  private func solve(upTo bound: Double, for trial: Trial, _ scenario: (Double) -> WhatIf) -> Double {
+    guard let measured = trial.latency.percentile(50) else { return 0 }
+    var (low, high) = (0.0, bound)
+    for _ in 0..<9 {
+      let middle = (low + high) / 2
+      if (scenario(middle).predict().percentile(50) ?? 0) < measured { low = middle } else { high = middle }
+    }
+    return (low + high) / 2
   }
 }

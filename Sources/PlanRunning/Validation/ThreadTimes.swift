@@ -5,7 +5,7 @@ import Glibc
 
 /// Of the threads of some processes, by what they are for.
 struct ThreadTimes: Sendable {
-  enum Part: CaseIterable { case loop, writer, eventLoops, others }
+  enum Part: CaseIterable { case loop, writer, eventLoops }
 
   struct Use: Sendable {
     var nanoseconds = 0.0
@@ -43,11 +43,11 @@ struct ThreadTimes: Sendable {
     return difference
   }
 
-  /// The names that a node gives its threads (CoreLoop.swift, LogWriter.swift) and those of SwiftNIO.
+  /// The names that LogWriter.swift and SwiftNIO give. The loop's is Foundation's own affair and not told to the system; nearly
+  /// all that the other threads of a node do under puts is the loop's.
   private static func part(named name: String) -> Part {
-    if name.hasPrefix("portcullis-core") { return .loop }
     if name.hasPrefix("log-writer") { return .writer }
-    return name.hasPrefix("NIO-ELT") ? .eventLoops : .others
+    return name.hasPrefix("NIO-ELT") ? .eventLoops : .loop
   }
 
   private static func sleeps(in status: String) -> Double {

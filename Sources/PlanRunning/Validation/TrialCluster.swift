@@ -26,6 +26,8 @@ struct Trial: Sendable {
   var threads: ThreadTimes
   /// What other programs took of the machine meanwhile.
   var shareOfOthers: Double
+  /// What nodes and generator took of it.
+  var ownShare: Double
 
   var operations: Double { Double(result.measured.succeeded + result.warmUp.operations) }
   /// From the call: what the generator itself was late is none of the cluster's.
@@ -92,8 +94,10 @@ struct TrialCluster {
     let (threads, machine, own) = (ThreadTimes.read(processes), MachineUse.read(), MachineUse.ownNanoseconds)
     let result = try await runLoad(options)
     let spent = ThreadTimes.read(processes) - threads
-    let others = MachineUse.read().shareOfOthers(
-      since: machine, own: spent.totalNanoseconds + MachineUse.ownNanoseconds - own)
-    return Trial(result: result, threads: spent, shareOfOthers: others)
+    let after = MachineUse.read()
+    let used = spent.totalNanoseconds + MachineUse.ownNanoseconds - own
+    return Trial(
+      result: result, threads: spent, shareOfOthers: after.shareOfOthers(since: machine, own: used),
+      ownShare: used / max(1, after.allNanoseconds - machine.allNanoseconds))
   }
 }

@@ -16,6 +16,8 @@ package struct ValidationOptions: Sendable {
   package var probeSeconds = 1.0
   package var cells: [InjectedDelays]
   package var shares = [0.2, 0.5, 0.7]
+  /// More than this of the machine used by other programs, and a run says nothing.
+  package var mostOfOthers = 0.10
   /// A run that was disturbed or late is made again so often.
   package var attempts = 3
 
@@ -57,6 +59,7 @@ package struct ValidationReport: Sendable, Codable {
     package var invalid: String?
     package var shareOfOthers: Double
     package var predictedProcessorShare: Double
+    package var measuredProcessorShare: Double
 
     package var p50Error: Double? { Self.error(predictedP50Nanoseconds, measuredP50Nanoseconds) }
     package var p99Error: Double? { Self.error(predictedP99Nanoseconds, measuredP99Nanoseconds) }
@@ -82,10 +85,10 @@ package struct ValidationReport: Sendable, Codable {
 }
 
 package enum Validation {
-  /// More than this of the machine used by others, and a run says nothing.
-  static let mostOfOthers = 0.10
-  /// Clients of the closed loop whose throughput is taken for the knee: more would only wait longer.
+  /// Clients of the closed loop whose rate bounds the search for the knee: more would only wait longer.
   static let kneeClients = 256
+  /// The knee lies between two rates that are this share of that bound apart.
+  private static let kneeSteps = 4
 
   /// Prints nothing; `progress` is told what is under way.
   package static func run(
@@ -177,8 +180,7 @@ package enum Validation {
     let name = "\(cell.nodes) × disk \(cell.diskMilliseconds) ms × network \(cell.networkMilliseconds) ms"
     return try await TrialCluster.with(cell, in: options.directory) { cluster in
       progress("\(name): the knee")
-      let knee = try await cluster.run(.closed(clients: kneeClients), seconds: min(2, options.seconds))
-      let highest = knee.result.measured.achievedPerSecond
+      let highest = try await knee(of: cell, cluster, options)
       guard highest > 10 else { throw PlanError("\(name): the cluster did next to nothing") }
       var rows: [ValidationReport.Row] = []
       for share in options.shares {
@@ -187,6 +189,28 @@ package enum Validation {
       }
       return rows
     }
+  }
+
+  /// The highest rate of an open load whose run is valid and done in time, and whose p99 is within what the delays alone ask
+  /// for and 20 ms.
+  private static func knee(
+    of cell: InjectedDelays, _ cluster: TrialCluster, _ options: ValidationOptions
+  ) async throws -> Double {
+    let seconds = min(1, options.seconds)
+    let closed = try await cluster.run(.closed(clients: kneeClients), seconds: seconds, warmUpSeconds: 0.5)
+    var (low, high) = (0.0, closed.result.measured.achievedPerSecond)
+    let bound = UInt64(20 + 4 * cell.diskMilliseconds + 5 * cell.networkMilliseconds) * 1_000_000
+    for step in 0..<kneeSteps {
+      let rate = (low + high) / 2
+      let trial = try await cluster.run(
+        .open(process: .poisson, ratePerSecond: rate, maxInFlight: 20_000), seconds: seconds, warmUpSeconds: 0.5,
+        seed: UInt64(100 + step))
+      let figures = trial.result.measured
+      let isDone = Double(figures.answeredWithin) >= 0.98 * Double(figures.started + figures.skipped) - 20 - rate / 20
+      let holds = trial.result.judgement.verdict == .valid && isDone && (trial.latency.percentile(99) ?? 0) <= bound
+      if holds { low = rate } else { high = rate }
+    }
+    return low > 0 ? low : high
   }
 
   private static func row(
@@ -201,7 +225,7 @@ package enum Validation {
     var row = ValidationReport.Row(
       delays: cell, share: share, ratePerSecond: rate, predictedP50Nanoseconds: predicted.percentile(50),
       predictedP99Nanoseconds: predicted.percentile(99), shareOfOthers: 0,
-      predictedProcessorShare: predicted.processorShare)
+      predictedProcessorShare: predicted.processorShare, measuredProcessorShare: 0)
     for attempt in 0..<options.attempts {
       let trial = try await cluster.run(
         .open(process: .poisson, ratePerSecond: rate, maxInFlight: 20_000), seconds: options.seconds,
@@ -209,17 +233,18 @@ package enum Validation {
       row.measuredP50Nanoseconds = trial.latency.percentile(50)
       row.measuredP99Nanoseconds = trial.latency.percentile(99)
       row.shareOfOthers = trial.shareOfOthers
-      row.invalid = complaint(of: trial)
+      row.measuredProcessorShare = trial.ownShare
+      row.invalid = complaint(of: trial, options)
       if row.invalid == nil { break }
     }
     return row
   }
 
-  private static func complaint(of trial: Trial) -> String? {
+  private static func complaint(of trial: Trial, _ options: ValidationOptions) -> String? {
     if trial.result.judgement.verdict != .valid {
       return trial.result.judgement.reasons.first.map(\.code) ?? "not valid"
     }
-    if trial.shareOfOthers > mostOfOthers { return "others took \(Words.percent(trial.shareOfOthers))" }
+    if trial.shareOfOthers > options.mostOfOthers { return "others took \(Words.percent(trial.shareOfOthers))" }
     return trial.latency.percentile(99) == nil ? "too few answers" : nil
   }
 }

@@ -5,10 +5,10 @@
 /// A row of etcd's guide.
 package struct GuideRow: Sendable, Equatable, Codable {
   package var name: String
-  /// What a cluster of this size serves less than.
-  package var clients: Double
-  package var operationsPerSecond: Double
-  package var dataBytes: Double
+  /// What a cluster of this size serves less than; nil for the largest.
+  package var clients: Double?
+  package var operationsPerSecond: Double?
+  package var dataBytes: Double?
   package var processors: Int
   package var memoryGigabytes: Int
   package var concurrentIOPS: Int
@@ -25,16 +25,18 @@ package struct GuideRow: Sendable, Equatable, Codable {
       name: "large", clients: 1500, operationsPerSecond: 10_000, dataBytes: 1e9, processors: 8, memoryGigabytes: 32,
       concurrentIOPS: 8000, diskMegabytesPerSecond: 125),
     GuideRow(
-      name: "xlarge", clients: .greatestFiniteMagnitude, operationsPerSecond: .greatestFiniteMagnitude,
-      dataBytes: .greatestFiniteMagnitude, processors: 16, memoryGigabytes: 64, concurrentIOPS: 16_000,
-      diskMegabytesPerSecond: 250),
+      name: "xlarge", clients: nil, operationsPerSecond: nil, dataBytes: nil, processors: 16, memoryGigabytes: 64,
+      concurrentIOPS: 16_000, diskMegabytesPerSecond: 250),
   ]
 
   /// The smallest row that serves the need.
   package static func row(for need: Need) -> GuideRow {
-    table.first { row in
-      need.clients < row.clients && need.operationsPerSecond < row.operationsPerSecond
-        && need.keys * need.versionsKept * Double(need.keyBytes + need.valueBytes) <= row.dataBytes
+    let data = need.keys * need.versionsKept * Double(need.keyBytes + need.valueBytes)
+    return table.first { row in
+      guard let clients = row.clients, let rate = row.operationsPerSecond, let bytes = row.dataBytes else {
+        return true
+      }
+      return need.clients < clients && need.operationsPerSecond < rate && data <= bytes
     } ?? table[table.count - 1]
   }
 }

@@ -16,8 +16,13 @@ package struct Costs: Sendable, Equatable, Codable {
   /// A request read and decoded on an event loop; its answer encoded and written.
   package var requestIn = 12_000.0
   package var answerOut = 12_000.0
-  /// A thread goes to sleep and is woken: the system calls on both sides.
-  package var wakeWork = 4000.0
+  /// A thread goes to sleep and is woken: the system calls on both sides, and what was forgotten meanwhile. That much after a
+  /// long rest of the processor, and less after a short one (Processors.swift).
+  package var clientWake = 30_000.0
+  package var dispatcherWake = 30_000.0
+  package var eventLoopWake = 30_000.0
+  package var loopWake = 15_000.0
+  package var writerWake = 10_000.0
   /// A message to a peer encoded and written, or read and decoded; and each entry in it.
   package var messageOut = 9000.0
   package var messageIn = 9000.0
@@ -36,6 +41,8 @@ package struct Costs: Sendable, Equatable, Codable {
   package var event = 4000.0
   /// Not processor time: from waking a thread to its first instruction, on a processor that was at rest for a while.
   package var wakeLatency = 30_000.0
+  /// No time but a share, from 0 to 1: what remains of the latency of waking where the processor has hardly rested.
+  package var wakeFloor = 0.5
 
   package init() {}
 
@@ -49,7 +56,8 @@ package struct Costs: Sendable, Equatable, Codable {
   /// Every field that is processor time.
   private static var work: [WritableKeyPath<Costs, Double>] {
     [
-      \.clientSend, \.clientDispatch, \.clientReceive, \.requestIn, \.answerOut, \.wakeWork, \.messageOut, \.messageIn,
+      \.clientSend, \.clientDispatch, \.clientReceive, \.requestIn, \.answerOut, \.clientWake,
+      \.dispatcherWake, \.eventLoopWake, \.loopWake, \.writerWake, \.messageOut, \.messageIn,
       \.entryOnWire,
       \.turn, \.proposal, \.apply, \.read, \.group, \.groupEntry, \.settleEntry, \.event,
     ]
@@ -65,6 +73,7 @@ package struct Costs: Sendable, Equatable, Codable {
   /// Why these cannot be costs, or nil.
   package var complaint: String? {
     let all = Self.work.map { self[keyPath: $0] } + [wakeLatency]
+    guard wakeFloor >= 0, wakeFloor <= 1 else { return "wake_floor is a share from 0 to 1, not \(wakeFloor)" }
     guard all.allSatisfy({ $0.isFinite && $0 >= 0 && $0 < 1e9 }) else {
       return "a cost is negative, or a second and more: costs are nanoseconds of processor time"
     }

@@ -12,9 +12,14 @@ package struct Quantiles: Sendable, Equatable {
   private let values: [Double]
   private static let steps = 2000
 
+  /// What was seen less often than this among many samples is chance, which a run of some ten thousand flushes would repeat
+  /// again and again.
+  private static let seldom: UInt64 = 3
+
   /// - Parameter cells: of so many microseconds and how often, rising, as a disk's profile has them.
   /// - Returns: nil without a sample.
-  package init?(cells: [(microseconds: UInt64, count: UInt64)]) {
+  package init?(cells all: [(microseconds: UInt64, count: UInt64)]) {
+    let cells = Self.withoutChance(all)
     let total = cells.reduce(0) { $0 + $1.count }
     guard total > 0 else { return nil }
     var values: [Double] = []
@@ -29,6 +34,21 @@ package struct Quantiles: Sendable, Equatable {
       values.append(Double(cells[position].microseconds) * 1000)
     }
     self.values = values
+  }
+
+  /// The longest few, of some hundreds, count as the longest beside them.
+  private static func withoutChance(
+    _ all: [(microseconds: UInt64, count: UInt64)]
+  ) -> [(microseconds: UInt64, count: UInt64)] {
+    guard all.reduce(0, { $0 + $1.count }) >= 100 * seldom else { return all }
+    var cells = all
+    var moved: UInt64 = 0
+    while moved < seldom, let last = cells.last, cells.count > 1, last.count <= seldom - moved {
+      moved += last.count
+      cells.removeLast()
+    }
+    cells[cells.count - 1].count += moved
+    return cells
   }
 
   /// Every flush takes the same.

@@ -109,7 +109,8 @@ struct Engine {
       add(.relay(messages, from: from, to: to), to: Self.relay)
     case .atNode(let operation):
       add(.request(operation), to: eventLoop(of: operations[operation].node, operation / scenario.nodes))
-    case .atClient(let operation): complete(operation)
+    case .atClient(let operation):
+      if scenario.sharesMachine { add(.receive(operation), to: Self.client) } else { complete(operation) }
     }
   }
 
@@ -181,7 +182,7 @@ struct Engine {
   }
 
   mutating func answered(_ operation: Int) {
-    if scenario.sharesMachine {
+    if scenario.sharesMachine, scenario.clientOneWay == 0 {
       add(.receive(operation), to: Self.client)
     } else {
       queue.push(.atClient(operation: operation), afterNanoseconds: scenario.clientOneWay)

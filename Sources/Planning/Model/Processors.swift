@@ -40,8 +40,10 @@ struct Worker {
   var current: Work?
   /// On a processor or waiting for one.
   var isAwake = false
-  /// Was just woken, which costs.
-  var wasAsleep = false
+  /// Was just woken, which costs so much of what it costs after a long rest; 0 when it was awake.
+  var wakeShare = 0.0
+  /// What going to sleep again will cost, which nobody waits for but who wants the processor.
+  var sleepWork = 0.0
   /// Since it got its processor.
   var onProcessorSince: UInt64 = 0
 
@@ -53,30 +55,50 @@ extension Engine {
   private static let sliceNanoseconds: UInt64 = 1_000_000
   /// From one thread to the next on one processor.
   private static let switchNanoseconds: UInt64 = 1500
-  /// A processor that rested for so long takes all of `Costs.wakeLatency` to wake: it sleeps in steps.
-  private static let deepRestNanoseconds = 200_000.0
-  /// And the part of it that remains however short the rest was.
-  private static let shallowShare = 0.15
+  /// A processor that rested for so long takes all of the time and work of waking: it sleeps in steps, and forgets.
+  private static let deepRestNanoseconds = 1_000_000.0
+  /// What remains of the work of waking after a short rest, and where no processor rests and none has to be woken.
+  private static let shortRestWork = 0.6
+  private static let busyWork = 0.35
+  /// The part of that work that comes before what the thread was woken for; the rest is that of going to sleep.
+  private static let workBefore = 0.4
+
+  /// How much of a relay's work on a message is that of being woken for it.
+  private static let relayShare = 0.9
 
   mutating func add(_ work: Work, to thread: Int) {
     workers[thread].waiting.append(work)
     wake(thread)
   }
 
-  /// - Parameter isFresh: whether a sleep ends that costs; the end of a flush has it in its own time.
+  /// - Parameter isFresh: whether the wake-up takes time of its own; at the end of a flush it is in the flush's.
   mutating func wake(_ thread: Int, isFresh: Bool = true) {
     guard !workers[thread].isAwake else { return }
     workers[thread].isAwake = true
-    workers[thread].wasAsleep = isFresh
     let place = workers[thread].machine
     guard let since = machines[place].resting.popLast() else {
+      workers[thread].wakeShare = Self.busyWork
       machines[place].ready.append(thread)
       return
     }
-    let rested = Double(queue.nowNanoseconds - min(since, queue.nowNanoseconds))
-    let share = max(Self.shallowShare, min(1, rested / Self.deepRestNanoseconds))
-    queue.push(
-      .begin(thread: thread), afterNanoseconds: isFresh ? UInt64(scenario.costs.wakeLatency * share) : 0)
+    let depth = min(1, Double(queue.nowNanoseconds - min(since, queue.nowNanoseconds)) / Self.deepRestNanoseconds)
+    workers[thread].wakeShare = Self.shortRestWork + (1 - Self.shortRestWork) * depth
+    let floor = scenario.costs.wakeFloor
+    let latency = scenario.costs.wakeLatency * (floor + (1 - floor) * depth)
+    queue.push(.begin(thread: thread), afterNanoseconds: isFresh ? UInt64(latency) : 0)
+  }
+
+  private func wakeWork(of thread: Int) -> Double {
+    let costs = scenario.costs
+    switch (thread, node(of: thread)) {
+    case (Self.client, _): return costs.clientWake
+    case (Self.dispatcher, _): return costs.dispatcherWake
+    case (Self.relay, _): return scenario.relayCost * Self.relayShare
+    case (_, nil): return 0
+    case (_, let place?):
+      if thread == loop(of: place) { return costs.loopWake }
+      return thread == writer(of: place) ? costs.writerWake : costs.eventLoopWake
+    }
   }
 
   mutating func begin(_ thread: Int) {
@@ -86,8 +108,10 @@ extension Engine {
 
   /// The thread has a processor and does the next thing that there is, or sleeps.
   private mutating func proceed(_ thread: Int) {
-    var cost = workers[thread].wasAsleep ? scenario.costs.wakeWork : 0
-    workers[thread].wasAsleep = false
+    let waking = workers[thread].wakeShare * wakeWork(of: thread)
+    workers[thread].wakeShare = 0
+    workers[thread].sleepWork += waking * (1 - Self.workBefore)
+    var cost = waking * Self.workBefore
     if let place = node(of: thread), thread == loop(of: place) {
       guard let more = beginTurn(place, after: cost) else { return sleep(thread) }
       cost += more
@@ -121,6 +145,12 @@ extension Engine {
   }
 
   private mutating func sleep(_ thread: Int) {
+    let work = workers[thread].sleepWork
+    workers[thread].sleepWork = 0
+    guard work == 0 else {
+      machines[workers[thread].machine].busyNanoseconds += work
+      return queue.push(.done(thread: thread), afterNanoseconds: UInt64(work))
+    }
     workers[thread].isAwake = false
     freeProcessor(of: workers[thread].machine)
   }
@@ -148,7 +178,7 @@ extension Engine {
     case .messagesIn(let messages, _):
       return Double(messages.count) * costs.messageIn + Double(Self.entries(in: messages)) * costs.entryOnWire
     case .events(let count): return Double(count) * costs.event
-    case .relay: return scenario.relayCost
+    case .relay: return scenario.relayCost * (1 - Self.relayShare)
     }
   }
 
