@@ -99,12 +99,15 @@ extension PlanCommand {
     guard FileManager.default.fileExists(atPath: directory, isDirectory: &isDirectory), isDirectory.boolValue else {
       throw CommandFailure(Commands.ExitCode.usage, "\(directory) is no directory; name one with --directory")
     }
+    var options = ValidationOptions(directory: directory, isQuick: validation.quick)
+    options.mostOfOthers = validation.others / 100
+    if let cells = validation.cells?.values { options.cells = cells.map(\.delays) }
     let report: ValidationReport
     do {
-      var options = ValidationOptions(directory: directory, isQuick: validation.quick)
-      options.mostOfOthers = validation.others / 100
-      if let cells = validation.cells?.values { options.cells = cells.map(\.delays) }
-      report = try await Validation.run(options, progress: show)
+      report = try await Self.untilSignal { [options] in try await Validation.run(options, progress: show) }
+    } catch let failure as CommandFailure {
+      show("")
+      throw failure
     } catch {
       show("")
       throw CommandFailure(Commands.ExitCode.failed, "\(error)")
@@ -112,6 +115,27 @@ extension PlanCommand {
     show("")
     announce(output == .json ? try PlanJSON.text(report) : report.text)
     if !report.isGood { Foundation.exit(Commands.ExitCode.failed) }
+  }
+}
+
+extension PlanCommand {
+  /// A signal cancels what runs, which then ends the nodes that it started.
+  private static func untilSignal(
+    _ body: @escaping @Sendable () async throws -> ValidationReport
+  ) async throws -> ValidationReport {
+    let signals = Signals()
+    return try await withThrowingTaskGroup(of: ValidationReport?.self) { group in
+      group.addTask { try await body() }
+      group.addTask {
+        guard let signal = await signals.first() else { return nil }
+        throw CommandFailure(128 + signal, "stopped by a signal; a validation says something when it is over")
+      }
+      defer { group.cancelAll() }
+      while let next = try await group.next() {
+        if let next { return next }
+      }
+      preconditionFailure("a validation ends with a report or an error")
+    }
   }
 }
 

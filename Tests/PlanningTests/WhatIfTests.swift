@@ -43,7 +43,7 @@ struct WhatIfTests {
     scenario.disk = DiskModel(tight: Quantiles(cells: [(1000, 4), (10_000, 1)])!)
     let histogram = try #require(scenario.predict().latency[.put])
     let slow = histogram.buckets.filter { $0.upToNanoseconds > 5_000_000 }.reduce(0) { $0 + $1.count }
-    #expect(isNear(Double(slow) / Double(histogram.count), 0.104, within: 0.15), "\(slow) of \(histogram.count)")
+    #expect(isNear(Double(slow) / Double(histogram.count), 0.104, within: 0.25), "\(slow) of \(histogram.count)")
   }
 
   @Test("what comes to a follower takes one round trip more than what comes to the leader")

@@ -11,7 +11,27 @@ import Planning
 
 enum Inputs {
   /// The disk as it is with so much added to each flush, measured by a process that has the same delay injected as the nodes.
-  static func disk(delayMilliseconds: Int, in directory: String, seconds: Double) async throws -> DiskModel {
+  ///
+  /// Other programs make one writer's flushes many times as long (a processor that they hold takes up the disk's answer late),
+  /// and a node's under load not: of several attempts the calmest counts.
+  static func disk(
+    delayMilliseconds: Int, in directory: String, seconds: Double, attempts: Int, mostOfOthers: Double
+  ) async throws -> DiskModel {
+    var best: (model: DiskModel, shareOfOthers: Double)?
+    for _ in 0..<attempts {
+      let series = try await series(delayMilliseconds: delayMilliseconds, in: directory, seconds: seconds)
+      let model = try DiskProfiles.model(of: series, named: directory)
+      let share = series.compactMap(\.shareOfOthers).max() ?? 0
+      if model.tight.value(at: 0.5) < best?.model.tight.value(at: 0.5) ?? .infinity { best = (model, share) }
+      if share <= mostOfOthers { break }
+    }
+    guard let best else { throw PlanError("the disk below \(directory) was not measured") }
+    return best.model
+  }
+
+  private static func series(
+    delayMilliseconds: Int, in directory: String, seconds: Double
+  ) async throws -> [FlushSeries] {
     let executable = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
     var environment: [String: String] = [:]
     if delayMilliseconds > 0 {
@@ -30,7 +50,7 @@ enum Inputs {
       guard code == 0 else { throw PlanError("the disk below \(directory) could not be measured: \(probe.errors)") }
       series += try FlushProfile(json: probe.output).series
     }
-    return try DiskProfiles.model(of: series, named: directory)
+    return series
   }
 
   /// Half of the round trip through a relay of this delay, at the median; and processor time of passing one message on.

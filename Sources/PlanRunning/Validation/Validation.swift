@@ -99,7 +99,8 @@ package enum Validation {
     for delay in Set(options.cells.map(\.diskMilliseconds) + [0]).sorted() {
       progress("the disk with \(delay) ms more")
       disks[delay] = try await Inputs.disk(
-        delayMilliseconds: delay, in: options.directory, seconds: options.probeSeconds)
+        delayMilliseconds: delay, in: options.directory, seconds: options.probeSeconds, attempts: options.attempts,
+        mostOfOthers: 0.1)
     }
     var networks: [Int: (oneWayNanoseconds: Double, relayNanoseconds: Double)] = [:]
     for delay in Set(options.cells.map(\.networkMilliseconds)) {

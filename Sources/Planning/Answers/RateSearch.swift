@@ -15,8 +15,8 @@ package struct HighestRate: Sendable, Equatable, Codable {
 
 extension WhatIf {
   /// Runs of the search are shorter than those whose percentiles are shown, and long enough for a backlog to show: so many
-  /// operations, and so many times the objective, at least.
-  private static let searchOperations = 5000.0
+  /// operations, and so many times the objective.
+  private static let searchOperations = 5000.0...25_000.0
   private static let searchObjectives = 8.0
   private static let narrowEnough = 1.1
   private static let highest = 1_000_000.0
@@ -47,7 +47,8 @@ extension WhatIf {
     var last = Prediction()
     var next = max(50, min(start, Self.highest))
     while true {
-      scenario.operations = Int(max(Self.searchOperations, next * length))
+      scenario.operations = Int(
+        min(Self.searchOperations.upperBound, max(Self.searchOperations.lowerBound, next * length)))
       let outcome = scenario.offering(next).holds(objective)
       if outcome.holds { held = next } else { (failed, last) = (next, outcome.prediction) }
       switch (held, failed) {

@@ -9,40 +9,40 @@
 /// Processor time in nanoseconds, unless a field says otherwise.
 package struct Costs: Sendable, Equatable, Codable {
   /// At the client, for each operation. Counts only where the clients share the nodes' machine.
-  package var clientSend = 9000.0
+  package var clientSend = 6100.0
   /// And for its start at the intended time, where the load is open.
-  package var clientDispatch = 9000.0
-  package var clientReceive = 9000.0
+  package var clientDispatch = 2000.0
+  package var clientReceive = 6100.0
   /// A request read and decoded on an event loop; its answer encoded and written.
-  package var requestIn = 12_000.0
-  package var answerOut = 12_000.0
+  package var requestIn = 7700.0
+  package var answerOut = 7700.0
   /// A thread goes to sleep and is woken: the system calls on both sides, and what was forgotten meanwhile. That much after a
   /// long rest of the processor, and less after a short one (Processors.swift).
-  package var clientWake = 30_000.0
-  package var dispatcherWake = 30_000.0
-  package var eventLoopWake = 30_000.0
-  package var loopWake = 15_000.0
-  package var writerWake = 10_000.0
+  package var clientWake = 90_000.0
+  package var dispatcherWake = 5000.0
+  package var eventLoopWake = 65_000.0
+  package var loopWake = 40_000.0
+  package var writerWake = 16_000.0
   /// A message to a peer encoded and written, or read and decoded; and each entry in it.
-  package var messageOut = 9000.0
-  package var messageIn = 9000.0
-  package var entryOnWire = 400.0
+  package var messageOut = 15_000.0
+  package var messageIn = 15_000.0
+  package var entryOnWire = 1500.0
   /// A turn of the loop, whatever it has to do.
-  package var turn = 9000.0
+  package var turn = 15_000.0
   /// A command that is proposed, one that is applied, and a linearizable read, on the loop.
-  package var proposal = 1000.0
-  package var apply = 3000.0
-  package var read = 700.0
+  package var proposal = 3400.0
+  package var apply = 8000.0
+  package var read = 3400.0
   /// A group of the log writer beside its flush; each entry in it; each entry that is moved into the tree later.
-  package var group = 25_000.0
+  package var group = 32_000.0
   package var groupEntry = 500.0
-  package var settleEntry = 2500.0
+  package var settleEntry = 1500.0
   /// An event to one watcher.
-  package var event = 4000.0
+  package var event = 2600.0
   /// Not processor time: from waking a thread to its first instruction, on a processor that was at rest for a while.
-  package var wakeLatency = 30_000.0
+  package var wakeLatency = 70_000.0
   /// No time but a share, from 0 to 1: what remains of the latency of waking where the processor has hardly rested.
-  package var wakeFloor = 0.5
+  package var wakeFloor = 0.1
 
   package init() {}
 
