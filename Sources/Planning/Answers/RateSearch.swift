@@ -18,7 +18,12 @@ extension WhatIf {
   /// operations, and so many times the objective.
   private static let searchOperations = 5000.0...25_000.0
   private static let searchObjectives = 8.0
+  /// And no longer in virtual time than this many seconds, but for what a percentile needs.
+  private static let searchSeconds = 60.0
+  private static let leastOperations = 1200.0
   private static let narrowEnough = 1.1
+  /// Below this many a second operations do not meet, and a lower rate answers no sooner.
+  private static let lowest = 20.0
   private static let highest = 1_000_000.0
 
   /// The same mix at another rate.
@@ -39,16 +44,16 @@ extension WhatIf {
     return (worst <= objective.latencyNanoseconds, prediction)
   }
 
-  /// Doubles until a rate does not hold, then halves the interval; nil where not even one operation a second does.
+  /// Doubles until a rate does not hold, then halves the interval; nil where no rate does.
   package func highestRate(within objective: LoadObjective, startingAt start: Double) -> HighestRate? {
     var scenario = self
     let length = min(1, Self.searchObjectives * Double(objective.latencyNanoseconds) / 1e9)
     var (held, failed): (Double?, Double?) = (nil, nil)
     var last = Prediction()
-    var next = max(50, min(start, Self.highest))
+    var next = max(Self.lowest, min(start, Self.highest))
     while true {
-      scenario.operations = Int(
-        min(Self.searchOperations.upperBound, max(Self.searchOperations.lowerBound, next * length)))
+      let wanted = min(Self.searchOperations.upperBound, max(Self.searchOperations.lowerBound, next * length))
+      scenario.operations = Int(max(Self.leastOperations, min(wanted, next * Self.searchSeconds)))
       let outcome = scenario.offering(next).holds(objective)
       if outcome.holds { held = next } else { (failed, last) = (next, outcome.prediction) }
       switch (held, failed) {
@@ -61,8 +66,8 @@ extension WhatIf {
         guard low < Self.highest else { return HighestRate(perSecond: low, binding: .processors) }
         next = min(Self.highest, low * 2)
       case (nil, let high?):
-        guard high > 1 else { return nil }
-        next = max(1, high / 4)
+        guard high > Self.lowest else { return nil }
+        next = max(Self.lowest, high / 4)
       case (nil, nil): return nil
       }
     }

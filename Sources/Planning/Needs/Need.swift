@@ -230,6 +230,8 @@ extension Need {
     scenario.heartbeatMilliseconds = heartbeatMilliseconds
     scenario.electionMilliseconds = electionMilliseconds
     scenario.seed = seed
+    // A low rate is not watched for hours: two minutes, but for what a percentile needs.
+    scenario.operations = Int(min(20_000, max(2000, operationsPerSecond * 120)))
     return scenario
   }
 }
