@@ -21,6 +21,9 @@ let pureRooms: [Target] = [
   .target(
     name: "Measurement",
     dependencies: [.product(name: "Histogram", package: "hdrhistogram-swift")]),
+  .target(
+    name: "Planning",
+    dependencies: ["RaftCore", "Measurement", .product(name: "DequeModule", package: "swift-collections")]),
   .target(name: "Simulation", dependencies: ["RaftCore", "CoordinationCore", "FencingCore", "Linearizability"]),
 ]
 
@@ -135,6 +138,14 @@ let measuringRooms: [Target] = [
       .product(name: "Logging", package: "swift-log"),
     ]),
   .target(name: "Reporting", dependencies: ["Measurement"]),
+  .target(
+    name: "PlanRunning",
+    dependencies: [
+      "Planning", "Measurement", "DiskProbe", "Workloads", "Conformance", "LogStorage", "RaftCore",
+      .product(name: "NIOCore", package: "swift-nio"),
+      .product(name: "NIOPosix", package: "swift-nio"),
+      .product(name: "Yams", package: "Yams"),
+    ]),
 ]
 
 /// The scenarios of the fence, and the processes that they are played with.
@@ -166,6 +177,8 @@ let executable: Target = .executableTarget(
     "Conformance",
     "DiskProbe",
     "LogStorage",
+    "PlanRunning",
+    "Planning",
     "Simulation",
     .product(name: "ArgumentParser", package: "swift-argument-parser"),
     .product(name: "Logging", package: "swift-log"),
@@ -182,6 +195,8 @@ let testTargets: [Target] = [
   tests(of: "FencingCore"),
   tests(of: "Linearizability"),
   tests(of: "Measurement"),
+  tests(of: "Planning", with: ["Measurement"]),
+  tests(of: "PlanRunning", with: ["Planning", "Measurement", "DiskProbe"]),
   tests(of: "Simulation", with: ["RaftCore"]),
   tests(of: "LogStorage", with: ["RaftCore"]),
   tests(of: "CrashStates", with: ["crash-enumerator"]),

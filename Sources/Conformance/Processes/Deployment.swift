@@ -40,20 +40,23 @@ package final class Deployment: Sendable {
   ///   - name: of its directory, and of its token: what tells it from others of the deployment.
   ///   - flags: for every node.
   ///   - environment: of every node, such as a control of faults.
+  ///   - relay: what stands between the peers: gets the ports on which they listen, and returns those that they dial.
   package func startCore(
-    nodes: Int = 1, name: String = "core", flags: [String] = [], environment: [String: String] = [:]
+    nodes: Int = 1, name: String = "core", flags: [String] = [], environment: [String: String] = [:],
+    relay: ([Int]) async throws -> [Int] = { $0 }
   ) async throws -> CoreProcesses {
     let ports = Ports.free(2 * nodes)
     let names = (0..<nodes).map { "\(name)-\($0)" }
-    let peers = ports.suffix(nodes).map { "http://127.0.0.1:\($0)" }
+    let listening = ports.suffix(nodes).map { "http://127.0.0.1:\($0)" }
+    let peers = try await relay(Array(ports.suffix(nodes))).map { "http://127.0.0.1:\($0)" }
     let cluster = zip(names, peers).map { "\($0)=\($1)" }.joined(separator: ",")
     let processes = (0..<nodes).map { place in
       let client = "127.0.0.1:\(ports[place])"
       return server(
         [
           "core", "--name", names[place], "--data-dir", "\(directory)/\(names[place])", "--listen-client-urls",
-          "http://\(client)", "--listen-peer-urls", peers[place], "--initial-cluster", cluster,
-          "--initial-cluster-token", name,
+          "http://\(client)", "--listen-peer-urls", listening[place], "--initial-advertise-peer-urls", peers[place],
+          "--initial-cluster", cluster, "--initial-cluster-token", name,
         ] + flags, at: client, environment)
     }
     let core = CoreProcesses(

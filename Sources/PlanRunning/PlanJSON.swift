@@ -1,0 +1,39 @@
+// Owns the JSON of plans and of costs: names in snake case, keys sorted, so that the same plan gives the same bytes.
+
+import FoundationEssentials
+package import Planning
+
+extension Plan {
+  package func json() throws -> String { try PlanJSON.text(self) }
+}
+
+package enum PlanJSON {
+  package static func text(_ value: some Encodable) throws -> String {
+    let encoder = JSONEncoder()
+    encoder.keyEncodingStrategy = .convertToSnakeCase
+    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+    return String(decoding: try encoder.encode(value), as: UTF8.self)
+  }
+
+  private struct Holder: Decodable {
+    var costs: Costs
+  }
+
+  /// Costs as a calibration wrote them: by themselves, or as the field `costs` of a plan or a validation.
+  package static func costs(at path: String) throws(PlanError) -> Costs {
+    let decoder = JSONDecoder()
+    decoder.keyDecodingStrategy = .convertFromSnakeCase
+    guard let text = try? String(contentsOfFile: path, encoding: .utf8) else {
+      throw PlanError(
+        "\(path) cannot be read; `portcullis plan --validate --directory DIR --output json > \(path)` writes it")
+    }
+    let data = Data(text.utf8)
+    guard
+      let costs = (try? decoder.decode(Holder.self, from: data).costs) ?? (try? decoder.decode(Costs.self, from: data))
+    else {
+      throw PlanError(
+        "\(path) has no costs: it needs the field `costs` that `portcullis plan --validate --output json` writes")
+    }
+    return costs
+  }
+}

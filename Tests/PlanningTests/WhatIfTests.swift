@@ -1,0 +1,139 @@
+// The model against what can be counted out by hand, and against itself.
+
+import Measurement
+import Planning
+import Testing
+
+@Suite("the what-if model")
+struct WhatIfTests {
+  private func scenario(
+    nodes: Int, flush: Double = 2e6, oneWay: UInt64 = 0, puts: Double = 50, operations: Int = 3000
+  ) -> WhatIf {
+    var scenario = WhatIf(
+      nodes: nodes, oneWayNanoseconds: oneWay, disk: DiskModel(tight: Quantiles(constantNanoseconds: flush)),
+      load: .open(process: .poisson, perSecond: [.put: puts]))
+    scenario.costs = .none
+    scenario.clientsAt = .leader
+    scenario.processors = 8
+    scenario.operations = operations
+    return scenario
+  }
+
+  private func isNear(_ one: Double, _ other: Double, within share: Double) -> Bool {
+    abs(one - other) <= share * other
+  }
+
+  @Test("near idle one node waits for one flush")
+  func oneNode() throws {
+    let p50 = try #require(scenario(nodes: 1).predict().percentile(50))
+    #expect(isNear(Double(p50), 2e6, within: 0.01), "\(p50)")
+  }
+
+  @Test("near idle three nodes wait for the slower of leader's flush, and round trip with a follower's flush")
+  func threeNodes() throws {
+    let p50 = try #require(scenario(nodes: 3, oneWay: 500_000).predict().percentile(50))
+    #expect(isNear(Double(p50), 3e6, within: 0.01), "\(p50)")
+  }
+
+  @Test("with two kinds of flush the median is the order statistic of the quorum")
+  func orderStatistic() throws {
+    // Each flush takes 1 ms, or with a chance of 1 in 5 it takes 10 ms. A commit needs the leader or both followers, and two
+    // of three in all: it is slow when two or three flushes of the three are, 3·0.04·0.8 + 0.008 = 10.4 %.
+    var scenario = scenario(nodes: 3, puts: 10, operations: 8000)
+    scenario.disk = DiskModel(tight: Quantiles(cells: [(1000, 4), (10_000, 1)])!)
+    let histogram = try #require(scenario.predict().latency[.put])
+    let slow = histogram.buckets.filter { $0.upToNanoseconds > 5_000_000 }.reduce(0) { $0 + $1.count }
+    #expect(isNear(Double(slow) / Double(histogram.count), 0.104, within: 0.25), "\(slow) of \(histogram.count)")
+  }
+
+  @Test("what comes to a follower takes one round trip more than what comes to the leader")
+  func follower() throws {
+    var spread = scenario(nodes: 3, flush: 1e6, oneWay: 5_000_000, puts: 20)
+    spread.clientsAt = .spread
+    let histogram = try #require(spread.predict().latency[.put])
+    // A third at the leader: 10 ms of round trip and 1 ms of flush. The others: 10 ms more, there and back.
+    let near = histogram.buckets.filter { $0.upToNanoseconds < 12_000_000 }.reduce(0) { $0 + $1.count }
+    #expect(isNear(Double(near) / Double(histogram.count), 1 / 3, within: 0.05))
+    #expect(isNear(Double(histogram.max), 21e6, within: 0.25), "\(histogram.max)")
+  }
+
+  @Test("a disk that takes one flush after the other groups what waits: a rate far beyond one for each flush holds")
+  func groupCommit() throws {
+    var busy = scenario(nodes: 1, puts: 5000, operations: 20_000)
+    busy.commandBytes = 8
+    let prediction = busy.predict()
+    #expect(!prediction.isOverloaded)
+    // 500 flushes a second of 2 ms are all that the disk does.
+    #expect(isNear(prediction.commandsPerFlush, 10, within: 0.1), "\(prediction.commandsPerFlush)")
+    #expect(prediction.diskShare > 0.95)
+    // It waits for what is left of a flush, uniformly, and then for its own: 3 ms in the middle.
+    #expect(isNear(Double(try #require(prediction.percentile(50))), 3e6, within: 0.05))
+  }
+
+  @Test("a closed loop with more clients than a processor can serve has the rate of the processor")
+  func processorBinds() {
+    var closed = scenario(nodes: 1, flush: 10_000)
+    closed.load = .closed(clients: 200)
+    closed.processors = 1
+    closed.costs.requestIn = 50_000
+    let prediction = closed.predict()
+    #expect(isNear(prediction.achievedPerSecond, 20_000, within: 0.05), "\(prediction.achievedPerSecond)")
+    #expect(prediction.processorShare > 0.95)
+  }
+
+  @Test("the same seed gives the same prediction, another one another")
+  func determinism() {
+    var one = scenario(nodes: 3, oneWay: 300_000, puts: 800)
+    one.costs = Costs()
+    #expect(one.predict() == one.predict())
+    var other = one
+    other.seed = 2
+    #expect(other.predict() != one.predict())
+  }
+
+  @Test("more flush and more round trip never answer sooner", arguments: [1, 3, 5])
+  func monotone(nodes: Int) throws {
+    var last: UInt64 = 0
+    for flush in [0.2e6, 1e6, 4e6] {
+      let p50 = try #require(scenario(nodes: nodes, flush: flush, oneWay: 100_000, puts: 300).predict().percentile(50))
+      #expect(p50 > last)
+      last = p50
+    }
+    guard nodes > 1 else { return }
+    last = 0
+    for oneWay: UInt64 in [50_000, 500_000, 5_000_000] {
+      let p50 = try #require(scenario(nodes: nodes, oneWay: oneWay, puts: 300).predict().percentile(50))
+      #expect(p50 > last)
+      last = p50
+    }
+  }
+
+  @Test("a load beyond what a processor does is told as such")
+  func overload() {
+    var heavy = scenario(nodes: 1, flush: 100_000, puts: 40_000, operations: 40_000)
+    heavy.processors = 1
+    heavy.costs.requestIn = 50_000
+    #expect(heavy.predict().isOverloaded)
+  }
+
+  @Test("a linearizable read of three nodes takes a round trip, and of one node none; no flush either way")
+  func reads() throws {
+    for (nodes, expected) in [(1, 0.0), (3, 2e6)] {
+      var scenario = scenario(nodes: nodes, oneWay: 1_000_000)
+      scenario.load = .open(process: .poisson, perSecond: [.get: 50])
+      let p50 = Double(try #require(scenario.predict().percentile(50, of: .get)))
+      #expect(abs(p50 - expected) < 20_000, "\(p50)")
+    }
+  }
+
+  @Test("replicas that share a disk wait for one another")
+  func sharedDisk() throws {
+    var scenario = scenario(nodes: 3, flush: 1e6, puts: 50)
+    scenario.disk.contended = (Quantiles(constantNanoseconds: 3e6), 3)
+    let alone = try #require(scenario.predict().percentile(50))
+    scenario.sharesDisk = true
+    let together = try #require(scenario.predict().percentile(50))
+    #expect(isNear(Double(alone), 1e6, within: 0.01))
+    #expect(together > 15 * alone / 10, "\(together)")
+  }
+}
