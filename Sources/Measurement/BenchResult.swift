@@ -24,6 +24,8 @@ package struct BenchResult: Sendable, Equatable, Codable {
   package var warmUp: WarmUpRecord
   package var measured: LoadFigures
   package var generator: GeneratorFigures
+  /// Where the target says that the time of its commits went. Nil where it does not say, as etcd does not.
+  package var commits: CommitBreakdown?
   /// The measured part in slices, for a chart and for finding a stall.
   package var timeline: [TimelineSlice]
 

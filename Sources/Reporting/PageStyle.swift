@@ -62,6 +62,7 @@ enum PageStyle {
     .grid { stroke: var(--rule); } .axis { stroke: var(--soft); }
     .line { fill: none; stroke-width: 2; stroke-linejoin: round; stroke-linecap: round; }
     .band { fill: var(--s3); opacity: .18; }
+    .stages { width: 100%; } .stages .way { width: 40%; } .stages td { white-space: nowrap; padding-left: 1rem; } .stages svg { height: .9rem; } .bar { fill: var(--s1); }
     .scroll { overflow-x: auto; }
     .scroll th, .scroll td { padding-left: 1.75rem; }
     .scroll th:first-child { padding-left: 0; }

@@ -76,7 +76,9 @@ struct RunPage {
   // MARK: The sections
 
   private var sections: [Markup] {
-    [RunFigures(result: result).section] + latency + overTime + RunFigures(result: result).schedule
+    [RunFigures(result: result).section] + latency
+      + (result.commits.map { [CommitStages(breakdown: $0).section] } ?? [])
+      + overTime + RunFigures(result: result).schedule
       + RunFacts(result: result).sections
   }
 

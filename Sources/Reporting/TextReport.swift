@@ -93,7 +93,7 @@ private struct TextReport {
   /// What only some operations have.
   var special: [String] {
     let figures = result.measured
-    var lines: [String] = []
+    var lines = (result.commits.map { CommitStages(breakdown: $0).lines } ?? []).map { line($0, $1) }
     if !figures.timeAtTarget.isEmpty { lines.append(row("the target's own share", figures.timeAtTarget)) }
     let answered = figures.succeeded + figures.refused
     if figures.refused > 0 {

@@ -64,6 +64,8 @@ struct LoadPlan: Sendable {
   var reconnectPatienceNanoseconds: UInt64
   var budget: GeneratorBudget
   var write: WriteTarget?
+  /// Whose account of their commits goes into the result.
+  var nodes: TargetCounters
 }
 
 extension LoadOptions {
@@ -104,7 +106,7 @@ extension LoadOptions {
         callTimeoutNanoseconds: callTimeout.wholeNanoseconds, keyPrefix: keyPrefix, keySizeBytes: keySizeBytes,
         keyCount: keyCount, keyOrder: keyOrder, valueSizeBytes: valueSizeBytes, seed: seed),
       warmUp: warmUp, reconnectPatienceNanoseconds: reconnectPatience.wholeNanoseconds, budget: budget,
-      write: write)
+      write: write, nodes: try TargetCounters(of: self))
   }
 
   /// What is taken or watched in turn is kept on one event loop each, so there are no more loops than of it.

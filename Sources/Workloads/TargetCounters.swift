@@ -35,7 +35,7 @@ package struct NodeCounters: Sendable, Equatable {
 }
 
 /// The nodes whose metrics are looked at.
-struct TargetCounters: Sendable {
+struct TargetCounters: Sendable, Equatable {
   struct Reading: Sendable {
     var instant: UInt64
     var nodes: [NodeCounters?]
@@ -58,15 +58,25 @@ struct TargetCounters: Sendable {
   }
 
   func read() async -> Reading {
-    let nodes = await withTaskGroup(of: (Int, NodeCounters?).self) { group in
-      for (index, endpoint) in endpoints.enumerated() {
-        group.addTask { (index, await Self.counters(of: endpoint)) }
-      }
-      var nodes = [NodeCounters?](repeating: nil, count: endpoints.count)
-      for await (index, found) in group { nodes[index] = found }
-      return nodes
-    }
+    let nodes = await metrics().map { $0.flatMap { NodeCounters(metrics: $0) } }
     return Reading(instant: MonotonicClock.nanoseconds(), nodes: nodes)
+  }
+
+  /// What each node has counted of its commits.
+  func readCommits() async -> [CommitCounters?] {
+    await metrics().map { $0.flatMap { CommitCounters(metrics: $0) } }
+  }
+
+  /// The text of each node, or nil where it did not answer.
+  private func metrics() async -> [String?] {
+    await withTaskGroup(of: (Int, String?).self) { group in
+      for (index, endpoint) in endpoints.enumerated() {
+        group.addTask { (index, await Self.metrics(of: endpoint)) }
+      }
+      var texts = [String?](repeating: nil, count: endpoints.count)
+      for await (index, text) in group { texts[index] = text }
+      return texts
+    }
   }
 
   /// What each node was busy with between two readings. Without those that were not seen twice, or were started anew.
@@ -92,7 +102,7 @@ struct TargetCounters: Sendable {
     return (one, other)
   }
 
-  private static func counters(of endpoint: Endpoint) async -> NodeCounters? {
+  private static func metrics(of endpoint: Endpoint) async -> String? {
     let eventLoop = MultiThreadedEventLoopGroup.singleton.next()
     let asked = eventLoop.flatSubmit {
       HTTPConnection.open(to: endpoint, on: eventLoop, tls: nil).flatMap { connection in
@@ -108,7 +118,7 @@ struct TargetCounters: Sendable {
       }
     }
     guard let answer = try? await asked.get(), answer.status == 200 else { return nil }
-    return NodeCounters(metrics: String(buffer: answer.body))
+    return String(buffer: answer.body)
   }
 }
 

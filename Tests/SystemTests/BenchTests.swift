@@ -35,6 +35,12 @@ struct BenchTests {
       // Three keys for sixteen clients are contended, and a third of the writes shows a stale token.
       let isRefused = scenario[0] == "cas" || scenario.contains("--stale-share")
       #expect((figures.refused > 0) == isRefused)
+      if scenario[0] == "put" {
+        // The node's account has as good as the same commits, and its stages are all of their time.
+        let path = try #require(result.commits?.paths.first)
+        #expect(path.name == "own_disk" && 2 * path.commits > figures.succeeded)
+        #expect(abs(path.stages.map(\.meanNanoseconds).reduce(0, +) - path.meanNanoseconds) < 1, "\(path)")
+      }
       if scenario[0] == "watch" {
         let told = try #require(figures.deliveries)
         #expect(told.events == figures.succeeded * 20)
@@ -173,9 +179,20 @@ struct BenchTests {
       let verdict: String
       let reasons: [Reason]
     }
+    struct Commits: Decodable {
+      struct Stage: Decodable { let meanNanoseconds: Double }
+      struct Path: Decodable {
+        let name: String
+        let commits: UInt64
+        let meanNanoseconds: Double
+        let stages: [Stage]
+      }
+      let paths: [Path]
+    }
     let schema: String
     let scenario: String
     let judgement: Judgement
     let measured: Figures
+    let commits: Commits?
   }
 }

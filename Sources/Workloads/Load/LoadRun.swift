@@ -13,6 +13,7 @@ struct LoadOutcome: Sendable {
   var measured: LoadFigures
   var generator: GeneratorFigures
   var timeline: [TimelineSlice]
+  var commits: CommitBreakdown?
 }
 
 private enum Pace {
@@ -64,16 +65,19 @@ struct LoadRun<Driver: LoadDriver> {
     if warmUp.end != .skipped { begin(at: MonotonicClock.nanoseconds() + Pace.announcement) }
     let from = frame.from
     await pause(until: from)
+    // Beside the load: a node that does not answer must not hold up the looks at it.
+    let counted = Task { [nodes = plan.nodes] in await nodes.readCommits() }
     let before = await usage()
     let (ending, until) = await measure(from: from)
     frame.until = Swift.min(frame.until, until)
     let after = await usage()
+    let commits = CommitCounters.breakdown(from: await counted.value, to: await plan.nodes.readCommits())
     measured.durationNanoseconds = until > from ? until - from : 0
     let limit = ending == .completed ? plan.configuration.callTimeoutNanoseconds : Pace.interruptedDrain
     await drain(limit: limit)
     return LoadOutcome(
       ending: ending, warmUp: warmUp, measured: measured, generator: after.figures(since: before, measured),
-      timeline: timeline)
+      timeline: timeline, commits: commits)
   }
 
   /// Sets the boundaries of the measured part.

@@ -59,6 +59,7 @@ struct LoadScene<Scenario: LoadScenario> {
         of: outcome.measured, generator: outcome.generator, ending: outcome.ending, budget: plan.budget),
       warmUp: outcome.warmUp, measured: outcome.measured, generator: outcome.generator, timeline: outcome.timeline)
     result.configurationDigest = plan.configuration.digest
+    result.commits = outcome.commits
     return result
   }
 
