@@ -57,7 +57,8 @@ struct ReportTests {
     try #require(shown.exitCode == 0, "\(shown.errors)")
     func elements(_ text: String) -> [Substring] { text.matches(of: /<([a-z][a-z0-9]*)/).map(\.1) }
     #expect(elements(shown.output) == elements(page))
-    #expect(elements(shown.output).count { $0 == "svg" } == 8)
+    // Eight charts, and a bar for each stage of a commit on a node alone.
+    #expect(elements(shown.output).count { $0 == "svg" } == 8 + 7)
     for text in ["verdict", "achieved", "of 500/s offered", "p99", "Percentile spectrum", "Schedule", "key count"] {
       #expect(shown.output.contains(text), "\(text) is missing")
     }

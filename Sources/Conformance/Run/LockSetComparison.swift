@@ -41,7 +41,8 @@ package struct LockSetComparison: Sendable {
   /// - Parameter report: hears of each system as it is done.
   /// - Throws: where a system could not be started or loaded; all processes have ended then too.
   package func run(_ report: (Row) -> Void = { _ in }) async throws -> [Row] {
-    let times = isShort ? LockSetRun.Times.shortWithWholeSeconds : .long
+    let times = isShort ? LockSetRun.Times.short : .long
+    let wholeSeconds = isShort ? LockSetRun.Times.shortWithWholeSeconds : .long
     return try await Deployment.withDeployment(of: executable, in: directory) { deployment in
       let core = try await deployment.startCore()
       var rows: [Row] = []
@@ -52,8 +53,8 @@ package struct LockSetComparison: Sendable {
       for (place, etcd) in etcds.enumerated() {
         let stage = try stage("etcd-\(place)", .unfenced, deployment, core)
         let (endpoint, version) = try await start(etcd, stage)
-        let outcome = try await stage.playLockSet(times, etcd: endpoint)
-        add(Row("etcd \(version) locks, no fence", outcome, times))
+        let outcome = try await stage.playLockSet(wholeSeconds, etcd: endpoint)
+        add(Row("etcd \(version) locks, no fence", outcome, wholeSeconds))
       }
       for (guarding, name) in [(Guarding.unfenced, "ours, fence off"), (.fenced, "ours, fence on")] {
         let stage = try stage("ours-\(guarding.rawValue)", guarding, deployment, core)
