@@ -20,12 +20,18 @@ package struct CommitCounters: Sendable, Equatable {
   }
 
   private(set) var paths: [String: Path] = [:]
+  /// When the node was started, in seconds of its wall clock; 0 where it does not say.
+  private(set) var startSeconds = 0.0
 
   private static let total = "portcullis_commit_duration_seconds"
   private static let stage = "portcullis_commit_stage_duration_seconds"
 
   /// Reads Prometheus' text. Nil where nothing is said of commits.
   package init?(metrics text: String) {
+    let start = "process_start_time_seconds "
+    if let line = text.split(separator: "\n").first(where: { $0.hasPrefix(start) }) {
+      startSeconds = Double(line.dropFirst(start.count)) ?? 0
+    }
     for line in text.split(separator: "\n") where line.hasPrefix("portcullis_commit_") && !line.contains("_bucket{") {
       guard let brace = line.firstIndex(of: "{"), let end = line.firstIndex(of: "}"),
         let value = Double(line[line.index(after: end)...].drop { $0 == " " })
@@ -46,15 +52,16 @@ package struct CommitCounters: Sendable, Equatable {
     if paths.isEmpty { return nil }
   }
 
-  /// Of several nodes together. Nil where a node is not there in both readings, or counts less than before.
+  /// Of several nodes together. Nil where a node is not there in both readings, or is another process than before.
   package static func breakdown(from before: [CommitCounters?], to after: [CommitCounters?]) -> CommitBreakdown? {
     guard !before.isEmpty, before.count == after.count else { return nil }
     var sums: [String: Path] = [:]
     for (first, last) in zip(before, after) {
-      guard let first, let last else { return nil }
+      guard let first, let last, abs(last.startSeconds - first.startSeconds) < 1 else { return nil }
       for (name, new) in last.paths {
         let old = first.paths[name] ?? Path()
-        guard new.commits >= old.commits else { return nil }
+        // Within what a whole number is exact, whatever a target says.
+        guard new.commits >= old.commits, new.commits < 0x1p53 else { return nil }
         var sum = sums[name] ?? Path()
         sum.commits += new.commits - old.commits
         sum.seconds += new.seconds - old.seconds

@@ -44,6 +44,8 @@ struct TargetCounters: Sendable, Equatable {
   private static let patience = TimeAmount.seconds(2)
 
   let endpoints: [Endpoint]
+  /// Those that commit: of writes the core's, since a gateway has no log.
+  private let committing: [Endpoint]
   /// How many processors each has, where somebody said so.
   let processors: Int?
 
@@ -54,24 +56,26 @@ struct TargetCounters: Sendable, Equatable {
       endpoints.append(try Endpoint(parsing: text))
     }
     self.endpoints = endpoints
+    let isOfGateways = options.metrics == nil && options.write != nil
+    committing = isOfGateways ? Array(endpoints.dropFirst(options.endpoints.count)) : endpoints
     processors = options.targetProcessors
   }
 
   func read() async -> Reading {
-    let nodes = await metrics().map { $0.flatMap { NodeCounters(metrics: $0) } }
+    let nodes = await Self.metrics(of: endpoints).map { $0.flatMap { NodeCounters(metrics: $0) } }
     return Reading(instant: MonotonicClock.nanoseconds(), nodes: nodes)
   }
 
   /// What each node has counted of its commits.
   func readCommits() async -> [CommitCounters?] {
-    await metrics().map { $0.flatMap { CommitCounters(metrics: $0) } }
+    await Self.metrics(of: committing).map { $0.flatMap { CommitCounters(metrics: $0) } }
   }
 
   /// The text of each node, or nil where it did not answer.
-  private func metrics() async -> [String?] {
+  private static func metrics(of endpoints: [Endpoint]) async -> [String?] {
     await withTaskGroup(of: (Int, String?).self) { group in
       for (index, endpoint) in endpoints.enumerated() {
-        group.addTask { (index, await Self.metrics(of: endpoint)) }
+        group.addTask { (index, await metrics(of: endpoint)) }
       }
       var texts = [String?](repeating: nil, count: endpoints.count)
       for await (index, text) in group { texts[index] = text }
@@ -105,17 +109,23 @@ struct TargetCounters: Sendable, Equatable {
   private static func metrics(of endpoint: Endpoint) async -> String? {
     let eventLoop = MultiThreadedEventLoopGroup.singleton.next()
     let asked = eventLoop.flatSubmit {
-      HTTPConnection.open(to: endpoint, on: eventLoop, tls: nil).flatMap { connection in
-        let answer = eventLoop.makePromise(of: HTTPAnswer.self)
-        // Closing it fails whatever is still waited for.
-        let timeout = eventLoop.assumeIsolated().scheduleTask(in: patience) { connection.close() }
+      let answer = eventLoop.makePromise(of: HTTPAnswer.self)
+      let opened = HTTPConnection.open(to: endpoint, on: eventLoop, tls: nil)
+      // Also for the connecting: a machine that is off says nothing. What comes later is nobody's business any more.
+      let timeout = eventLoop.assumeIsolated().scheduleTask(in: patience) {
+        answer.fail(RPCStatus(.deadlineExceeded, "no metrics within \(patience)"))
+        opened.whenSuccess { $0.close() }
+      }
+      opened.whenFailure { answer.fail($0) }
+      opened.whenSuccess { connection in
         connection.get("/metrics") { result in
           timeout.cancel()
           connection.close()
           answer.completeWith(result.mapError { $0 as any Error })
         }
-        return answer.futureResult
       }
+      answer.futureResult.whenComplete { _ in timeout.cancel() }
+      return answer.futureResult
     }
     guard let answer = try? await asked.get(), answer.status == 200 else { return nil }
     return String(buffer: answer.body)

@@ -121,6 +121,27 @@ struct CommitTrackerTests {
     #expect(timeline?.quorum == .peer(wait: 8, flush: 22))
   }
 
+  @Test("a peer's answer for several groups has the time of the youngest: an older one was there for longer")
+  func oneAnswerForMany() {
+    var tracker = Self.appended()
+    Self.turn(&tracker, at: 200) { _ in
+    } _: {
+      $0.persisting(Self.persist(2, 4...5), isLed: true)
+    }
+    Self.turn(&tracker, at: 300) { $0.flushed(through: 2, beganAt: 220, endedAt: 290) }
+    Self.turn(&tracker, at: 500) {
+      $0.received(Self.matched(5, held: 50, flush: 40), from: NodeID(2))
+    } _: {
+      $0.committed(through: Index(5), isLed: true, by: Self.three)
+    }
+    let places = [2, 4].compactMap { tracker.timeline(of: Index($0)) }
+    #expect(places == [0, 1])
+    #expect(tracker.finished.map(\.quorum) == [.peer(wait: 110, flush: 40), .peer(wait: 10, flush: 40)])
+    for timeline in tracker.finished {
+      #expect(timeline.durations(proposed: 40, replied: 600).reduce(0, +) == 560)
+    }
+  }
+
   @Test("what cannot be accounted for is left out")
   func leftOut() {
     // A peer that had the entries for longer than they exist.
@@ -131,6 +152,13 @@ struct CommitTrackerTests {
     // A commit that nothing in this turn explains.
     tracker = Self.appended()
     #expect(Self.commit(&tracker, at: 500) { _ in } == nil)
+    // One that another leader committed.
+    tracker = Self.appended()
+    Self.turn(&tracker, at: 500) { _ in
+    } _: {
+      $0.committed(through: Index(3), isLed: false, by: Self.three)
+    }
+    #expect(tracker.timeline(of: Index(2)) == nil)
     // An entry that is not committed yet.
     tracker = Self.appended()
     #expect(tracker.timeline(of: Index(2)) == nil)

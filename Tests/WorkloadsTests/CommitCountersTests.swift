@@ -50,5 +50,9 @@ struct CommitCountersTests {
     #expect(CommitCounters.breakdown(from: [few], to: [few]) == nil)
     #expect(CommitCounters.breakdown(from: [few, nil], to: [many, few]) == nil)
     #expect(CommitCounters.breakdown(from: [], to: []) == nil)
+    let metrics = Self.metrics(2, flush: 2, reply: 2)
+    let anew = CommitCounters(metrics: metrics + "\nprocess_start_time_seconds 1000.5\n")
+    #expect(CommitCounters.breakdown(from: [few], to: [anew]) == nil, "it counts more, and is another process")
+    #expect(CommitCounters.breakdown(from: [few], to: [CommitCounters(metrics: metrics)]) != nil)
   }
 }

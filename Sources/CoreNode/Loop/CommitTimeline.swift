@@ -79,16 +79,33 @@ package struct CommitTimeline: Sendable, Equatable {
 
   /// The lengths of the path's stages, in its order, for an entry of this group. They sum to `replied - proposed`.
   package func durations(proposed: UInt64, replied: UInt64) -> [UInt64] {
-    func span(_ from: UInt64, _ to: UInt64) -> UInt64 { to > from ? to - from : 0 }
-    let ends = [span(committed, applied), span(applied, replied)]
-    let beginnings = [span(proposed, dequeued), span(dequeued, appended)]
+    var durations: [UInt64] = []
+    eachDuration(proposed: proposed, replied: replied) { _, nanoseconds in durations.append(nanoseconds) }
+    return durations
+  }
+
+  /// The same, each with its place in the order. Without a list, since it is asked for every answer.
+  func eachDuration(proposed: UInt64, replied: UInt64, _ body: (Int, UInt64) -> Void) {
+    var (place, last) = (0, proposed)
+    func until(_ instant: UInt64) {
+      body(place, instant > last ? instant - last : 0)
+      (place, last) = (place + 1, instant)
+    }
+    if quorum != .forwarded {
+      until(dequeued)
+      until(appended)
+    }
     switch quorum {
     case .ownDisk(let began, let ended):
-      return beginnings + [span(appended, began), span(began, ended), span(ended, committed)] + ends
+      until(began)
+      until(ended)
     case .peer(let wait, let flush):
-      return beginnings + [wait, flush, span(appended + wait + flush, committed)] + ends
-    case .forwarded:
-      return [span(proposed, committed)] + ends
+      until(appended + wait)
+      until(appended + wait + flush)
+    case .forwarded: break
     }
+    until(committed)
+    until(applied)
+    until(replied)
   }
 }

@@ -48,7 +48,8 @@ package struct CommitTracker: Sendable {
   private var began: UInt64 = 0
   private var stepped: UInt64 = 0
   private var timelines: [CommitTimeline] = []
-  private var newest: (group: Int, commit: Int)?
+  /// The timeline that was asked for last, and where its group and commit stand.
+  private var newest: (group: Int, commit: Int, timeline: Int)?
 
   package init(localID: NodeID) { self.localID = localID }
 
@@ -102,7 +103,9 @@ package struct CommitTracker: Sendable {
 
   /// The arrival with which a majority had the entry. In a joint configuration that is taken to be the last one.
   private func completing(_ index: Index, in membership: Membership) -> Arrival? {
-    guard !membership.isJoint else { return arrivals.last { $0.through >= index } }
+    guard !membership.isJoint else {
+      return arrivals.last { $0.through >= index && !membership.isLearner($0.node) }
+    }
     var having = membership.voters.filter { (known[$0] ?? .beforeFirst) >= index }
     for arrival in arrivals
     where arrival.through >= index && membership.voters.contains(arrival.node) && !having.contains(arrival.node) {
@@ -118,34 +121,48 @@ package struct CommitTracker: Sendable {
   /// by rising index.
   package mutating func timeline(of index: Index) -> Int? {
     guard let commit = commits.firstIndex(where: { $0.through >= index }) else { return nil }
-    let group = groups.firstIndex { $0.last >= index && $0.first <= index }
-    if let newest, newest.commit == commit, newest.group == group ?? -1 { return timelines.count - 1 }
+    // Indices rise, and groups stand in their order: where one disk is slow many wait, and are not gone through again.
+    let group = groups[(newest?.group ?? 0)...].firstIndex { $0.last >= index }.flatMap {
+      groups[$0].first <= index ? $0 : nil
+    }
+    if let newest, newest.commit == commit, newest.group == group { return newest.timeline }
     guard let timeline = timeline(group: group, commits[commit]) else { return nil }
     timelines.append(timeline)
-    newest = (group ?? -1, commit)
+    if let group { newest = (group, commit, timelines.count - 1) }
     return timelines.count - 1
   }
 
   private func timeline(group: Int?, _ commit: Commit) -> CommitTimeline? {
-    guard commit.isLed, let group, groups[group].isLed else {
+    let led = group.map { groups[$0] }
+    // Appended by one leader and committed by another: whoever waited, waited for an election.
+    guard commit.isLed == led?.isLed ?? false else { return nil }
+    guard commit.isLed, let led else {
       return CommitTimeline(
         dequeued: commit.at, appended: commit.at, quorum: .forwarded, committed: commit.at, applied: commit.at)
     }
-    let led = groups[group]
+    guard let completing = commit.completing else { return nil }
     var timeline = CommitTimeline(
       dequeued: led.dequeued, appended: led.appended, quorum: .forwarded, committed: commit.at, applied: commit.at)
-    guard let completing = commit.completing else { return nil }
     if completing.node == localID {
       guard let flush = led.flush, flush.began >= led.appended, flush.ended <= commit.at else { return nil }
       timeline.quorum = .ownDisk(flushBegan: flush.began, flushEnded: flush.ended)
     } else {
-      let timing = completing.timing ?? AppendTiming(heldNanoseconds: 0, flushNanoseconds: 0)
-      guard commit.at - led.appended >= timing.heldNanoseconds, timing.heldNanoseconds >= timing.flushNanoseconds
-      else { return nil }
-      timeline.quorum = .peer(
-        wait: timing.heldNanoseconds - timing.flushNanoseconds, flush: timing.flushNanoseconds)
+      guard let wait = wait(for: completing, led, committedAt: commit.at) else { return nil }
+      timeline.quorum = .peer(wait: wait, flush: completing.timing?.flushNanoseconds ?? 0)
     }
     return timeline
+  }
+
+  /// How long a peer had this group's entries beside flushing. A peer answers for all that one flush made durable, with the
+  /// time of the youngest group among them; an older one was there for as much longer as it was appended earlier.
+  private func wait(for arrival: Arrival, _ group: Group, committedAt: UInt64) -> UInt64? {
+    let timing = arrival.timing ?? AppendTiming(heldNanoseconds: 0, flushNanoseconds: 0)
+    let youngest = groups.last { $0.isLed && $0.first <= arrival.through && $0.last >= arrival.through } ?? group
+    let earlier = max(youngest.appended, group.appended) - group.appended
+    guard timing.heldNanoseconds >= timing.flushNanoseconds,
+      committedAt >= group.appended + earlier, committedAt - group.appended - earlier >= timing.heldNanoseconds
+    else { return nil }
+    return timing.heldNanoseconds - timing.flushNanoseconds + earlier
   }
 
   /// Everything up to `index` is applied; what concerns it alone is let go of.

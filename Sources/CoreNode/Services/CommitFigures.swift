@@ -27,9 +27,10 @@ final class CommitFigures: Sendable {
       for mark in marks {
         let timeline = timelines[mark.timeline]
         let place = Self.place(of: timeline.path)
-        let durations = timeline.durations(proposed: mark.proposed, replied: replied)
         paths[place].total.add(nanoseconds: max(replied, mark.proposed) - mark.proposed)
-        for (stage, nanoseconds) in durations.enumerated() { paths[place].stages[stage].add(nanoseconds: nanoseconds) }
+        timeline.eachDuration(proposed: mark.proposed, replied: replied) { stage, nanoseconds in
+          paths[place].stages[stage].add(nanoseconds: nanoseconds)
+        }
       }
     }
   }
@@ -59,6 +60,7 @@ package struct DurationBuckets: Sendable {
     // The smallest power of two that the duration is at most, in units of the first bound.
     let units = nanoseconds == 0 ? 0 : (nanoseconds - 1) / Self.firstNanoseconds
     counts[min(UInt64.bitWidth - units.leadingZeroBitCount, counts.count - 1)] += 1
-    sumNanoseconds += nanoseconds
+    // Where many wait at once it grows faster than the clock. It may wrap within months, and no node may end for that.
+    sumNanoseconds &+= nanoseconds
   }
 }

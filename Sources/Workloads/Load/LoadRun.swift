@@ -71,10 +71,11 @@ struct LoadRun<Driver: LoadDriver> {
     let (ending, until) = await measure(from: from)
     frame.until = Swift.min(frame.until, until)
     let after = await usage()
-    let commits = CommitCounters.breakdown(from: await counted.value, to: await plan.nodes.readCommits())
+    let recounted = Task { [nodes = plan.nodes] in await nodes.readCommits() }
     measured.durationNanoseconds = until > from ? until - from : 0
     let limit = ending == .completed ? plan.configuration.callTimeoutNanoseconds : Pace.interruptedDrain
     await drain(limit: limit)
+    let commits = CommitCounters.breakdown(from: await counted.value, to: await recounted.value)
     return LoadOutcome(
       ending: ending, warmUp: warmUp, measured: measured, generator: after.figures(since: before, measured),
       timeline: timeline, commits: commits)
