@@ -255,6 +255,8 @@ let testTargets: [Target] = [
       "RaftCore", "CoordinationCore", "LogStorage", "CoreNode", "Wire", "Tokens", "Gateway",
       .product(name: "NIOCore", package: "swift-nio"),
     ], exclude: ["Corpus"]),
+  // Preloaded into the shipped program by a test, to take one rule away from it.
+  .target(name: "PlantedDefects", path: "Tests/PlantedDefects"),
   // The real executable, with real processes and other people's clients.
   .testTarget(
     name: "SystemTests",
@@ -280,6 +282,7 @@ let package = Package(
     // To be preloaded, so it must be a file of its own.
     .library(name: "CallRecorder", type: .dynamic, targets: ["CallRecorder"]),
     .library(name: "portcullis_faults", type: .dynamic, targets: ["FaultInjector"]),
+    .library(name: "planted_defects", type: .dynamic, targets: ["PlantedDefects"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser.git", exact: "1.8.2"),

@@ -30,17 +30,21 @@ package struct LatencyHistogram: Sendable {
     }
   }
 
-  private var histogram: Histogram<UInt64>
+  /// Nil until the first sample: the cells are many pages of memory, and to make and clear those of an interval in which
+  /// nothing came, again and again, would hold up the very loop that is measuring.
+  private var cells: Histogram<UInt64>?
   private var sumNanoseconds: UInt64 = 0
   private var smallest: UInt64 = .max
   private var largest: UInt64 = 0
 
-  /// An empty distribution. It covers a minute at first and grows by itself when a longer sample comes.
-  package init() {
+  /// An empty distribution. With its first sample it covers a minute, and it grows by itself when a longer one comes.
+  package init() {}
+
+  private static func makeCells() -> Histogram<UInt64> {
     var histogram = Histogram<UInt64>(
       lowestDiscernibleValue: 1, highestTrackableValue: 60_000_000_000, numberOfSignificantValueDigits: .three)
     histogram.autoResize = true
-    self.histogram = histogram
+    return histogram
   }
 
   package mutating func record(nanoseconds: UInt64) {
@@ -50,8 +54,10 @@ package struct LatencyHistogram: Sendable {
   package mutating func record(nanoseconds: UInt64, times: UInt64) {
     guard times > 0 else { return }
     let sample = Swift.min(nanoseconds, Self.largestSampleNanoseconds)
-    let wasCounted = histogram.record(sample, count: times)
-    precondition(wasCounted, "a histogram that resizes itself refused \(sample) ns, so its count would be wrong")
+    if cells == nil { cells = Self.makeCells() }
+    let wasCounted = cells?.record(sample, count: times)
+    precondition(
+      wasCounted == true, "a histogram that resizes itself refused \(sample) ns, so its count would be wrong")
     smallest = Swift.min(smallest, sample)
     largest = Swift.max(largest, sample)
     addToSum(sample.multipliedReportingOverflow(by: times))
@@ -59,8 +65,8 @@ package struct LatencyHistogram: Sendable {
 
   /// Takes over every sample of `other`. Exact: both have the same cells.
   package mutating func merge(_ other: LatencyHistogram) {
-    guard other.count > 0 else { return }
-    histogram.add(other.histogram)
+    guard let others = other.cells else { return }
+    if cells == nil { cells = others } else { cells?.add(others) }
     smallest = Swift.min(smallest, other.smallest)
     largest = Swift.max(largest, other.largest)
     addToSum((other.sumNanoseconds, false))
@@ -72,7 +78,7 @@ package struct LatencyHistogram: Sendable {
     sumNanoseconds = overflow || addend.overflow ? .max : sum
   }
 
-  package var count: UInt64 { histogram.totalCount }
+  package var count: UInt64 { cells?.totalCount ?? 0 }
   package var isEmpty: Bool { count == 0 }
 
   /// The smallest sample in nanoseconds, exact; 0 when there is none.
@@ -89,9 +95,9 @@ package struct LatencyHistogram: Sendable {
   package func percentile(_ percent: Double) -> UInt64? {
     precondition(percent >= 0 && percent <= 100, "a percentile is between 0 and 100, \(percent) was asked for")
     let rank = Self.rank(of: percent, in: count)
-    guard count >= rank, count - rank >= Self.samplesRequiredAbovePercentile else { return nil }
+    guard let cells, count >= rank, count - rank >= Self.samplesRequiredAbovePercentile else { return nil }
     // The cell's upper edge may lie beyond the largest sample that was seen, and below the smallest it never can.
-    return Swift.min(histogram.valueAtPercentile(percent), largest)
+    return Swift.min(cells.valueAtPercentile(percent), largest)
   }
 
   /// How many of `count` samples are at or below the percentile: its nearest rank, 1 at least.
@@ -101,8 +107,9 @@ package struct LatencyHistogram: Sendable {
 
   /// The cells that hold samples, in rising order: the whole distribution, for a report or another program.
   package var buckets: [Bucket] {
-    histogram.recordedValues().map { cell in
-      Bucket(upToNanoseconds: histogram.highestEquivalentForValue(cell.value), count: cell.count)
+    guard let cells else { return [] }
+    return cells.recordedValues().map { cell in
+      Bucket(upToNanoseconds: cells.highestEquivalentForValue(cell.value), count: cell.count)
     }
   }
 }

@@ -112,7 +112,7 @@ struct RestoredCore: Scenario {
     let backup = "\(stage.directory)/core.pcb"
     try await run(["snapshot", "save", backup], on: stage)
     try await scene.a.pause()
-    let lost = try await scene.b.acquire(stage.name)
+    let lost = try await acquireOften(scene.b, stage.name)
     try await scene.b.mustSend(scene.write("B"))
 
     await core.nodes[0].kill()
@@ -134,12 +134,26 @@ struct RestoredCore: Scenario {
       new.number > scene.authorityOfA.number,
       "number \(new.number) was given again: A had \(scene.authorityOfA.number) before the backup")
     tally.note("B had number \(lost.number) in incarnation 1, which was lost; C has \(new.number) in incarnation 2")
+    if lost.number <= new.number {
+      tally.miss("B's number is not above C's: numbers alone would have refused B as well")
+    }
     try await c.mustSend(scene.write("C"))
     scene.a.resume()
     for _ in 0..<3 { tally.countStale(try await scene.b.send(scene.write("B, of the lost core"))) }
     try await scene.writeLate(into: &tally)
     try await scene.expectOwner("C", &tally)
     return tally
+  }
+
+  /// Takes the scope again and again, so that the number which is lost with the core is higher than what the restored core
+  /// gives out at first: by numbers alone, B would go before C.
+  private func acquireOften(_ writer: Writer, _ scope: String) async throws -> Held {
+    var held = try await writer.acquire(scope)
+    for _ in 0..<8 {
+      try await writer.release()
+      held = try await writer.acquire(scope)
+    }
+    return held
   }
 
   private func run(_ arguments: [String], on stage: Stage) async throws {
