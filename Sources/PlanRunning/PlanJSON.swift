@@ -36,4 +36,25 @@ package enum PlanJSON {
     }
     return costs
   }
+
+  /// A report that `plan --validate --output json` wrote.
+  package static func report(at path: String) throws(PlanError) -> ValidationReport {
+    let decoder = JSONDecoder()
+    decoder.keyDecodingStrategy = .convertFromSnakeCase
+    guard let text = try? String(contentsOfFile: path, encoding: .utf8) else {
+      throw PlanError(
+        "\(path) cannot be read; `portcullis plan --validate --directory DIR --output json > \(path)` writes it")
+    }
+    let report: ValidationReport
+    do {
+      report = try decoder.decode(ValidationReport.self, from: Data(text.utf8))
+    } catch {
+      throw PlanError("\(path) is no report of `portcullis plan --validate --output json`: \(error)")
+    }
+    guard report.schema == ValidationReport.currentSchema else {
+      throw PlanError(
+        "\(path) has the schema \(report.schema), and this program reads \(ValidationReport.currentSchema)")
+    }
+    return report
+  }
 }

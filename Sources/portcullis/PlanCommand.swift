@@ -17,6 +17,7 @@ struct PlanCommand: AsyncParsableCommand {
         portcullis plan --puts 2000 --gets 5000 --value-bytes 1024 --round-trip 1ms --objective p99=20ms --disk disk.json
         portcullis plan --need need.yaml --disk disk.json --output json
         portcullis plan --validate --directory /var/lib/portcullis --quick
+        portcullis plan --validate --again report.json
 
       The nodes' own Raft runs in virtual time, with flushes drawn from the measured disk, round trips and processor time.
       --validate measures this machine, predicts runs with injected delays of disk and network, makes those runs, and prints
@@ -46,8 +47,12 @@ struct PlanCommand: AsyncParsableCommand {
   var output = OutputFormat.text
 
   func validate() throws {
-    guard validation.validate || (!validation.quick && validation.directory == nil) else {
-      throw ValidationError("--quick and --directory belong to --validate")
+    guard validation.validate || (!validation.quick && validation.directory == nil && validation.again == nil) else {
+      throw ValidationError("--quick, --directory and --again belong to --validate")
+    }
+    guard validation.again == nil || (!validation.quick && validation.directory == nil && validation.cells == nil)
+    else {
+      throw ValidationError("--again measures nothing: give no --quick, --directory or --cells beside it")
     }
     guard !validation.validate || need == nil && disk == nil && costs == nil else {
       throw ValidationError("--validate measures disk and costs itself: give no --need, --disk or --costs beside it")
@@ -71,11 +76,15 @@ struct PlanCommand: AsyncParsableCommand {
 }
 
 struct ValidationFlags: ParsableArguments {
-  @Flag(help: "Measure this machine, predict, run, and print how far the predictions are off. Ten minutes.")
+  @Flag(help: "Measure this machine, predict, run, and print how far the predictions are off. Twenty minutes.")
   var validate = false
 
   @Flag(help: "With --validate: two cells at one rate, half a minute.")
   var quick = false
+
+  @Option(
+    help: "With --validate: measure nothing, but predict anew what this report, of --output json, measured.")
+  var again: String?
 
   @Option(help: "With --validate: where the nodes keep their files meanwhile. Default: the working directory.")
   var directory: String?
@@ -93,6 +102,14 @@ extension PlanCommand {
     let isTerminal = isatty(STDERR_FILENO) == 1
     @Sendable func show(_ text: String) {
       if isTerminal { FileHandle.standardError.write(Data("\r\u{1B}[K\(text)".utf8)) }
+      if !isTerminal, !text.isEmpty { FileHandle.standardError.write(Data("\(text)\n".utf8)) }
+    }
+    if let path = validation.again {
+      let report: ValidationReport
+      do { report = try PlanJSON.report(at: path).predictedAgain() } catch {
+        throw CommandFailure(Commands.ExitCode.usage, "\(error)")
+      }
+      return try finish(report)
     }
     let directory = URL(fileURLWithPath: validation.directory ?? ".").path
     var isDirectory: ObjCBool = false
@@ -113,6 +130,10 @@ extension PlanCommand {
       throw CommandFailure(Commands.ExitCode.failed, "\(error)")
     }
     show("")
+    try finish(report)
+  }
+
+  private func finish(_ report: ValidationReport) throws {
     announce(output == .json ? try PlanJSON.text(report) : report.text)
     if !report.isGood { Foundation.exit(Commands.ExitCode.failed) }
   }

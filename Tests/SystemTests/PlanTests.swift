@@ -55,10 +55,38 @@ struct PlanCommandTests {
       ([], "at least one of puts"), (["--puts", "10", "--disk", "/no/such"], "portcullis fsync"),
       (["--need", "/no/such"], "cannot be read"), (["--puts", "10", "--objective", "soon"], "soon"),
       (["--quick"], "--validate"), (["--validate", "--directory", "/no/such"], "no directory"),
+      (["--again", "/no/such"], "--validate"), (["--validate", "--again", "/no/such"], "cannot be read"),
+      (["--validate", "--again", "/dev/null"], "no report"),
+      (["--validate", "--again", "/x", "--quick"], "measures nothing"),
     ])
   func absurd(arguments: [String], part: String) async throws {
     let outcome = try await Program.run(["plan"] + arguments)
     #expect(outcome.exitCode == 64 && outcome.output.isEmpty, "\(outcome.output)")
     #expect(outcome.errors.contains(part), "\(outcome.errors)")
+  }
+
+  @Test("a validation that is told to end says so, and ends the nodes that it started")
+  func ended() async throws {
+    let directory = try ScratchDirectory()
+    let validation = try RunningProgram(["plan", "--validate", "--quick", "--directory", directory.path])
+    try await validation.waitForErrors("processor costs")
+    // The nodes are started in a directory of theirs, and told to their process by name.
+    while Self.processes(naming: directory.path).count < 2 {
+      try Task.checkCancellation()
+      await Task.yield()
+    }
+    validation.send(SIGTERM)
+    #expect(await validation.exitCode() == 128 + SIGTERM)
+    await validation.waitForEndOfOutput()
+    #expect(validation.errors.contains("stopped by a signal"), "\(validation.errors)")
+    #expect(Self.processes(naming: directory.path).isEmpty)
+  }
+
+  /// Processes whose command line has this text.
+  private static func processes(naming text: String) -> [String] {
+    let all = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []
+    return all.filter { Int($0) != nil }.filter { process in
+      (try? String(contentsOfFile: "/proc/\(process)/cmdline", encoding: .utf8))?.contains(text) ?? false
+    }
   }
 }

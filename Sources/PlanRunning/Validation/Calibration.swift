@@ -6,13 +6,13 @@
 
 import Planning
 
-struct Calibration {
+package struct Calibration: Sendable, Codable {
   /// Of one node: one client, many clients, one at a low open rate. Of three: one client, many.
-  var one: Trial
-  var many: Trial
-  var open: Trial
-  var threeOne: Trial
-  var threeMany: Trial
+  var one: TrialFigures
+  var many: TrialFigures
+  var open: TrialFigures
+  var threeOne: TrialFigures
+  var threeMany: TrialFigures
 
   static let manyClients = 128
   static let openRate = 300.0
@@ -57,17 +57,17 @@ struct Calibration {
   }
 
   private func setClient(_ costs: inout Costs) {
-    let each = many.result.generator.cpuNanosecondsPerOperation
+    let each = many.generatorNanosecondsPerOperation
     (costs.clientSend, costs.clientReceive) = (each / 2, each / 2)
     // One sleep for each operation of the closed loop; two of the open one, and one of its dispatcher.
-    costs.clientWake = max(0, one.result.generator.cpuNanosecondsPerOperation - each) / Self.shares.one
-    let open = self.open.result.generator.cpuNanosecondsPerOperation
+    costs.clientWake = max(0, one.generatorNanosecondsPerOperation - each) / Self.shares.one
+    let open = self.open.generatorNanosecondsPerOperation
     costs.dispatcherWake = max(5000, open - each - 2 * costs.clientWake * Self.shares.open)
     costs.clientDispatch = 2000
   }
 
   private func scenario(_ costs: Costs, _ disk: DiskModel, nodes: Int, clients: Int, processors: Int) -> WhatIf {
-    var scenario = Validation.scenario(nodes: nodes, disk: disk, costs: costs, processors: processors)
+    var scenario = ValidationInputs.scenario(nodes: nodes, disk: disk, costs: costs, processors: processors)
     scenario.load = .closed(clients: clients)
     scenario.operations = 2000
     return scenario
@@ -112,8 +112,8 @@ struct Calibration {
   }
 
   /// The cost with which the model's median is that of a trial: by halving, since more cost never answers sooner.
-  private func solve(upTo bound: Double, for trial: Trial, _ scenario: (Double) -> WhatIf) -> Double {
-    guard let measured = trial.latency.percentile(50) else { return 0 }
+  private func solve(upTo bound: Double, for trial: TrialFigures, _ scenario: (Double) -> WhatIf) -> Double {
+    guard let measured = trial.p50Nanoseconds else { return 0 }
     var (low, high) = (0.0, bound)
     for _ in 0..<9 {
       let middle = (low + high) / 2

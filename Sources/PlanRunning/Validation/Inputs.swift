@@ -16,17 +16,16 @@ enum Inputs {
   /// and a node's under load not: of several attempts the calmest counts.
   static func disk(
     delayMilliseconds: Int, in directory: String, seconds: Double, attempts: Int, mostOfOthers: Double
-  ) async throws -> DiskModel {
-    var best: (model: DiskModel, shareOfOthers: Double)?
+  ) async throws -> [FlushSeries] {
+    var best: (series: [FlushSeries], medianNanoseconds: Double)?
     for _ in 0..<attempts {
       let series = try await series(delayMilliseconds: delayMilliseconds, in: directory, seconds: seconds)
-      let model = try DiskProfiles.model(of: series, named: directory)
-      let share = series.compactMap(\.shareOfOthers).max() ?? 0
-      if model.tight.value(at: 0.5) < best?.model.tight.value(at: 0.5) ?? .infinity { best = (model, share) }
-      if share <= mostOfOthers { break }
+      let median = try DiskProfiles.model(of: series, named: directory).tight.value(at: 0.5)
+      if median < best?.medianNanoseconds ?? .infinity { best = (series, median) }
+      if (series.compactMap(\.shareOfOthers).max() ?? 0) <= mostOfOthers { break }
     }
     guard let best else { throw PlanError("the disk below \(directory) was not measured") }
-    return best.model
+    return best.series
   }
 
   private static func series(
@@ -54,8 +53,8 @@ enum Inputs {
   }
 
   /// Half of the round trip through a relay of this delay, at the median; and processor time of passing one message on.
-  static func network(delayMilliseconds: Int) async throws -> (oneWayNanoseconds: Double, relayNanoseconds: Double) {
-    guard delayMilliseconds > 0 else { return (0, 0) }
+  static func network(delayMilliseconds: Int) async throws -> ValidationInputs.Network {
+    guard delayMilliseconds > 0 else { return ValidationInputs.Network() }
     let relay = DelayRelay(delayMicroseconds: delayMilliseconds * 1000)
     let echo = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
       .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
@@ -67,7 +66,8 @@ enum Inputs {
     try? await echo.close().get()
     await relay.stop()
     // Two passes of the relay, one echo and the pinging itself make about four like pieces of work.
-    return (samples.sorted()[samples.count / 2] / 2, spent / Double(count) / 4)
+    return ValidationInputs.Network(
+      oneWayNanoseconds: samples.sorted()[samples.count / 2] / 2, relayNanoseconds: spent / Double(count) / 4)
   }
 
   /// Off the cooperative pool, for what blocks.

@@ -4,10 +4,10 @@ import Foundation
 import Glibc
 
 /// Of the threads of some processes, by what they are for.
-struct ThreadTimes: Sendable {
+package struct ThreadTimes: Sendable, Codable {
   enum Part: CaseIterable { case loop, writer, eventLoops }
 
-  struct Use: Sendable {
+  package struct Use: Sendable, Codable {
     var nanoseconds = 0.0
     /// How often it went to sleep.
     var sleeps = 0.0
@@ -17,10 +17,24 @@ struct ThreadTimes: Sendable {
     }
   }
 
-  private(set) var uses: [Part: Use] = [:]
+  private var loop = Use()
+  private var writer = Use()
+  private var eventLoops = Use()
 
-  subscript(part: Part) -> Use { uses[part] ?? Use() }
-  var totalNanoseconds: Double { uses.values.reduce(0) { $0 + $1.nanoseconds } }
+  private static func field(of part: Part) -> WritableKeyPath<ThreadTimes, Use> {
+    switch part {
+    case .loop: \.loop
+    case .writer: \.writer
+    case .eventLoops: \.eventLoops
+    }
+  }
+
+  private(set) subscript(part: Part) -> Use {
+    get { self[keyPath: Self.field(of: part)] }
+    set { self[keyPath: Self.field(of: part)] = newValue }
+  }
+
+  var totalNanoseconds: Double { Part.allCases.reduce(0) { $0 + self[$1].nanoseconds } }
 
   /// - Parameter processes: that run.
   static func read(_ processes: [pid_t]) -> ThreadTimes {
@@ -30,8 +44,8 @@ struct ThreadTimes: Sendable {
       for task in (try? FileManager.default.contentsOfDirectory(atPath: tasks)) ?? [] {
         let part = Self.part(named: text("\(tasks)/\(task)/comm"))
         let spent = text("\(tasks)/\(task)/schedstat").split(separator: " ").first.flatMap { Double($0) } ?? 0
-        times.uses[part, default: Use()].nanoseconds += spent
-        times.uses[part, default: Use()].sleeps += sleeps(in: text("\(tasks)/\(task)/status"))
+        times[part].nanoseconds += spent
+        times[part].sleeps += sleeps(in: text("\(tasks)/\(task)/status"))
       }
     }
     return times
@@ -39,7 +53,7 @@ struct ThreadTimes: Sendable {
 
   static func - (one: ThreadTimes, other: ThreadTimes) -> ThreadTimes {
     var difference = ThreadTimes()
-    for part in Part.allCases { difference.uses[part] = one[part] - other[part] }
+    for part in Part.allCases { difference[part] = one[part] - other[part] }
     return difference
   }
 

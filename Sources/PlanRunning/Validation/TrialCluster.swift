@@ -20,6 +20,16 @@ package struct InjectedDelays: Sendable, Hashable, Codable {
   }
 }
 
+/// What a calibration goes by: a load without delays, as it is kept with a report.
+package struct TrialFigures: Sendable, Codable {
+  /// Of the whole run, that of the warm-up too.
+  var operations: Double
+  var generatorNanosecondsPerOperation: Double
+  var threads: ThreadTimes
+  /// From the call to the answer; nil where there were too few.
+  var p50Nanoseconds: UInt64?
+}
+
 /// A load's figures, and what it cost.
 struct Trial: Sendable {
   var result: BenchResult
@@ -32,6 +42,12 @@ struct Trial: Sendable {
   var operations: Double { Double(result.measured.succeeded + result.warmUp.operations) }
   /// From the call: what the generator itself was late is none of the cluster's.
   var latency: LatencyHistogram { result.measured.latencyFromSend }
+
+  var figures: TrialFigures {
+    TrialFigures(
+      operations: operations, generatorNanosecondsPerOperation: result.generator.cpuNanosecondsPerOperation,
+      threads: threads, p50Nanoseconds: latency.percentile(50))
+  }
 }
 
 struct TrialCluster {

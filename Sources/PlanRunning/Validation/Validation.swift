@@ -20,6 +20,8 @@ package struct ValidationOptions: Sendable {
   package var mostOfOthers = 0.10
   /// A run that was disturbed or late is made again so often.
   package var attempts = 3
+  /// Runs of which a row has the medians: the p99 of one run of some seconds is half luck.
+  package var repetitions = 3
 
   /// - Parameter isQuick: four cells at one rate, less than a minute.
   package init(directory: String, isQuick: Bool) {
@@ -30,7 +32,7 @@ package struct ValidationOptions: Sendable {
         InjectedDelays(nodes: 1, diskMilliseconds: 1),
         InjectedDelays(nodes: 3, diskMilliseconds: 1, networkMilliseconds: 1),
       ]
-      (shares, seconds, probeSeconds, attempts) = ([0.2], 1, 0.3, 1)
+      (shares, seconds, probeSeconds, attempts, repetitions) = ([0.2], 1, 0.3, 1, 1)
     } else {
       cells = [1, 3].flatMap { nodes in
         [0, 1, 5].flatMap { disk in
@@ -39,49 +41,6 @@ package struct ValidationOptions: Sendable {
       }
     }
   }
-}
-
-package struct ValidationReport: Sendable, Codable {
-  package static let currentSchema = "portcullis.plan.validation/1"
-  /// What is aimed at: how far a prediction may be from what is measured.
-  package static let p50Tolerance = 0.15
-  package static let p99Tolerance = 0.30
-
-  package struct Row: Sendable, Codable {
-    package var delays: InjectedDelays
-    package var share: Double
-    package var ratePerSecond: Double
-    package var predictedP50Nanoseconds: UInt64?
-    package var measuredP50Nanoseconds: UInt64?
-    package var predictedP99Nanoseconds: UInt64?
-    package var measuredP99Nanoseconds: UInt64?
-    /// Why the measurement says nothing; nil where it does.
-    package var invalid: String?
-    package var shareOfOthers: Double
-    package var predictedProcessorShare: Double
-    package var measuredProcessorShare: Double
-
-    package var p50Error: Double? { Self.error(predictedP50Nanoseconds, measuredP50Nanoseconds) }
-    package var p99Error: Double? { Self.error(predictedP99Nanoseconds, measuredP99Nanoseconds) }
-
-    private static func error(_ predicted: UInt64?, _ measured: UInt64?) -> Double? {
-      guard let predicted, let measured, measured > 0 else { return nil }
-      return Double(predicted) / Double(measured) - 1
-    }
-
-    package var isWithin: Bool {
-      guard invalid == nil, let p50Error, let p99Error else { return false }
-      return abs(p50Error) <= ValidationReport.p50Tolerance && abs(p99Error) <= ValidationReport.p99Tolerance
-    }
-  }
-
-  package var schema = ValidationReport.currentSchema
-  package var directory: String
-  package var processors: Int
-  package var costs: Costs
-  package var rows: [Row] = []
-
-  package var isGood: Bool { !rows.isEmpty && rows.allSatisfy(\.isWithin) }
 }
 
 package enum Validation {
@@ -94,60 +53,33 @@ package enum Validation {
   package static func run(
     _ options: ValidationOptions, progress: @escaping @Sendable (String) -> Void
   ) async throws -> ValidationReport {
-    let processors = ProcessInfo.processInfo.activeProcessorCount
-    var disks: [Int: DiskModel] = [:]
-    for delay in Set(options.cells.map(\.diskMilliseconds) + [0]).sorted() {
-      progress("the disk with \(delay) ms more")
-      disks[delay] = try await Inputs.disk(
-        delayMilliseconds: delay, in: options.directory, seconds: options.probeSeconds, attempts: options.attempts,
-        mostOfOthers: 0.1)
-    }
-    var networks: [Int: (oneWayNanoseconds: Double, relayNanoseconds: Double)] = [:]
-    for delay in Set(options.cells.map(\.networkMilliseconds)) {
-      progress("the relay with \(delay) ms")
-      networks[delay] = try await Inputs.network(delayMilliseconds: delay)
-    }
-    guard let calm = disks[0] else { throw PlanError("the disk was not measured") }
-    progress("processor costs")
-    let costs = try await calibrate(options).costs(disk: calm, processors: processors)
-    var report = ValidationReport(directory: options.directory, processors: processors, costs: costs)
+    let inputs = try await measureInputs(options, progress)
+    let costs = try inputs.costs()
+    var report = ValidationReport(directory: options.directory, inputs: inputs, costs: costs)
     for cell in options.cells {
-      guard let disk = disks[cell.diskMilliseconds], let network = networks[cell.networkMilliseconds] else { continue }
-      let model = scenario(
-        cell, disk: disk, oneWay: network.oneWayNanoseconds, relay: network.relayNanoseconds, costs: costs,
-        processors: processors)
+      let model = try inputs.scenario(of: cell, costs: costs)
       report.rows += try await rows(of: cell, model, options, progress)
     }
     return report
   }
 
-  /// Nodes, clients and disk on one machine.
-  static func scenario(nodes: Int, disk: DiskModel, costs: Costs, processors: Int) -> WhatIf {
-    var need = Need()
-    need.puts = 1
-    need.nodes = nodes
-    need.roundTrip = 0
-    need.keyBytes = TrialCluster.keyBytes
-    need.valueBytes = TrialCluster.valueBytes
-    need.processors = processors
-    need.sharesMachine = true
-    return need.scenario(disk: disk, costs: costs)
-  }
-
-  private static func scenario(
-    _ cell: InjectedDelays, disk: DiskModel, oneWay: Double, relay: Double, costs: Costs, processors: Int
-  ) -> WhatIf {
-    var scenario = scenario(nodes: cell.nodes, disk: disk, costs: costs, processors: processors)
-    guard cell.networkMilliseconds > 0 else { return scenario }
-    scenario.relayCost = relay
-    if cell.nodes == 1 {
-      scenario.clientOneWay = UInt64(oneWay)
-    } else {
-      for from in 0..<cell.nodes {
-        for to in 0..<cell.nodes where to != from { scenario.oneWay[from][to] = UInt64(oneWay) }
-      }
+  private static func measureInputs(
+    _ options: ValidationOptions, _ progress: @escaping @Sendable (String) -> Void
+  ) async throws -> ValidationInputs {
+    var inputs = ValidationInputs(processors: ProcessInfo.processInfo.activeProcessorCount)
+    for delay in Set(options.cells.map(\.diskMilliseconds) + [0]).sorted() {
+      progress("the disk with \(delay) ms more")
+      inputs.disks[delay] = try await Inputs.disk(
+        delayMilliseconds: delay, in: options.directory, seconds: options.probeSeconds, attempts: options.attempts,
+        mostOfOthers: 0.1)
     }
-    return scenario
+    for delay in Set(options.cells.map(\.networkMilliseconds)).sorted() {
+      progress("the relay with \(delay) ms")
+      inputs.networks[delay] = try await Inputs.network(delayMilliseconds: delay)
+    }
+    progress("processor costs")
+    inputs.calibration = try await calibrate(options)
+    return inputs
   }
 
   // MARK: Calibration
@@ -169,7 +101,9 @@ package enum Validation {
         try await cluster.run(.closed(clients: Calibration.manyClients), seconds: seconds)
       )
     }
-    return Calibration(one: one, many: many, open: open, threeOne: threeOne, threeMany: threeMany)
+    return Calibration(
+      one: one.figures, many: many.figures, open: open.figures, threeOne: threeOne.figures,
+      threeMany: threeMany.figures)
   }
 
   // MARK: Cells
@@ -218,27 +152,31 @@ package enum Validation {
     of cell: InjectedDelays, _ share: Double, _ rate: Double, _ model: WhatIf, _ cluster: TrialCluster,
     _ options: ValidationOptions
   ) async throws -> ValidationReport.Row {
+    var row = ValidationReport.Row(delays: cell, share: share, ratePerSecond: rate)
     // Predicted before it is measured.
-    var scenario = model
-    scenario.load = .open(process: .poisson, perSecond: [.put: rate])
-    scenario.operations = max(5000, min(30_000, Int(rate * options.seconds)))
-    let predicted = scenario.predict()
-    var row = ValidationReport.Row(
-      delays: cell, share: share, ratePerSecond: rate, predictedP50Nanoseconds: predicted.percentile(50),
-      predictedP99Nanoseconds: predicted.percentile(99), shareOfOthers: 0,
-      predictedProcessorShare: predicted.processorShare, measuredProcessorShare: 0)
-    for attempt in 0..<options.attempts {
+    row.predict(by: model)
+    var runs: [Trial] = []
+    for attempt in 0..<(options.repetitions + options.attempts - 1) where runs.count < options.repetitions {
       let trial = try await cluster.run(
-        .open(process: .poisson, ratePerSecond: rate, maxInFlight: 20_000), seconds: options.seconds,
-        seed: UInt64(attempt) + 1)
-      row.measuredP50Nanoseconds = trial.latency.percentile(50)
-      row.measuredP99Nanoseconds = trial.latency.percentile(99)
-      row.shareOfOthers = trial.shareOfOthers
-      row.measuredProcessorShare = trial.ownShare
+        .open(process: .poisson, ratePerSecond: rate, maxInFlight: 20_000),
+        seconds: max(options.seconds, fewestOperations / rate), seed: UInt64(attempt) + 1)
       row.invalid = complaint(of: trial, options)
-      if row.invalid == nil { break }
+      if row.invalid == nil { runs.append(trial) }
     }
+    guard runs.count == options.repetitions else { return row }
+    row.invalid = nil
+    row.measuredP50Nanoseconds = median(runs.compactMap { $0.latency.percentile(50) })
+    row.measuredP99Nanoseconds = median(runs.compactMap { $0.latency.percentile(99) })
+    row.shareOfOthers = median(runs.map(\.shareOfOthers)) ?? 0
+    row.measuredProcessorShare = median(runs.map(\.ownShare)) ?? 0
     return row
+  }
+
+  /// Of a run: a p99 needs a thousand, and is steady with more.
+  private static let fewestOperations = 2000.0
+
+  private static func median<Value: Comparable>(_ values: [Value]) -> Value? {
+    values.isEmpty ? nil : values.sorted()[values.count / 2]
   }
 
   private static func complaint(of trial: Trial, _ options: ValidationOptions) -> String? {
