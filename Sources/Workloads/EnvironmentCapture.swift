@@ -11,7 +11,8 @@ enum ProcessFacts {
 
 extension RunEnvironment {
   /// What can be known of this machine and this process.
-  static func capture() -> RunEnvironment {
+  /// - Parameter targetDirectory: whose file system is told; nil is the working directory.
+  static func capture(targetDirectory: String?) -> RunEnvironment {
     #if DEBUG
     let build = "debug"
     #else
@@ -31,8 +32,8 @@ extension RunEnvironment {
     environment.loadAverage = firstLine(of: "/proc/loadavg").map {
       $0.split(separator: " ").prefix(3).joined(separator: " ")
     }
-    environment.workingDirectory = workingDirectoryPath()
-    environment.fileSystem = environment.workingDirectory.flatMap { path in
+    environment.workingDirectory = KernelFile.path(of: nil)
+    environment.fileSystem = KernelFile.path(of: targetDirectory).flatMap { path in
       KernelFile.text(at: "/proc/self/mountinfo").flatMap { Mount.holding(path, mountInfo: $0)?.description }
     }
     return environment
@@ -55,12 +56,6 @@ extension RunEnvironment {
 
   private static func kibibytes(_ text: String) -> UInt64? {
     text.split(separator: " ").first.flatMap { UInt64($0) }.map { $0 * 1_024 }
-  }
-
-  private static func workingDirectoryPath() -> String? {
-    guard let buffer = getcwd(nil, 0) else { return nil }
-    defer { free(buffer) }
-    return String(cString: buffer)
   }
 }
 
@@ -129,6 +124,13 @@ enum KernelFile {
       bytes.append(contentsOf: chunk[..<count])
     }
     return String(decoding: bytes, as: UTF8.self)
+  }
+
+  /// The absolute path of a directory, without links in it; of the working directory for nil.
+  static func path(of directory: String?) -> String? {
+    guard let buffer = realpath(directory ?? ".", nil) else { return nil }
+    defer { free(buffer) }
+    return String(cString: buffer)
   }
 
   /// Where a symbolic link points.

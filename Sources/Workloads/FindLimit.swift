@@ -31,7 +31,7 @@ package func findLimit(
     options.shape = .open(process: process, ratePerSecond: rate, maxInFlight: bound)
     // A slow rate takes longer to show its percentile.
     options.duration = options.duration.map { Swift.max($0, .seconds(needed / rate)) }
-    let (before, nodesBefore) = (HostCounters.read(), await target.read())
+    let (before, nodesBefore) = (HostCounters.read(options.targetDirectory), await target.read())
     let result: BenchResult
     do throws(WorkloadError) {
       result = try await runLoad(options, onProgress: onProgress)
@@ -44,7 +44,8 @@ package func findLimit(
     guard result.ending != .interrupted else { break }
     last = result
     var trial = LimitTrial(
-      of: result, ratePerSecond: rate, objective: objective, usage: HostCounters.read().usage(since: before))
+      of: result, ratePerSecond: rate, objective: objective,
+      usage: HostCounters.read(options.targetDirectory).usage(since: before))
     trial.nodes = target.usage(from: nodesBefore, to: await target.read())
     search.record(trial)
     onTrial(trial)
@@ -70,11 +71,12 @@ struct HostCounters {
   /// In ticks, of all processors.
   var busy: UInt64 = 0
   var idle: UInt64 = 0
-  /// Milliseconds in which the disk of the working directory had something to do.
+  /// Milliseconds in which the disk of the directory had something to do.
   var disk: UInt64?
   var instant = MonotonicClock.nanoseconds()
 
-  static func read() -> HostCounters {
+  /// - Parameter directory: whose disk is looked at; nil is the working directory.
+  static func read(_ directory: String?) -> HostCounters {
     var counters = HostCounters()
     if let line = KernelFile.text(at: "/proc/stat")?.split(separator: "\n").first {
       // proc(5): user, nice, system, idle, iowait, irq, softirq, steal. Who waits for a disk leaves the processor idle.
@@ -83,13 +85,13 @@ struct HostCounters {
         if place == 3 || place == 4 { counters.idle += count } else { counters.busy += count }
       }
     }
-    counters.disk = diskMilliseconds
+    counters.disk = diskMilliseconds(of: directory)
     return counters
   }
 
-  /// Of the device that holds the working directory. A partition's whole disk is not looked for: its own line counts too.
-  private static var diskMilliseconds: UInt64? {
-    guard let path = KernelFile.link(at: "/proc/self/cwd"),
+  /// Of the device that holds the directory. A partition's whole disk is not looked for: its own line counts too.
+  private static func diskMilliseconds(of directory: String?) -> UInt64? {
+    guard let path = KernelFile.path(of: directory),
       let mounts = KernelFile.text(at: "/proc/self/mountinfo"), let mount = Mount.holding(path, mountInfo: mounts),
       let table = KernelFile.text(at: "/proc/diskstats")
     else { return nil }

@@ -36,6 +36,9 @@ package struct LoadOptions: Sendable, Equatable {
   package var keyCount: UInt64 = 10_000
   package var keyOrder: KeyOrder = .random
   package var valueSizeBytes = 256
+  /// Whose disk and file system a result tells of: where the target keeps its files, if that is known. Nil: the working
+  /// directory.
+  package var targetDirectory: String?
   package var seed: UInt64 = 1
   /// An operation that has no answer after this long counts as failed.
   package var callTimeout: Duration = .seconds(10)
@@ -66,6 +69,8 @@ struct LoadPlan: Sendable {
   var write: WriteTarget?
   /// Whose account of their commits goes into the result.
   var nodes: TargetCounters
+  /// See ``LoadOptions/targetDirectory``.
+  var targetDirectory: String?
 }
 
 extension LoadOptions {
@@ -106,7 +111,7 @@ extension LoadOptions {
         callTimeoutNanoseconds: callTimeout.wholeNanoseconds, keyPrefix: keyPrefix, keySizeBytes: keySizeBytes,
         keyCount: keyCount, keyOrder: keyOrder, valueSizeBytes: valueSizeBytes, seed: seed),
       warmUp: warmUp, reconnectPatienceNanoseconds: reconnectPatience.wholeNanoseconds, budget: budget,
-      write: write, nodes: try TargetCounters(of: self))
+      write: write, nodes: try TargetCounters(of: self), targetDirectory: targetDirectory)
   }
 
   /// What is taken or watched in turn is kept on one event loop each, so there are no more loops than of it.

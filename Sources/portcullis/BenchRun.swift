@@ -50,6 +50,7 @@ extension BenchScenario {
   private func options(_ endpoints: String?, _ gateway: String?) throws -> LoadOptions {
     var options = try load.options(endpoints)
     try apply(to: &options, gateway: gateway)
+    if load.start != nil { options.targetDirectory = load.directory }
     do {
       try options.check()
     } catch {

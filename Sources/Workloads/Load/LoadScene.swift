@@ -40,7 +40,7 @@ struct LoadScene<Scenario: LoadScenario> {
 
   func run() async throws(WorkloadError) -> BenchResult {
     let startedAt = MonotonicClock.wallClock()
-    let environment = RunEnvironment.capture()
+    let environment = RunEnvironment.capture(targetDirectory: plan.targetDirectory)
     let outcome: LoadOutcome
     let target: TargetDescription
     do throws(WorkloadError) {
