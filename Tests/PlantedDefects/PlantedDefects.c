@@ -99,13 +99,19 @@ __attribute__((constructor)) static void begin(void) {
 
 static int starts(const char *text, const char *with) { return strncmp(text, with, strlen(with)) == 0; }
 
+// Never NULL, as SQLite's own is for a statement that it made without keeping its text.
+static const char *text_of(sqlite3_stmt *statement) {
+  const char *text = sqlite_sql(statement);
+  return text ? text : "";
+}
+
 // MARK: - In the place of SQLite's and libc's
 
 int64_t sqlite3_column_int64(sqlite3_stmt *statement, int column) {
   if (!sqlite_column_int64) sqlite_column_int64 = (int64_t(*)(sqlite3_stmt *, int))next("sqlite3_column_int64");
   int64_t value = sqlite_column_int64(statement, column);
   if ((planted != no_fence && planted != no_incarnation) || has_raised) return value;
-  if (!starts(sqlite_sql(statement), floor_statement)) return value;
+  if (!starts(text_of(statement), floor_statement)) return value;
   if (column == incarnation_column) return 1;
   return column == number_column && planted == no_fence ? 1 : value;
 }
@@ -113,7 +119,7 @@ int64_t sqlite3_column_int64(sqlite3_stmt *statement, int column) {
 int sqlite3_step(sqlite3_stmt *statement) {
   if (!sqlite_step) sqlite_step = (int (*)(sqlite3_stmt *))next("sqlite3_step");
   if (planted == none || planted == early_expiry) return sqlite_step(statement);
-  const char *sql = sqlite_sql(statement);
+  const char *sql = text_of(statement);
   int is_commit = strcmp(sql, "COMMIT") == 0;
   int loses = is_commit && planted == no_barrier && has_raised && !has_written;
   if (is_commit || starts(sql, "BEGIN") || strcmp(sql, "ROLLBACK") == 0) {

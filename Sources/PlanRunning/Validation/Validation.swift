@@ -5,7 +5,7 @@
 
 import Foundation
 import Measurement
-package import Planning
+import Planning
 import Workloads
 
 package struct ValidationOptions: Sendable {

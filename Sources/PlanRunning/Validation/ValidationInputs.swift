@@ -2,7 +2,7 @@
 // measured before anything is predicted, and is kept with the report, so that a later model can be held to the same runs.
 
 package import DiskProbe
-package import Planning
+import Planning
 
 package struct ValidationInputs: Sendable, Codable {
   package struct Network: Sendable, Codable {
