@@ -20,7 +20,19 @@ package final class ScratchDirectory: Sendable {
 }
 
 package enum Ports {
-  private static let range = 10_000..<30_000
+  /// Two runs beside each other can be given ranges of their own, so that neither takes a port which the other has just asked
+  /// for, or gives up for a moment: PORTCULLIS_PORTS=10000-19999.
+  private static let range = parse(ProcessInfo.processInfo.environment["PORTCULLIS_PORTS"]) ?? 10_000..<30_000
+
+  private static func parse(_ text: String?) -> Range<Int>? {
+    guard let text else { return nil }
+    let bounds = text.split(separator: "-").compactMap { Int($0) }
+    guard bounds.count == 2, bounds[0] >= 1024, bounds[1] <= 65_535, bounds[1] - bounds[0] >= 1000 else {
+      fatalError("PORTCULLIS_PORTS is \(text), and should be a range of a thousand ports or more: 10000-19999")
+    }
+    return bounds[0]..<bounds[1] + 1
+  }
+
   /// The port that was given last.
   private static let last = Mutex(Int.random(in: range))
 
