@@ -25,8 +25,8 @@ struct PortcullisCommand: AsyncParsableCommand {
       LogCommand.self, StatusCommand.self, WatchCommand.self, Acquire.self, GrantsCommand.self, ScopesCommand.self,
       SessionsCommand.self, ElectCommand.self, GatewaysCommand.self, TokenCommand.self, SQL.self, GuardCommand.self,
       UnguardCommand.self, ReleaseDatabase.self, TourCommand.self, TourWriterCommand.self,
-      ConformanceCommand.self, ConformanceWriterCommand.self, Bench.self, Fsync.self, PlanCommand.self,
-      ReportCommand.self, Simulate.self, CompletionCommand.self,
+      ConformanceCommand.self, ConformanceWriterCommand.self, ChaosCommand.self, Bench.self, Fsync.self,
+      PlanCommand.self, ReportCommand.self, Simulate.self, CompletionCommand.self,
     ])
 
   /// Runs a command, turning what it throws into one line and an exit code.

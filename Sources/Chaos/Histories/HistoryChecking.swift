@@ -2,22 +2,22 @@
 // One searches an order for each key by itself, without believing a word about order; the other replays all keys in the
 // order of the revisions that the answers named.
 
-import Linearizability
+package import Linearizability
 
-enum HistoryChecking {
+package enum HistoryChecking {
   /// Enough for a key with many operations at once; a search that needs more is reported and not passed over.
   private static let limits = CheckLimits(minimumOperations: 1, stepsPerKey: 20_000_000)
 
-  static func search(_ operations: [HistoryOperation]) -> Verdict {
+  package static func search(_ operations: [HistoryOperation]) -> Verdict {
     LinearizabilityChecker(limits: limits).check(operations.flatMap(translated))
   }
 
-  static func replay(_ operations: [HistoryOperation]) -> Verdict {
+  package static func replay(_ operations: [HistoryOperation]) -> Verdict {
     ReplayChecker(limits: limits).check(operations.flatMap(translated))
   }
 
   /// What is wrong by either of them.
-  static func problems(of operations: [HistoryOperation]) -> [String] {
+  package static func problems(of operations: [HistoryOperation]) -> [String] {
     [("search", search(operations)), ("replay", replay(operations))].compactMap { name, verdict in
       if verdict.isConsistent { return nil }
       return "\(name): " + (verdict.counterexample.map { "\($0)" } ?? "\(verdict)")
