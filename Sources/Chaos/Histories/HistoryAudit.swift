@@ -20,12 +20,12 @@ package struct HistoryAudit {
   /// What is wrong with a history, in the order in which it is found; empty when nothing is.
   /// - Parameters:
   ///   - logs: what each node tells, at least one.
-  ///   - isDense: whether each revision has an event, as where nothing but keys is written. A grant takes one without.
+  ///   - othersWrite: whether revisions are also made by what has no event, such as grants.
   package static func problems(
-    of operations: [HistoryOperation], logs: [[HistoryEvent]], isDense: Bool = true
+    of operations: [HistoryOperation], logs: [[HistoryEvent]], othersWrite: Bool = false
   ) -> [String] {
     var audit = HistoryAudit(operations, log: logs[0])
-    audit.checkRevisions(isDense: isDense)
+    audit.checkRevisions(othersWrite)
     for (node, log) in logs.enumerated().dropFirst() { audit.compare(log, of: node) }
     audit.readLog()
     audit.checkWrites()
@@ -48,10 +48,10 @@ package struct HistoryAudit {
     }
   }
 
-  private mutating func checkRevisions(isDense: Bool) {
+  private mutating func checkRevisions(_ othersWrite: Bool) {
     var last: Int64 = 1
     for event in log {
-      let follows = isDense ? event.revision == last + 1 : event.revision > last
+      let follows = othersWrite ? event.revision > last : event.revision == last + 1
       if !follows { problems.append("revision \(event.revision) follows \(last)") }
       last = event.revision
     }

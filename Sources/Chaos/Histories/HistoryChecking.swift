@@ -12,13 +12,15 @@ package enum HistoryChecking {
     LinearizabilityChecker(limits: limits).check(operations.flatMap(translated))
   }
 
-  package static func replay(_ operations: [HistoryOperation]) -> Verdict {
-    ReplayChecker(limits: limits).check(operations.flatMap(translated))
+  /// - Parameter othersWrite: whether revisions are also made by what is not recorded, such as grants.
+  package static func replay(_ operations: [HistoryOperation], othersWrite: Bool = false) -> Verdict {
+    ReplayChecker(limits: limits, othersWrite: othersWrite).check(operations.flatMap(translated))
   }
 
   /// What is wrong by either of them.
-  package static func problems(of operations: [HistoryOperation]) -> [String] {
-    [("search", search(operations)), ("replay", replay(operations))].compactMap { name, verdict in
+  package static func problems(of operations: [HistoryOperation], othersWrite: Bool = false) -> [String] {
+    [("search", search(operations)), ("replay", replay(operations, othersWrite: othersWrite))].compactMap {
+      name, verdict in
       if verdict.isConsistent { return nil }
       return "\(name): " + (verdict.counterexample.map { "\($0)" } ?? "\(verdict)")
     }

@@ -39,8 +39,8 @@ struct ChaosChecks {
       logs.append(try await HistoryLog.read(port: port, from: base + 1, through: marker))
     }
     var problems = withoutLate(&logs, round)
-    problems += HistoryAudit.problems(of: operations, logs: logs, isDense: false)
-    problems += HistoryChecking.problems(of: operations)
+    problems += HistoryAudit.problems(of: operations, logs: logs, othersWrite: true)
+    problems += HistoryChecking.problems(of: operations, othersWrite: true)
     problems += try await problemsOfState(round, logs[0])
     if problems.isEmpty { problems += plant(operations, logs) }
     remember(operations, logs[0])
@@ -132,11 +132,11 @@ struct ChaosChecks {
     var problems: [String] = []
     // Each kind once a run: the checks of a changed copy cost as much as those of the history itself.
     for plant in HistoryPlants(operations, log: logs[0]).all where !plantNames.contains(plant.name) {
-      let audit = HistoryAudit.problems(of: plant.operations, logs: logs, isDense: false)
+      let audit = HistoryAudit.problems(of: plant.operations, logs: logs, othersWrite: true)
       count(plant.name, isRejected: !audit.isEmpty, "audit", &problems)
       let search = HistoryChecking.search(plant.operations.filter { $0.key == plant.key })
       count(plant.name, isRejected: search.counterexample != nil, "search", &problems)
-      let replay = HistoryChecking.replay(plant.operations)
+      let replay = HistoryChecking.replay(plant.operations, othersWrite: true)
       count(plant.name, isRejected: replay.counterexample != nil, "replay", &problems)
     }
     return problems
