@@ -48,9 +48,6 @@ struct ChaosCommand: AsyncParsableCommand {
   @Flag(help: "Print JSON in the place of the table.")
   var json = false
 
-  /// The exit code of a run in which too little happened.
-  private static let inconclusive: Int32 = 2
-
   func validate() throws {
     if length.milliseconds < 10_000 { throw ValidationError("--for takes at least 10s") }
     if !(3...7).contains(nodes) { throw ValidationError("--nodes takes 3 to 7") }
@@ -87,7 +84,7 @@ struct ChaosCommand: AsyncParsableCommand {
         Commands.ExitCode.failed,
         "\(report.violations) violations with seed \(report.seed); what was seen is in \(place)")
     case .inconclusive:
-      throw CommandFailure(Self.inconclusive, "inconclusive: \(report.shortcomings.joined(separator: "; "))")
+      throw CommandFailure(Commands.ExitCode.inconclusive, "inconclusive: \(report.shortcomings.joined(separator: "; "))")
     }
   }
 

@@ -14,7 +14,7 @@ struct PortcullisCommand: AsyncParsableCommand {
         portcullis serve        one core node and one gateway, on ./portcullis-data
         portcullis tour         a stale writer, refused before your eyes
 
-      Exit codes: 0 done, 1 failed, 3 the node was removed from its cluster, 64 wrong arguments, 69 a server cannot be reached, 75 the scope is held or was lost,
+      Exit codes: 0 done, 1 failed, 2 there is too little to tell, 3 the node was removed from its cluster, 64 wrong arguments, 69 a server cannot be reached, 75 the scope is held or was lost,
       77 refused by the gateway, or a token that is not taken.
 
       Completion of commands and flags in a shell: portcullis completion bash|zsh|fish.

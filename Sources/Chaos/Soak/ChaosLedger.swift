@@ -86,6 +86,8 @@ package final class ChaosLedger: Sendable {
 
   var contents: Contents { state.withLock { $0 } }
   var isStopped: Bool { state.withLock { $0.isStopped } }
+  /// Whether something was taken that had to be refused.
+  var hasProblems: Bool { state.withLock { !$0.problems.isEmpty } }
   func stop() { state.withLock { $0.isStopped = true } }
   func acknowledged(_ scope: Int) -> Int { state.withLock { $0.byScope[scope] } }
 

@@ -38,7 +38,7 @@ struct ChaosRounds {
     do {
       while ContinuousClock.now < end, !monitor.isStopped {
         try await checkLast(&report)
-        if report.violations > 0 { break }
+        if report.violations > 0 || ledger.hasProblems { break }
         try await checks.beginRound()
         // No round of a few seconds at the end.
         let left = ContinuousClock.now.duration(to: end)
