@@ -84,7 +84,8 @@ struct ChaosCommand: AsyncParsableCommand {
         Commands.ExitCode.failed,
         "\(report.violations) violations with seed \(report.seed); what was seen is in \(place)")
     case .inconclusive:
-      throw CommandFailure(Commands.ExitCode.inconclusive, "inconclusive: \(report.shortcomings.joined(separator: "; "))")
+      throw CommandFailure(
+        Commands.ExitCode.inconclusive, "inconclusive: \(report.shortcomings.joined(separator: "; "))")
     }
   }
 
