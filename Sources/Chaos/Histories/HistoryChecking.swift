@@ -17,13 +17,27 @@ package enum HistoryChecking {
     ReplayChecker(limits: limits, othersWrite: othersWrite).check(operations.flatMap(translated))
   }
 
-  /// What is wrong by either of them.
-  package static func problems(of operations: [HistoryOperation], othersWrite: Bool = false) -> [String] {
-    [("search", search(operations)), ("replay", replay(operations, othersWrite: othersWrite))].compactMap {
-      name, verdict in
-      if verdict.isConsistent { return nil }
-      return "\(name): " + (verdict.counterexample.map { "\($0)" } ?? "\(verdict)")
+  /// What is wrong by either of them; that nothing was decided is wrong as well.
+  package static func problems(of operations: [HistoryOperation]) -> [String] {
+    let (problems, gaps) = findings(in: operations)
+    return problems + gaps
+  }
+
+  /// What is wrong by either of them, and why one of them cannot say.
+  package static func findings(
+    in operations: [HistoryOperation], othersWrite: Bool = false
+  ) -> (problems: [String], gaps: [String]) {
+    var (problems, gaps): ([String], [String]) = ([], [])
+    for (name, verdict) in [
+      ("search", search(operations)), ("replay", replay(operations, othersWrite: othersWrite)),
+    ] where !verdict.isConsistent {
+      if let found = verdict.counterexample {
+        problems.append("\(name): \(found)")
+      } else {
+        gaps.append("\(name): \(verdict)")
+      }
     }
+    return (problems, gaps)
   }
 
   /// In the room's words. A comparison that did not hold also read its key in the same instant: that is one more

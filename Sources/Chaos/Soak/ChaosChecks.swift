@@ -10,6 +10,8 @@ struct ChaosChecks {
   private var base: Int64 = 0
   /// Writes of unknown outcome of rounds that are over: they may come late, once each, and then nobody has read them.
   private var late: [HistoryEvent] = []
+  /// Where a check could not say anything.
+  private(set) var gaps: [String] = []
   private(set) var plants = ChaosReport.Plants()
   /// Kinds of changed copies that were made.
   private(set) var plantNames: Set<String> = []
@@ -40,7 +42,9 @@ struct ChaosChecks {
     }
     var problems = withoutLate(&logs, round)
     problems += HistoryAudit.problems(of: operations, logs: logs, othersWrite: true)
-    problems += HistoryChecking.problems(of: operations, othersWrite: true)
+    let findings = HistoryChecking.findings(in: operations, othersWrite: true)
+    problems += findings.problems
+    gaps += findings.gaps.map { "round \(round) is undecided: \($0)" }
     problems += try await problemsOfState(round, logs[0])
     if problems.isEmpty { problems += plant(operations, logs) }
     remember(operations, logs[0])

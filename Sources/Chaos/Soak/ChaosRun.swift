@@ -55,6 +55,7 @@ package struct ChaosRun: Sendable {
     report.add(ledger.contents)
     report.plants = rounds.checks.plants
     report.endedEarly = monitor.isStopped
+    report.shortcomings += rounds.checks.gaps
     if report.violations == 0, !rounds.checks.isTested {
       report.shortcomings.append("too little happened to plant a violation of each kind")
     }
