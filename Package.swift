@@ -161,6 +161,15 @@ let conformance: Target = .target(
     .product(name: "AsyncHTTPClient", package: "async-http-client"),
   ])
 
+/// The soak: real processes under faults, and the checks of what was seen.
+let chaos: Target = .target(
+  name: "Chaos",
+  dependencies: [
+    "Conformance", "Linearizability", "Protocol", "Wire",
+    .product(name: "NIOCore", package: "swift-nio"),
+    .product(name: "NIOPosix", package: "swift-nio"),
+  ])
+
 /// What the commands do, apart from reading their arguments.
 let commands: Target = .target(
   name: "Commands",
@@ -174,6 +183,7 @@ let executable: Target = .executableTarget(
   name: "portcullis",
   dependencies: [
     "Commands", "Client", "CoreNode", "FencingCore", "Wire", "Gateway", "Workloads", "Reporting", "Measurement",
+    "Chaos",
     "Conformance",
     "DiskProbe",
     "LogStorage",
@@ -261,7 +271,7 @@ let testTargets: [Target] = [
   .testTarget(
     name: "SystemTests",
     dependencies: [
-      "Client", "Conformance", "FencingCore", "Linearizability", "Protocol", "Tokens", "Wire", "portcullis",
+      "Chaos", "Client", "Conformance", "FencingCore", "Linearizability", "Protocol", "Tokens", "Wire", "portcullis",
       .product(name: "NIOCore", package: "swift-nio"),
       .product(name: "NIOPosix", package: "swift-nio"),
       .product(name: "X509", package: "swift-certificates"),
@@ -300,7 +310,7 @@ let package = Package(
     .package(url: "https://github.com/swift-server/async-http-client.git", exact: "1.37.0"),
   ],
   targets: pureRooms + storageRooms + crashRooms + networkRooms + serverRooms + measuringRooms
-    + [conformance, commands, executable]
+    + [conformance, chaos, commands, executable]
     + testTargets
 )
 

@@ -12,6 +12,8 @@ package enum ExitCode {
   package static let notWritten: Int32 = 74
   /// The node or the gateway could not start, or had to stop.
   package static let failed: Int32 = 1
+  /// Nothing was violated, and too little happened for that to say anything.
+  package static let inconclusive: Int32 = 2
   /// The node was removed from its cluster: starting it again leads nowhere.
   package static let removed: Int32 = 3
   /// The scope is held by somebody else, or the hold on it was lost: another try may succeed.

@@ -14,7 +14,7 @@ struct PortcullisCommand: AsyncParsableCommand {
         portcullis serve        one core node and one gateway, on ./portcullis-data
         portcullis tour         a stale writer, refused before your eyes
 
-      Exit codes: 0 done, 1 failed, 3 the node was removed from its cluster, 64 wrong arguments, 69 a server cannot be reached, 75 the scope is held or was lost,
+      Exit codes: 0 done, 1 failed, 2 there is too little to tell, 3 the node was removed from its cluster, 64 wrong arguments, 69 a server cannot be reached, 75 the scope is held or was lost,
       77 refused by the gateway, or a token that is not taken.
 
       Completion of commands and flags in a shell: portcullis completion bash|zsh|fish.
@@ -25,8 +25,8 @@ struct PortcullisCommand: AsyncParsableCommand {
       LogCommand.self, StatusCommand.self, WatchCommand.self, Acquire.self, GrantsCommand.self, ScopesCommand.self,
       SessionsCommand.self, ElectCommand.self, GatewaysCommand.self, TokenCommand.self, SQL.self, GuardCommand.self,
       UnguardCommand.self, ReleaseDatabase.self, TourCommand.self, TourWriterCommand.self,
-      ConformanceCommand.self, ConformanceWriterCommand.self, Bench.self, Fsync.self, PlanCommand.self,
-      ReportCommand.self, Simulate.self, CompletionCommand.self,
+      ConformanceCommand.self, ConformanceWriterCommand.self, ChaosCommand.self, Bench.self, Fsync.self,
+      PlanCommand.self, ReportCommand.self, Simulate.self, CompletionCommand.self,
     ])
 
   /// Runs a command, turning what it throws into one line and an exit code.

@@ -1,5 +1,6 @@
 // What etcd gets wrong about watches: each of these tests an etcd fails (docs/etcd-defects.md).
 
+import Chaos
 import Foundation
 import Glibc
 import NIOCore
@@ -67,40 +68,40 @@ struct DefectsWatchTests {
   func behind() async throws {
     let isEtcd = ServerProgram.etcd != nil
     let ownFlags = ["--snapshot-log-percent", "0", "--snapshot-catchup-entries", "10"]
-    let cluster = try FaultsCluster(["--snapshot-count", isEtcd ? "10" : "200"] + (isEtcd ? [] : ownFlags))
-    try await cluster.start()
-    let leader = try await cluster.leader()
-    let behind = (leader + 1) % 3
-    try await cluster.proxy.set(.cut, on: FaultsDriver.around(behind))
-    let (start, end) = try await withConnection("127.0.0.1:\(cluster.ports[leader])") { connection in
-      let call = DefectsCalls(connection: connection)
-      // An etcd keeps five thousand entries for those who are behind.
-      for round in 0..<(isEtcd ? 350 : 100) {
-        try await call.putAll((0..<20).map { DefectsCalls.put("b/\(round)/\($0)", Data(count: 100)) })
+    let flags = ["--snapshot-count", isEtcd ? "10" : "200"] + (isEtcd ? [] : ownFlags)
+    try await withFaultsCluster(flags) { cluster in
+      let leader = try await cluster.leader()
+      let behind = (leader + 1) % 3
+      try await cluster.proxy.set(.cut, on: FaultsDriver.around(behind, of: 3))
+      let (start, end) = try await withConnection("127.0.0.1:\(cluster.ports[leader])") { connection in
+        let call = DefectsCalls(connection: connection)
+        // An etcd keeps five thousand entries for those who are behind.
+        for round in 0..<(isEtcd ? 350 : 100) {
+          try await call.putAll((0..<20).map { DefectsCalls.put("b/\(round)/\($0)", Data(count: 100)) })
+        }
+        var round = 1000
+        let address = "127.0.0.1:\(cluster.ports[leader])"
+        // Until the leader has let go of what the member lacks.
+        while !isEtcd, try await Nodes.gauge("portcullis_log_first_index", at: address) ?? 0 < 500 {
+          try await call.putAll((0..<20).map { DefectsCalls.put("b/\(round)/\($0)", Data(count: 100)) })
+          round += 1
+        }
+        let end = try await call.revision()
+        return (end - 5, end)
       }
-      var round = 1000
-      let address = "127.0.0.1:\(cluster.ports[leader])"
-      // Until the leader has let go of what the member lacks.
-      while !isEtcd, try await Nodes.gauge("portcullis_log_first_index", at: address) ?? 0 < 500 {
-        try await call.putAll((0..<20).map { DefectsCalls.put("b/\(round)/\($0)", Data(count: 100)) })
-        round += 1
+      try await withConnection("127.0.0.1:\(cluster.ports[behind])") { connection in
+        let call = DefectsCalls(connection: connection)
+        // Its client was somewhere else before, and has everything below this.
+        let watch = try call.watch("b/", from: start)
+        #expect(try await watch.next()?.created == true)
+        try await cluster.proxy.heal()
+        #expect(try await revisions(of: watch, through: end) == Array(start...end))
       }
-      let end = try await call.revision()
-      return (end - 5, end)
+      if !isEtcd {
+        let said = cluster.complaints
+        #expect(said.contains("a snapshot of the leader is installed"), "it caught up by its log: \(said)")
+      }
     }
-    try await withConnection("127.0.0.1:\(cluster.ports[behind])") { connection in
-      let call = DefectsCalls(connection: connection)
-      // Its client was somewhere else before, and has everything below this.
-      let watch = try call.watch("b/", from: start)
-      #expect(try await watch.next()?.created == true)
-      try await cluster.proxy.heal()
-      #expect(try await revisions(of: watch, through: end) == Array(start...end))
-    }
-    if !isEtcd {
-      let said = cluster.complaints
-      #expect(said.contains("a snapshot of the leader is installed"), "it caught up by its log: \(said)")
-    }
-    await cluster.stop()
   }
 
   @Test("the compaction of a deletion leaves it to those who watch from there (etcd#18089, #19179)")

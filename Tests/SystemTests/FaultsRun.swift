@@ -1,5 +1,6 @@
 // One run: a cluster under load and faults, and then what the checks say of what was seen.
 
+import Chaos
 import Foundation
 import Glibc
 import NIOCore
@@ -74,20 +75,19 @@ enum FaultsRun {
     seed: UInt64, next: (_ done: Int, inout HistoryRandom) -> FaultsStep?
   ) async throws -> FaultsReport {
     let began = ContinuousClock.now
-    let cluster = try FaultsCluster()
-    do {
-      var report = try await load(cluster, seed: seed, next: next)
-      await cluster.stop()
+    return try await withFaultsCluster { cluster in
+      var report: FaultsReport
+      do {
+        report = try await load(cluster, seed: seed, next: next)
+      } catch {
+        throw FaultsCluster.Trouble(description: "seed \(seed): \(error)\n\(cluster.complaints)")
+      }
       report.problems += HistoryAudit.problems(of: report.operations, logs: report.logs)
       report.problems += HistoryChecking.problems(of: report.operations)
       report.duration = began.duration(to: .now)
       report.count()
       if !report.problems.isEmpty { report.problems.append("the whole history is in \(try keep(report))") }
       return report
-    } catch {
-      let complaints = cluster.complaints
-      await cluster.stop()
-      throw FaultsCluster.Trouble(description: "seed \(seed): \(error)\n\(complaints)")
     }
   }
 
@@ -103,7 +103,6 @@ enum FaultsRun {
   private static func load(
     _ cluster: FaultsCluster, seed: UInt64, next: (_ done: Int, inout HistoryRandom) -> FaultsStep?
   ) async throws -> FaultsReport {
-    try await cluster.start()
     _ = try await cluster.leader()
     let firstTerm = cluster.term
     let recorder = HistoryRecorder(ports: cluster.ports)
@@ -133,11 +132,11 @@ enum FaultsRun {
 
   /// What every node has after all of them were killed once more: the same, and everything that was acknowledged.
   private static func lookAtTheEnd(_ cluster: FaultsCluster, _ report: inout FaultsReport) async throws {
-    try await cluster.kill([0, 1, 2])
-    for node in 0..<3 { try await cluster.launch(node) }
+    try await cluster.kill(Array(cluster.nodes))
+    for node in cluster.nodes { try await cluster.launch(node) }
     try await cluster.waitUntilServing()
     _ = try await cluster.leader()
-    let marker = try await putMarker(cluster)
+    let marker = try await cluster.putMarker()
     for port in cluster.ports { report.logs.append(try await HistoryLog.read(port: port, through: marker)) }
     let last = report.logs[0].last?.revision ?? 0
     let client = HistoryClient(-1, ports: cluster.ports, node: 0)
@@ -145,21 +144,10 @@ enum FaultsRun {
     for (node, port) in cluster.ports.enumerated() {
       let revision = await client.status(of: node)?.revision ?? 0
       if revision != last { report.problems.append("node \(node) is at revision \(revision), its log at \(last)") }
-      let state = try await HistoryLog.state(port: port)
+      let state = try await HistoryLog.state(port: port, prefix: HistoryRecorder.defaultPrefix)
       if state != finalState(of: report.logs[0]) {
         report.problems.append("node \(node) shows another state than its events make")
       }
-    }
-  }
-
-  private static func putMarker(_ cluster: FaultsCluster) async throws -> String {
-    let client = HistoryClient(-1, ports: cluster.ports, node: 0)
-    defer { client.close() }
-    var count = 0
-    return try await eventually(within: 20, "the last write") {
-      count += 1
-      let put = await client.perform(.put("marker.\(count)"), on: HistoryAudit.markerKey, timeout: .seconds(2))
-      return put.isAcknowledged ? "marker.\(count)" : nil
     }
   }
 

@@ -2,6 +2,7 @@
 // acknowledged is lost. What these tests can prove is the rung of a crash of processes and of the network: the page
 // cache outlives a killed process, so loss of power is not among what they show.
 
+import Chaos
 import Foundation
 import NIOCore
 import Testing
@@ -76,40 +77,34 @@ struct FaultsTests {
 
   @Test("the checks see a stale read: one that did not ask to be linearizable, of a node that is cut off")
   func staleRead() async throws {
-    let cluster = try FaultsCluster()
-    try await cluster.start()
-    let leader = try await cluster.leader()
-    let follower = (leader + 1) % 3
-    let other = (leader + 2) % 3
-    let key = HistoryRecorder.prefix + "stale"
-    var operations: [HistoryOperation] = []
-    func perform(_ call: HistoryCall, at node: Int) async throws {
-      let client = HistoryClient(node, ports: cluster.ports, node: node)
-      defer { client.close() }
-      let operation = await client.perform(call, on: key, timeout: .seconds(10))
-      try #require(operation.isAcknowledged, "\(operation)")
-      operations.append(operation)
+    try await withFaultsCluster { cluster in
+      let key = HistoryRecorder.defaultPrefix + "stale"
+      func perform(_ call: HistoryCall, at node: Int) async throws -> HistoryOperation {
+        let client = HistoryClient(node, ports: cluster.ports, node: node)
+        defer { client.close() }
+        let operation = await client.perform(call, on: key, timeout: .seconds(10))
+        try #require(operation.isAcknowledged, "\(operation)")
+        return operation
+      }
+      let leader = try await cluster.leader()
+      let follower = (leader + 1) % 3
+      var sound = [try await perform(.put("old"), at: leader), try await perform(.get, at: follower)]
+      try await cluster.proxy.set(.drop, on: FaultsDriver.around(follower, of: 3))
+      sound.append(try await perform(.put("new"), at: leader))
+      sound.append(try await perform(.get, at: (leader + 2) % 3))
+      let stale = try await perform(.getSerializable, at: follower)
+      try await cluster.proxy.heal()
+      try await cluster.waitUntilServing()
+      let last = try await perform(.put("last"), at: follower)
+      var logs: [[HistoryEvent]] = []
+      for port in cluster.ports { logs.append(try await HistoryLog.read(port: port, through: "last")) }
+      #expect(stale.outcome == .ok(.read(HistoryState(value: "old", modRevision: 2)), revision: 2))
+      let operations = sound + [stale, last]
+      #expect(HistoryAudit.problems(of: operations, logs: logs).count == 1)
+      #expect(HistoryChecking.search(operations).counterexample != nil)
+      #expect(HistoryChecking.replay(operations).counterexample != nil)
+      #expect(HistoryAudit.problems(of: sound + [last], logs: logs) == [])
+      #expect(HistoryChecking.problems(of: sound + [last]) == [])
     }
-    try await perform(.put("old"), at: leader)
-    try await perform(.get, at: follower)
-    try await cluster.proxy.set(.drop, on: FaultsDriver.around(follower))
-    try await perform(.put("new"), at: leader)
-    try await perform(.get, at: other)
-    let sound = operations
-    try await perform(.getSerializable, at: follower)
-    try await cluster.proxy.heal()
-    try await cluster.waitUntilServing()
-    try await perform(.put("last"), at: follower)
-    var logs: [[HistoryEvent]] = []
-    for port in cluster.ports { logs.append(try await HistoryLog.read(port: port, through: "last")) }
-    await cluster.stop()
-    let last = operations[operations.count - 1]
-    #expect(
-      operations[operations.count - 2].outcome == .ok(.read(HistoryState(value: "old", modRevision: 2)), revision: 2))
-    #expect(HistoryAudit.problems(of: operations, logs: logs).count == 1)
-    #expect(HistoryChecking.search(operations).counterexample != nil)
-    #expect(HistoryChecking.replay(operations).counterexample != nil)
-    #expect(HistoryAudit.problems(of: sound + [last], logs: logs) == [])
-    #expect(HistoryChecking.problems(of: sound + [last]) == [])
   }
 }

@@ -24,7 +24,7 @@ package final class Deployment: Sendable {
   /// Gives `body` a deployment without any process yet, and ends whatever it started.
   /// - Parameters:
   ///   - directory: made where it is not there; it stays.
-  ///   - isOutOfReach: whether the servers live on when a Ctrl-C comes from the terminal, until `body` is done.
+  ///   - isOutOfReach: whether servers and writers live on when a Ctrl-C comes from the terminal, until `body` is done.
   package static func withDeployment<Result>(
     of executable: String, in directory: String, isOutOfReach: Bool = false, _ body: (Deployment) async throws -> Result
   ) async throws -> Result {
@@ -36,13 +36,29 @@ package final class Deployment: Sendable {
   }
 
   /// Founds a cluster and waits until every node is ready.
+  /// - Parameters: as of `prepareCore`.
+  ///   - environment: of every node, such as a control of faults.
+  package func startCore(
+    nodes: Int = 1, name: String = "core", flags: [String] = [], environment: [String: String] = [:],
+    relay: ([Int]) async throws -> [Int] = { $0 }
+  ) async throws -> CoreProcesses {
+    let core = try await prepareCore(
+      nodes: nodes, name: name, flags: flags, environments: Array(repeating: environment, count: nodes), relay: relay)
+    for node in core.nodes { try node.launch() }
+    for node in core.nodes { try await node.waitUntilReady() }
+    return core
+  }
+
+  /// The processes of a cluster that is to be founded, none of them started.
   /// - Parameters:
   ///   - name: of its directory, and of its token: what tells it from others of the deployment.
   ///   - flags: for every node.
-  ///   - environment: of every node, such as a control of faults.
+  ///   - environments: of each node, such as a control of faults; none where there are no more.
+  ///   - etcd: the path of an etcd that takes our place.
   ///   - relay: what stands between the peers: gets the ports on which they listen, and returns those that they dial.
-  package func startCore(
-    nodes: Int = 1, name: String = "core", flags: [String] = [], environment: [String: String] = [:],
+  package func prepareCore(
+    nodes: Int, name: String = "core", flags: [String] = [], environments: [[String: String]] = [],
+    etcd: String? = nil,
     relay: ([Int]) async throws -> [Int] = { $0 }
   ) async throws -> CoreProcesses {
     let ports = Ports.free(2 * nodes)
@@ -52,18 +68,17 @@ package final class Deployment: Sendable {
     let cluster = zip(names, peers).map { "\($0)=\($1)" }.joined(separator: ",")
     let processes = (0..<nodes).map { place in
       let client = "127.0.0.1:\(ports[place])"
+      // etcd wants to be told what this program takes from where it listens.
+      let first = etcd == nil ? ["core"] : ["--advertise-client-urls", "http://\(client)"]
       return server(
-        [
-          "core", "--name", names[place], "--data-dir", "\(directory)/\(names[place])", "--listen-client-urls",
+        first + [
+          "--name", names[place], "--data-dir", "\(directory)/\(names[place])", "--listen-client-urls",
           "http://\(client)", "--listen-peer-urls", listening[place], "--initial-advertise-peer-urls", peers[place],
           "--initial-cluster", cluster, "--initial-cluster-token", name,
-        ] + flags, at: client, environment)
+        ] + flags, at: client, environments.indices.contains(place) ? environments[place] : [:], executable: etcd)
     }
-    let core = CoreProcesses(
+    return CoreProcesses(
       nodes: processes, directories: names.map { "\(directory)/\($0)" }, names: names, peerURLs: peers, token: name)
-    for node in processes { try node.launch() }
-    for node in processes { try await node.waitUntilReady() }
-    return core
   }
 
   /// Starts a gateway. A fenced database registers at the core soon after; see `Stage.startGateway`.
@@ -97,7 +112,7 @@ package final class Deployment: Sendable {
       holder: holder, executable: executable,
       arguments: ["conformance-writer", "--holder", holder, "--endpoints", endpoints, "--gateway", gateway]
         + (number.map { ["--etcd-locks-of-writer", "\($0)"] } ?? []),
-      environment: environment)
+      environment: environment, isOutOfReach: isOutOfReach)
     endings.withLock { $0.append { writer.kill() } }
     return writer
   }
@@ -120,10 +135,10 @@ package final class Deployment: Sendable {
   }
 
   private func server(
-    _ arguments: [String], at address: String, _ environment: [String: String]
+    _ arguments: [String], at address: String, _ environment: [String: String], executable: String? = nil
   ) -> ServerProcess {
     let process = ServerProcess(
-      executable: executable, arguments: arguments, address: address, environment: environment,
+      executable: executable ?? self.executable, arguments: arguments, address: address, environment: environment,
       isOutOfReach: isOutOfReach)
     endings.withLock { $0.append { process.killAtOnce() } }
     return process

@@ -14,7 +14,17 @@ package final class RunningProgram: Sendable {
     /// Streams that have not come to their end.
     var open = 2
     var waiters: [CheckedContinuation<Void, Never>] = []
+
+    /// A server that runs for hours may say much: the oldest half of what is too much goes.
+    mutating func keep(_ bytes: [UInt8], of name: String) {
+      lines[name, default: ""] += String(decoding: bytes, as: UTF8.self)
+      guard let said = lines[name], said.utf8.count > RunningProgram.mostKept else { return }
+      lines[name] = String(said.suffix(said.count / 2))
+    }
   }
+
+  /// Of each stream, in bytes.
+  private static let mostKept = 32 << 20
 
   package let processID: pid_t
   private let state: SharedState
@@ -36,10 +46,11 @@ package final class RunningProgram: Sendable {
   /// - Parameters:
   ///   - environment: on top of this process's own.
   ///   - isOutOfReach: whether a Ctrl-C at the terminal is none of the program's business, but of who started it.
+  ///   - keepsOutput: whether `output` has what was said; not where there is much of it and `onOutput` takes it.
   ///   - onOutput: hears what comes on standard output, on a thread of the stream's own; at the end, nothing.
   package init(
     _ arguments: [String], executable: String, environment: [String: String] = [:], isOutOfReach: Bool = false,
-    onOutput: (@Sendable (_ bytes: [UInt8]) -> Void)? = nil
+    keepsOutput: Bool = true, onOutput: (@Sendable (_ bytes: [UInt8]) -> Void)? = nil
   ) throws {
     // Whoever writes to a program that has ended is told so, and lives.
     signal(SIGPIPE, SIG_IGN)
@@ -62,7 +73,8 @@ package final class RunningProgram: Sendable {
           let bytes = Self.read(descriptor)
           if bytes.isEmpty { break }
           if name == "out" { onOutput?(bytes) }
-          state.change { $0.lines[name, default: ""] += String(decoding: bytes, as: UTF8.self) }
+          if name == "out", !keepsOutput { continue }
+          state.change { $0.keep(bytes, of: name) }
         }
         if name == "out" { onOutput?([]) }
         close(descriptor)

@@ -1,5 +1,6 @@
 // Stories from a seed: what is done next, drawn from everything that a client may ask of etcd, right and wrong.
 
+import Chaos
 import Foundation
 import Protocol
 

@@ -1,21 +1,21 @@
 // Proof that the alarm works on the very history that was found good: one answer in it is changed into what a broken
 // cluster would have said, and every check must see it.
 
-struct HistoryPlant: Sendable {
-  let name: String
-  let operations: [HistoryOperation]
+package struct HistoryPlant: Sendable {
+  package let name: String
+  package let operations: [HistoryOperation]
   /// The key that it is about.
-  let key: String
+  package let key: String
 }
 
-struct HistoryPlants {
+package struct HistoryPlants {
   private let operations: [HistoryOperation]
   /// Who wrote a value, where that was acknowledged.
   private var writers: [String: HistoryOperation] = [:]
   /// What a value replaced.
   private var replaced: [String: HistoryState] = [:]
 
-  init(_ operations: [HistoryOperation], log: [HistoryEvent]) {
+  package init(_ operations: [HistoryOperation], log: [HistoryEvent]) {
     self.operations = operations
     for operation in operations where operation.writtenRevision != nil {
       if let value = operation.call.value { writers[value] = operation }
@@ -27,8 +27,12 @@ struct HistoryPlants {
     }
   }
 
+  package static let names: Set<String> = [
+    "a stale read", "a write that was refused and done", "a comparison with what was no longer there",
+  ]
+
   /// One of each kind that the history has a place for.
-  var all: [HistoryPlant] { [staleRead, forgottenWrite, secondExchange].compactMap { $0 } }
+  package var all: [HistoryPlant] { [staleRead, forgottenWrite, secondExchange].compactMap { $0 } }
 
   /// A read that shows what was there before the newest write, although that write had returned.
   private var staleRead: HistoryPlant? {

@@ -2,26 +2,42 @@
 // One searches an order for each key by itself, without believing a word about order; the other replays all keys in the
 // order of the revisions that the answers named.
 
-import Linearizability
+package import Linearizability
 
-enum HistoryChecking {
+package enum HistoryChecking {
   /// Enough for a key with many operations at once; a search that needs more is reported and not passed over.
   private static let limits = CheckLimits(minimumOperations: 1, stepsPerKey: 20_000_000)
 
-  static func search(_ operations: [HistoryOperation]) -> Verdict {
+  package static func search(_ operations: [HistoryOperation]) -> Verdict {
     LinearizabilityChecker(limits: limits).check(operations.flatMap(translated))
   }
 
-  static func replay(_ operations: [HistoryOperation]) -> Verdict {
-    ReplayChecker(limits: limits).check(operations.flatMap(translated))
+  /// - Parameter othersWrite: whether revisions are also made by what is not recorded, such as grants.
+  package static func replay(_ operations: [HistoryOperation], othersWrite: Bool = false) -> Verdict {
+    ReplayChecker(limits: limits, othersWrite: othersWrite).check(operations.flatMap(translated))
   }
 
-  /// What is wrong by either of them.
-  static func problems(of operations: [HistoryOperation]) -> [String] {
-    [("search", search(operations)), ("replay", replay(operations))].compactMap { name, verdict in
-      if verdict.isConsistent { return nil }
-      return "\(name): " + (verdict.counterexample.map { "\($0)" } ?? "\(verdict)")
+  /// What is wrong by either of them; that nothing was decided is wrong as well.
+  package static func problems(of operations: [HistoryOperation]) -> [String] {
+    let (problems, gaps) = findings(in: operations)
+    return problems + gaps
+  }
+
+  /// What is wrong by either of them, and why one of them cannot say.
+  package static func findings(
+    in operations: [HistoryOperation], othersWrite: Bool = false
+  ) -> (problems: [String], gaps: [String]) {
+    var (problems, gaps): ([String], [String]) = ([], [])
+    for (name, verdict) in [
+      ("search", search(operations)), ("replay", replay(operations, othersWrite: othersWrite)),
+    ] where !verdict.isConsistent {
+      if let found = verdict.counterexample {
+        problems.append("\(name): \(found)")
+      } else {
+        gaps.append("\(name): \(verdict)")
+      }
     }
+    return (problems, gaps)
   }
 
   /// In the room's words. A comparison that did not hold also read its key in the same instant: that is one more

@@ -1,33 +1,33 @@
 // What a node says happened: every change of every key, in the order of revisions, as a watcher from the first revision
 // on is told it; and what it says of itself.
 
-import Foundation
+package import Foundation
 import NIOCore
 import NIOPosix
 import Protocol
 import Synchronization
 import Wire
 
-struct HistoryEvent: Sendable, Equatable {
-  let revision: Int64
-  let key: String
+package struct HistoryEvent: Sendable, Equatable {
+  package let revision: Int64
+  package let key: String
   /// Nil: it was deleted.
-  let value: String?
+  package let value: String?
 }
 
-struct NodeStatus: Sendable {
-  let isLeader: Bool
-  let term: UInt64
-  let revision: Int64
+package struct NodeStatus: Sendable {
+  package let isLeader: Bool
+  package let term: UInt64
+  package let revision: Int64
 }
 
-enum HistoryLog {
-  struct Trouble: Error, CustomStringConvertible {
-    let description: String
+package enum HistoryLog {
+  package struct Trouble: Error, CustomStringConvertible {
+    package let description: String
   }
 
-  /// Every event of a node up to the one that put `marker`.
-  static func read(port: Int, through marker: String) async throws -> [HistoryEvent] {
+  /// Every event of a node from a revision on, up to the one that put `marker`.
+  package static func read(port: Int, from first: Int64 = 1, through marker: String) async throws -> [HistoryEvent] {
     let eventLoop = MultiThreadedEventLoopGroup.singleton.next()
     let connection = try await WireConnection.connect(host: "127.0.0.1", port: port, on: eventLoop).get()
     defer { connection.close() }
@@ -36,23 +36,32 @@ enum HistoryLog {
     var create = Etcdserverpb_WatchCreateRequest()
     create.key = Data([0])
     create.rangeEnd = Data([0])
-    create.startRevision = 1
+    create.startRevision = first
     var request = Etcdserverpb_WatchRequest()
     request.requestUnion = .createRequest(create)
     try stream.send(request)
-    // A watch has no deadline of its own: a node that says nothing more must not hold up the test for ever.
+    // A watch has no deadline of its own: a node that says nothing more must not hold up the checks for ever.
     let alarm = eventLoop.scheduleTask(in: .seconds(30)) { connection.close() }
     defer { alarm.cancel() }
     return try await collector.events()
   }
 
-  /// The state of every key that the history uses, as one linearizable read of a node shows it.
-  static func state(port: Int) async throws -> [String: HistoryState] {
+  /// The end of the range of all keys that begin with `prefix`.
+  package static func end(of prefix: String) -> Data {
+    var end = Data(prefix.utf8)
+    end[end.count - 1] += 1
+    return end
+  }
+
+  /// The state of every key that begins with `prefix`, as one linearizable read of a node shows it.
+  /// - Parameter revision: as of which; now where it is 0.
+  package static func state(port: Int, prefix: String, at revision: Int64 = 0) async throws -> [String: HistoryState] {
     let eventLoop = MultiThreadedEventLoopGroup.singleton.next()
     let connection = try await WireConnection.connect(host: "127.0.0.1", port: port, on: eventLoop).get()
     defer { connection.close() }
-    var request = HistoryClient.range(HistoryRecorder.prefix, isSerializable: false)
-    request.rangeEnd = Data("history0".utf8)
+    var request = HistoryClient.range(prefix, isSerializable: false)
+    request.rangeEnd = Self.end(of: prefix)
+    request.revision = revision
     let response = try await connection.unary(
       RPCPath.KV.range, request, as: Etcdserverpb_RangeResponse.self, deadline: .now() + .seconds(20))
     return Dictionary(
@@ -96,8 +105,10 @@ private final class Collector: ClientStreamHandler {
         revision: event.kv.modRevision, key: String(decoding: event.kv.key, as: UTF8.self),
         value: event.type == .delete ? nil : String(decoding: event.kv.value, as: UTF8.self))
     }
-    state.withLock { $0.events += events }
-    if events.contains(where: { $0.value == marker }) { settle(.success(())) }
+    // Whatever comes behind the mark is not told to every watcher in the same message.
+    let end = events.firstIndex { $0.value == marker }
+    state.withLock { $0.events += end.map { events[...$0] } ?? events[...] }
+    if end != nil { settle(.success(())) }
   }
 
   func closed(_ status: RPCStatus) {

@@ -8,13 +8,13 @@
 import Glibc
 
 /// What a comparison expects of its key.
-enum HistoryExpectation: Sendable, Equatable {
+package enum HistoryExpectation: Sendable, Equatable {
   /// etcd's way: the revision of the last change, 0 for a key that is not there.
   case modRevision(Int64)
   case value(String)
 }
 
-enum HistoryCall: Sendable, Equatable {
+package enum HistoryCall: Sendable, Equatable {
   case get
   /// A read that does not ask to be linearizable. Only a negative control makes one.
   case getSerializable
@@ -22,10 +22,10 @@ enum HistoryCall: Sendable, Equatable {
   case delete
   case compareAndPut(HistoryExpectation, String)
 
-  var isRead: Bool { self == .get || self == .getSerializable }
+  package var isRead: Bool { self == .get || self == .getSerializable }
 
   /// The value that the call would leave behind. Every value is written by one call only.
-  var value: String? {
+  package var value: String? {
     switch self {
     case .put(let value), .compareAndPut(_, let value): value
     case .get, .getSerializable, .delete: nil
@@ -34,14 +34,19 @@ enum HistoryCall: Sendable, Equatable {
 }
 
 /// A key's state as an answer showed it. `modRevision` is 0 for a key that is not there.
-struct HistoryState: Sendable, Equatable {
-  var value: String?
-  var modRevision: Int64
+package struct HistoryState: Sendable, Equatable {
+  package var value: String?
+  package var modRevision: Int64
 
-  static let absent = HistoryState(value: nil, modRevision: 0)
+  package init(value: String?, modRevision: Int64) {
+    self.value = value
+    self.modRevision = modRevision
+  }
+
+  package static let absent = HistoryState(value: nil, modRevision: 0)
 }
 
-enum HistoryAnswer: Sendable, Equatable {
+package enum HistoryAnswer: Sendable, Equatable {
   case read(HistoryState)
   case written
   case deleted(Bool)
@@ -51,28 +56,28 @@ enum HistoryAnswer: Sendable, Equatable {
   case differed(HistoryState)
 }
 
-enum HistoryOutcome: Sendable, Equatable {
+package enum HistoryOutcome: Sendable, Equatable {
   /// `revision` is that of the answer's header.
   case ok(HistoryAnswer, revision: Int64)
   case failed(String)
   case unknown(String)
 }
 
-struct HistoryOperation: Sendable {
-  let client: Int
-  let node: Int
-  let key: String
-  let call: HistoryCall
-  let invoked: UInt64
-  let returned: UInt64
-  let outcome: HistoryOutcome
+package struct HistoryOperation: Sendable {
+  package let client: Int
+  package let node: Int
+  package let key: String
+  package let call: HistoryCall
+  package let invoked: UInt64
+  package let returned: UInt64
+  package let outcome: HistoryOutcome
 
-  var isAcknowledged: Bool {
+  package var isAcknowledged: Bool {
     if case .ok = outcome { true } else { false }
   }
 
   /// The revision at which it changed its key, where it is known to have done so.
-  var writtenRevision: Int64? {
+  package var writtenRevision: Int64? {
     guard case .ok(let answer, let revision) = outcome else { return nil }
     switch answer {
     case .written, .exchanged, .deleted(true): return revision
@@ -82,9 +87,9 @@ struct HistoryOperation: Sendable {
 }
 
 extension HistoryOperation: CustomStringConvertible {
-  var description: String {
-    "client \(client) at \(ThreeNodes.names[node]) [\(invoked), \(returned)] \(key): \(call) \(outcome)"
-      .replacing("SystemTests.", with: "").replacing(/History[A-Z][a-z]+\./, with: "")
+  package var description: String {
+    "client \(client) at \(FaultsCluster.name(node)) [\(invoked), \(returned)] \(key): \(call) \(outcome)"
+      .replacing("Chaos.", with: "").replacing(/History[A-Z][a-z]+\./, with: "")
   }
 }
 
@@ -97,18 +102,18 @@ enum HistoryClock {
 }
 
 /// Chance from a seed (SplitMix64, Steele, Lea and Flood 2014), so that a schedule can be drawn again.
-struct HistoryRandom: RandomNumberGenerator {
+package struct HistoryRandom: RandomNumberGenerator, Sendable {
   private var state: UInt64
 
-  init(seed: UInt64) { state = seed }
+  package init(seed: UInt64) { state = seed }
 
   /// A stream of its own for one concern: one more draw there shifts nothing here.
-  func stream(_ number: Int) -> HistoryRandom {
+  package func stream(_ number: Int) -> HistoryRandom {
     var source = HistoryRandom(seed: state ^ (UInt64(number + 1) &* 0xD1B5_4A32_D192_ED03))
     return HistoryRandom(seed: source.next())
   }
 
-  mutating func next() -> UInt64 {
+  package mutating func next() -> UInt64 {
     state &+= 0x9E37_79B9_7F4A_7C15
     var mixed = state
     mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9

@@ -8,18 +8,24 @@
 // - Revisions follow time: an operation does not come before one that had returned when it was invoked. This holds across
 //   keys, and for writes of unknown outcome that turn out to have happened.
 
-struct HistoryAudit {
+package struct HistoryAudit {
   private let log: [HistoryEvent]
   private let operations: [HistoryOperation]
   /// For each key its changes in order, beginning with its absence.
   private var timelines: [String: [HistoryState]] = [:]
   private var revisionOfValue: [String: Int64] = [:]
   private var eventAt: [Int64: HistoryEvent] = [:]
-  private(set) var problems: [String] = []
+  package private(set) var problems: [String] = []
 
   /// What is wrong with a history, in the order in which it is found; empty when nothing is.
-  static func problems(of operations: [HistoryOperation], logs: [[HistoryEvent]]) -> [String] {
+  /// - Parameters:
+  ///   - logs: what each node tells, at least one.
+  ///   - othersWrite: whether revisions are also made by what has no event, such as grants.
+  package static func problems(
+    of operations: [HistoryOperation], logs: [[HistoryEvent]], othersWrite: Bool = false
+  ) -> [String] {
     var audit = HistoryAudit(operations, log: logs[0])
+    audit.checkRevisions(othersWrite)
     for (node, log) in logs.enumerated().dropFirst() { audit.compare(log, of: node) }
     audit.readLog()
     audit.checkWrites()
@@ -35,17 +41,24 @@ struct HistoryAudit {
 
   private mutating func compare(_ other: [HistoryEvent], of node: Int) {
     if let (mine, theirs) = zip(log, other).first(where: { $0 != $1 }) {
-      problems.append("nodes differ: \(ThreeNodes.names[0]) tells \(mine), \(ThreeNodes.names[node]) tells \(theirs)")
+      problems.append(
+        "nodes differ: \(FaultsCluster.name(0)) tells \(mine), \(FaultsCluster.name(node)) tells \(theirs)")
     } else if log.count != other.count {
       problems.append("nodes differ: node 0 tells \(log.count) events, node \(node) tells \(other.count)")
     }
   }
 
-  private mutating func readLog() {
+  private mutating func checkRevisions(_ othersWrite: Bool) {
     var last: Int64 = 1
     for event in log {
-      if event.revision != last + 1 { problems.append("revision \(event.revision) follows \(last)") }
+      let follows = othersWrite ? event.revision > last : event.revision == last + 1
+      if !follows { problems.append("revision \(event.revision) follows \(last)") }
       last = event.revision
+    }
+  }
+
+  private mutating func readLog() {
+    for event in log {
       eventAt[event.revision] = event
       timelines[event.key, default: [.absent]].append(HistoryState(value: event.value, modRevision: event.revision))
       guard let value = event.value else { continue }
@@ -101,7 +114,7 @@ struct HistoryAudit {
     }
   }
 
-  static let markerKey = "marker"
+  package static let markerKey = "marker"
 
   // MARK: Answers
 

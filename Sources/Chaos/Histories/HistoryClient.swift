@@ -3,34 +3,34 @@
 // own.
 
 import Foundation
-import NIOCore
+package import NIOCore
 import NIOPosix
 import Protocol
 import Wire
 
 /// Used by one task at a time.
-final class HistoryClient {
-  let number: Int
+package final class HistoryClient {
+  package let number: Int
   private let ports: [Int]
-  private(set) var node: Int
+  package private(set) var node: Int
   private var connections: [Int: WireConnection] = [:]
   private let eventLoop = MultiThreadedEventLoopGroup.singleton.next()
 
   /// - Parameter ports: where the nodes serve clients, on loopback.
-  init(_ number: Int, ports: [Int], node: Int) {
+  package init(_ number: Int, ports: [Int], node: Int) {
     self.number = number
     self.ports = ports
     self.node = node
   }
 
-  func close() {
+  package func close() {
     for connection in connections.values { connection.close() }
     connections = [:]
   }
 
-  func moveOn(to node: Int? = nil) { self.node = (node ?? self.node + 1) % ports.count }
+  package func moveOn(to node: Int? = nil) { self.node = (node ?? self.node + 1) % ports.count }
 
-  func perform(_ call: HistoryCall, on key: String, timeout: TimeAmount) async -> HistoryOperation {
+  package func perform(_ call: HistoryCall, on key: String, timeout: TimeAmount) async -> HistoryOperation {
     let invoked = HistoryClock.nanoseconds
     let outcome = await outcome(of: call, on: key, timeout: timeout)
     return HistoryOperation(
@@ -61,7 +61,7 @@ final class HistoryClient {
   }
 
   /// What a node says of itself, now.
-  func status(of node: Int) async -> NodeStatus? {
+  package func status(of node: Int) async -> NodeStatus? {
     moveOn(to: node)
     guard let connection = await connection() else { return nil }
     do throws(RPCStatus) {

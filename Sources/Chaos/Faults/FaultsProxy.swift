@@ -1,4 +1,4 @@
-// What stands between the peers of a cluster in these tests: every node's advertised address is a port of this proxy, the
+// What stands between the peers of a cluster under faults: every node's advertised address is a port of this proxy, the
 // node itself listens elsewhere, so every message between two nodes goes through here and can be kept from arriving.
 //
 // A node sends only on connections that it made itself, so a connection is one direction of one pair. Who made it is
@@ -9,26 +9,27 @@
 //   the fault ends, as a torn stream would be no stream.
 // - Everything is touched on one event loop.
 
+import Conformance
 import Foundation
-import Glibc
+package import Glibc
 import NIOCore
 import NIOPosix
 
 /// One direction between two nodes, by their places in the list of members.
-struct FaultsDirection: Hashable, Sendable, CustomStringConvertible {
-  let from: Int
-  let to: Int
+package struct FaultsDirection: Hashable, Sendable, CustomStringConvertible {
+  package let from: Int
+  package let to: Int
 
-  var description: String { "\(ThreeNodes.names[from])→\(ThreeNodes.names[to])" }
+  package var description: String { "\(FaultsCluster.name(from))→\(FaultsCluster.name(to))" }
 
-  /// Every direction among three nodes.
-  static let all = (0..<3).flatMap { from in
-    (0..<3).filter { $0 != from }.map { FaultsDirection(from: from, to: $0) }
+  /// Every direction among so many nodes.
+  package static func all(_ nodes: Int) -> [FaultsDirection] {
+    (0..<nodes).flatMap { from in (0..<nodes).filter { $0 != from }.map { FaultsDirection(from: from, to: $0) } }
   }
 }
 
 /// What one direction does to what is sent over it.
-enum FaultsLink: Equatable, Sendable {
+package enum FaultsLink: Equatable, Sendable {
   case open
   /// Connections are closed, and new ones as soon as they are made: the sender sees it at once.
   case cut
@@ -41,7 +42,7 @@ enum FaultsLink: Equatable, Sendable {
 }
 
 /// `@unchecked Sendable`: every `var` is touched on `loop` alone.
-final class FaultsProxy: @unchecked Sendable {
+package final class FaultsProxy: @unchecked Sendable {
   private let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
   private let loop: any EventLoop
   private var links: [FaultsDirection: FaultsLink] = [:]
@@ -49,10 +50,12 @@ final class FaultsProxy: @unchecked Sendable {
   private var listeners: [any Channel] = []
   private var processes: [Int: pid_t] = [:]
 
-  init() { loop = group.any() }
+  package init() { loop = group.any() }
 
-  /// Listens on each node's advertised port and passes on to where the node really listens.
-  func start(advertised: [Int], actual: [Int]) async throws {
+  /// Listens on a free port for each node and passes on to where the node really listens.
+  /// - Returns: the ports, which the nodes advertise.
+  func start(_ actual: [Int]) async throws -> [Int] {
+    let advertised = Ports.free(actual.count)
     for (node, (port, target)) in zip(advertised, actual).enumerated() {
       let listener = try await ServerBootstrap(group: loop)
         .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
@@ -62,15 +65,16 @@ final class FaultsProxy: @unchecked Sendable {
         .bind(host: "127.0.0.1", port: port).get()
       try await loop.submit { self.listeners.append(listener) }.get()
     }
+    return advertised
   }
 
   /// Tells whose sockets are whose. Nil: the process is gone.
-  func setProcess(_ process: pid_t?, of node: Int) async throws {
+  package func setProcess(_ process: pid_t?, of node: Int) async throws {
     try await loop.submit { self.processes[node] = process }.get()
   }
 
   /// Puts directions into a state; the others stay as they are.
-  func set(_ link: FaultsLink, on directions: [FaultsDirection]) async throws {
+  package func set(_ link: FaultsLink, on directions: [FaultsDirection]) async throws {
     try await loop.submit {
       for direction in directions { self.links[direction] = link }
       self.pairs.removeAll { $0.isClosed }
@@ -78,9 +82,15 @@ final class FaultsProxy: @unchecked Sendable {
     }.get()
   }
 
-  func heal() async throws { try await set(.open, on: FaultsDirection.all) }
+  package func heal() async throws {
+    try await loop.submit {
+      for direction in self.links.keys { self.links[direction] = .open }
+      self.pairs.removeAll { $0.isClosed }
+      for pair in self.pairs { pair.set(.open) }
+    }.get()
+  }
 
-  func stop() async {
+  package func stop() async {
     try? await loop.submit {
       for listener in self.listeners { listener.close(promise: nil) }
       for pair in self.pairs { pair.close() }
@@ -219,51 +229,4 @@ private final class FaultsHandler: ChannelInboundHandler, @unchecked Sendable {
   func channelRead(context: ChannelHandlerContext, data: NIOAny) { onBytes(unwrapInboundIn(data)) }
   func channelInactive(context: ChannelHandlerContext) { onClosed() }
   func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
-}
-
-/// The system's table of TCP sockets (proc(5)).
-private enum SocketTable {
-  /// The inode of the socket on loopback from `localPort` to `remotePort`.
-  ///
-  /// The table also has every connection that ended within the last minute, so it is searched as bytes: taken apart line
-  /// by line it would hold up the proxy, and with it the cluster, when there were many.
-  static func inode(localPort: Int, remotePort: Int) -> String? {
-    let wanted = " 0100007F:\(hexadecimal(localPort)) 0100007F:\(hexadecimal(remotePort)) "
-    return (bytes(of: "/proc/self/net/tcp") + [0]).withUnsafeBufferPointer { table in
-      guard let start = table.baseAddress,
-        let found = UnsafeRawPointer(start).withMemoryRebound(
-          to: CChar.self, capacity: table.count, { strstr($0, wanted) })
-      else { return nil }
-      let rest = table[(UnsafeRawPointer(found) - UnsafeRawPointer(start))...].prefix { $0 != UInt8(ascii: "\n") }
-      let fields = String(decoding: rest, as: UTF8.self).split(separator: " ")
-      return fields.count > 8 ? String(fields[8]) : nil
-    }
-  }
-
-  /// To its very end: this file gives a page at a time, which Foundation takes for all of it.
-  private static func bytes(of path: String) -> [UInt8] {
-    let file = open(path, O_RDONLY)
-    guard file >= 0 else { return [] }
-    defer { close(file) }
-    var bytes: [UInt8] = []
-    var page = [UInt8](repeating: 0, count: 65_536)
-    while true {
-      let count = read(file, &page, page.count)
-      guard count > 0 else { return bytes }
-      bytes += page[..<count]
-    }
-  }
-
-  static func process(_ process: pid_t, holds inode: String) -> Bool {
-    let folder = "/proc/\(process)/fd"
-    guard let names = try? FileManager.default.contentsOfDirectory(atPath: folder) else { return false }
-    return names.contains {
-      (try? FileManager.default.destinationOfSymbolicLink(atPath: folder + "/" + $0)) == "socket:[\(inode)]"
-    }
-  }
-
-  private static func hexadecimal(_ port: Int) -> String {
-    let digits = String(port, radix: 16, uppercase: true)
-    return String(repeating: "0", count: max(0, 4 - digits.count)) + digits
-  }
 }

@@ -7,33 +7,47 @@ import Foundation
 import NIOCore
 import Synchronization
 
-final class HistoryRecorder: Sendable {
+package final class HistoryRecorder: Sendable {
   private struct State {
     var operations: [HistoryOperation] = []
     var acknowledged = 0
     /// Acknowledged by each node.
-    var byNode = [0, 0, 0]
+    var byNode: [Int]
     var nextKey = keysAtOnce
-    var keys = (0..<keysAtOnce).map { "history/\($0)" }
+    var keys: [String]
     var isStopped = false
   }
 
   private static let keysAtOnce = 5
-  static let prefix = "history/"
+  package static let defaultPrefix = "history/"
 
+  /// What its keys begin with: nobody else's do.
+  package let prefix: String
   private let ports: [Int]
-  private let state = Mutex(State())
+  /// What its values begin with, so that no other recorder writes the same.
+  private let mark: String
+  /// The longest pause between an answer and the next operation, in milliseconds.
+  private let pause: Int
+  private let state: Mutex<State>
 
-  init(ports: [Int]) { self.ports = ports }
+  package init(ports: [Int], prefix: String = defaultPrefix, mark: String = "", pauseMilliseconds: Int = 12) {
+    self.ports = ports
+    self.prefix = prefix
+    self.mark = mark
+    pause = pauseMilliseconds
+    state = Mutex(
+      State(
+        byNode: ports.map { _ in 0 }, keys: (0..<Self.keysAtOnce).map { "\(prefix)\($0)" }))
+  }
 
-  var operations: [HistoryOperation] { state.withLock { $0.operations } }
-  var acknowledged: Int { state.withLock { $0.acknowledged } }
-  var acknowledgedByNode: [Int] { state.withLock { $0.byNode } }
+  package var operations: [HistoryOperation] { state.withLock { $0.operations } }
+  package var acknowledged: Int { state.withLock { $0.acknowledged } }
+  package var acknowledgedByNode: [Int] { state.withLock { $0.byNode } }
 
-  func stop() { state.withLock { $0.isStopped = true } }
-  var isStopped: Bool { state.withLock { $0.isStopped } }
+  package func stop() { state.withLock { $0.isStopped = true } }
+  private var isStopped: Bool { state.withLock { $0.isStopped } }
 
-  func record(_ operation: HistoryOperation) {
+  package func record(_ operation: HistoryOperation) {
     state.withLock { state in
       state.operations.append(operation)
       if operation.isAcknowledged {
@@ -44,18 +58,18 @@ final class HistoryRecorder: Sendable {
   }
 
   /// Takes the oldest keys out of use and new ones in.
-  func renewKeys(_ count: Int) {
+  package func renewKeys(_ count: Int) {
     state.withLock { state in
       state.keys.removeFirst(count)
       for _ in 0..<count {
-        state.keys.append("\(Self.prefix)\(state.nextKey)")
+        state.keys.append("\(prefix)\(state.nextKey)")
         state.nextKey += 1
       }
     }
   }
 
   /// One client's life: an operation, a short pause, the next, until `stop`.
-  func run(client number: Int, random: HistoryRandom) async {
+  package func run(client number: Int, random: HistoryRandom) async {
     var random = random
     let client = HistoryClient(number, ports: ports, node: number % ports.count)
     var seen: [String: HistoryState] = [:]
@@ -64,20 +78,20 @@ final class HistoryRecorder: Sendable {
       count += 1
       let keys = state.withLock { $0.keys }
       let key = keys[Int.random(in: 0..<keys.count, using: &random)]
-      let call = Self.draw(value: "\(number).\(count)", seen: seen[key], &random)
+      let call = Self.draw(value: "\(mark)\(number).\(count)", seen: seen[key], &random)
       let operation = await client.perform(call, on: key, timeout: Self.timeout(&random))
       record(operation)
-      var pause = 12
+      var longest = pause
       switch operation.outcome {
       case .ok(let answer, let revision):
         seen[key] = Self.state(after: call, answer, revision)
       case .failed, .unknown:
         // Half of them stay where they are: a node that is cut off must have clients too. Those that moved come back.
         if Bool.random(using: &random) { client.moveOn() }
-        pause = 60
+        longest = max(60, pause)
       }
       if count % 100 == 0 { client.moveOn(to: number) }
-      try? await Task.sleep(for: .milliseconds(Int.random(in: 0...pause, using: &random)))
+      try? await Task.sleep(for: .milliseconds(Int.random(in: 0...longest, using: &random)))
     }
     client.close()
   }
