@@ -14,6 +14,7 @@ package final class Deployment: Sendable {
   package let directory: String
   private let isOutOfReach: Bool
   private let endings = Mutex<[@Sendable () -> Void]>([])
+  private let writers = Mutex<[Writer]>([])
 
   private init(executable: String, directory: String, isOutOfReach: Bool) {
     self.executable = executable
@@ -89,17 +90,46 @@ package final class Deployment: Sendable {
   ///   - endpoints: of the core as this writer reaches it, perhaps through a proxy.
   ///   - gateway: likewise, as `host:port`.
   ///   - etcdLocksOfWriter: the writer's number, where it takes the locks of an etcd.
+  ///   - flags: what else it is told, such as that both are an adapter.
   package func startWriter(
     _ holder: String, endpoints: String, gateway: String, environment: [String: String] = [:],
-    etcdLocksOfWriter number: Int? = nil
+    etcdLocksOfWriter number: Int? = nil, flags: [String] = []
   ) throws -> Writer {
     let writer = try Writer(
       holder: holder, executable: executable,
       arguments: ["conformance-writer", "--holder", holder, "--endpoints", endpoints, "--gateway", gateway]
-        + (number.map { ["--etcd-locks-of-writer", "\($0)"] } ?? []),
+        + (number.map { ["--etcd-locks-of-writer", "\($0)"] } ?? []) + flags,
       environment: environment)
     endings.withLock { $0.append { writer.kill() } }
+    writers.withLock { $0.append(writer) }
     return writer
+  }
+
+  /// Ends the writers that were started so far. Each gives up what it holds before, if that can be done soon: where locks are
+  /// not the run's own, others wait for them.
+  package func endWriters() async {
+    let all = writers.withLock { writers in
+      defer { writers = [] }
+      return writers
+    }
+    await withDiscardingTaskGroup { group in
+      for writer in all {
+        group.addTask {
+          writer.resume()
+          await Self.atMost(.seconds(5)) { try? await writer.release() }
+          writer.kill()
+        }
+      }
+    }
+  }
+
+  private static func atMost(_ time: Duration, _ body: @escaping @Sendable () async -> Void) async {
+    await withTaskGroup(of: Void.self) { group in
+      group.addTask(operation: body)
+      group.addTask { try? await Task.sleep(for: time) }
+      await group.next()
+      group.cancelAll()
+    }
   }
 
   /// Starts an etcd of one member, and does not wait for it.

@@ -6,7 +6,7 @@ import Foundation
 struct LockSetRun {
   /// How long everything takes.
   struct Times: Sendable {
-    let lease: Int
+    var lease: Int
     let think: Int
     let every: Duration
     let whole: Duration
@@ -23,6 +23,8 @@ struct LockSetRun {
     let lost: Int
     let refused: Int
     let pauses: Int
+    /// How long a lease was, in milliseconds.
+    let lease: Int
 
     /// Of what was acknowledged, in percent.
     var share: Double { acknowledged == 0 ? 0 : Double(lost) / Double(acknowledged) * 100 }
@@ -32,18 +34,19 @@ struct LockSetRun {
   let times: Times
   let scope: String
   let database: String
+  let table: String
   let showsProof: Bool
-  let resource: GatewayResource
+  let resource: any Resource
   /// The place among `writers` of the one that has the lock.
   let holder: @Sendable () async throws -> Int?
 
   func play() async throws -> Outcome {
     let (reports, pauses) = try await run()
-    let members = SetWork.elements(try await resource.read(SetWork.reading, on: database).value ?? "")
+    let members = SetWork.elements(try await resource.mustRead(SetWork.reading(database, table)) ?? "")
     let acknowledged = reports.flatMap(\.acknowledged)
     return Outcome(
       acknowledged: acknowledged.count, lost: acknowledged.count { !members.contains($0) },
-      refused: reports.map(\.refused).reduce(0, +), pauses: pauses)
+      refused: reports.map(\.refused).reduce(0, +), pauses: pauses, lease: times.lease)
   }
 
   private func run() async throws -> (reports: [SetReport], pauses: Int) {
@@ -52,7 +55,8 @@ struct LockSetRun {
         var order = AcquireOrder([scope])
         order.milliseconds = times.lease
         let work = SetWork(
-          writer: place + 1, order: order, database: database, showsProof: showsProof, thinkMilliseconds: times.think)
+          writer: place + 1, order: order, database: database, table: table, showsProof: showsProof,
+          thinkMilliseconds: times.think)
         group.addTask { try await writer.work(work) }
       }
       let pauses = try await disturb()

@@ -12,7 +12,7 @@ struct PausedHolder: Scenario {
     // B is granted when A's lease has ended, which the core decides.
     let new = try await scene.b.acquire(stage.name)
     tally.expect(
-      new.number > scene.authorityOfA.number, "B's number \(new.number) is not above \(scene.authorityOfA.number)")
+      new.isNewer(than: scene.authorityOfA), "B's number \(new.number) is not above \(scene.authorityOfA.number)")
     try await scene.b.mustSend(scene.write("B"))
     scene.a.resume()
     try await scene.writeLate(into: &tally)

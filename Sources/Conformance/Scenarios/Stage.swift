@@ -6,7 +6,7 @@ import Foundation
 package struct Stage: Sendable {
   package let deployment: Deployment
   /// One core for all plays of a run. What pauses or kills nodes starts a core of its own (`deployment.startCore`).
-  package let core: CoreProcesses
+  package var core: CoreProcesses
   package let guarding: Guarding
   /// Of this play alone.
   package let directory: String
@@ -14,6 +14,8 @@ package struct Stage: Sendable {
   package let name: String
   /// Whether there is little time: fewer repetitions, and shorter ones.
   package let isShort: Bool
+  /// Where the play takes place with what the run did not start; nil where core and gateway are the run's own.
+  package var outside: Outside?
 
   /// The play's database, fenced or open as the play has it.
   package func database(_ suffix: String = "") -> DatabaseSetup {
@@ -29,6 +31,7 @@ package struct Stage: Sendable {
     _ databases: [DatabaseSetup]? = nil, endpoints: String? = nil, flags: [String] = [],
     environment: [String: String] = [:]
   ) async throws -> ServerProcess {
+    if let outside { return .elsewhere(at: outside.resourceAddress) }
     let databases = databases ?? [database()]
     let gateway = try await deployment.startGateway(
       databases, endpoints: endpoints ?? core.endpoints, flags: flags, environment: environment)
@@ -58,16 +61,29 @@ package struct Stage: Sendable {
   package func startWriter(
     _ holder: String, gateway: String, endpoints: String? = nil, environment: [String: String] = [:]
   ) throws -> Writer {
-    try deployment.startWriter(
-      holder, endpoints: endpoints ?? core.endpoints, gateway: gateway, environment: environment)
+    var flags: [String] = []
+    if case .adapter = outside { flags.append("--adapter") }
+    return try deployment.startWriter(
+      holder, endpoints: endpoints ?? core.endpoints, gateway: gateway, environment: environment, flags: flags)
+  }
+
+  /// What is written to, as the run itself reads it.
+  package func resource(of gateway: ServerProcess) -> any Resource {
+    switch outside {
+    case .adapter: AdapterResource(address: gateway.address, owner: "the run")
+    case nil: GatewayResource(address: gateway.address)
+    }
   }
 
   /// A request that shows its token where the play has a fence.
+  /// - Parameter text: the same for a resource that knows no SQL.
   package func request(
-    _ statements: String..., kind: ResourceRequest.Kind = .execute, key: String? = nil, on database: String? = nil
+    _ statements: String..., text: TextRequest? = nil, kind: ResourceRequest.Kind = .execute, key: String? = nil,
+    on database: String? = nil
   ) -> ResourceRequest {
     var request = ResourceRequest(database ?? name, kind: kind, key: key)
     request.statements = statements
+    request.text = text
     request.showsProof = guarding == .fenced
     return request
   }

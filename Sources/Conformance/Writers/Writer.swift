@@ -110,6 +110,14 @@ package final class Writer: Sendable {
 
   package func stopWork() async throws { _ = try await ask(.stop) }
 
+  /// Whether it works on the set under a lock at this moment, as far as it knows.
+  package func isHolding() async throws -> Bool {
+    guard case .holding(let holds) = try await ask(.isHolding) else {
+      throw ConformanceError("\(holder) was asked whether it holds and answered with something else")
+    }
+    return holds
+  }
+
   /// Returns when the process stands still.
   package func pause() async throws { try await program.pause() }
   package func resume() { program.send(SIGCONT) }
