@@ -123,7 +123,8 @@ package final class Deployment: Sendable {
     }
   }
 
-  private static func atMost(_ time: Duration, _ body: @escaping @Sendable () async -> Void) async {
+  /// Cancels what takes longer.
+  static func atMost(_ time: Duration, _ body: @escaping @Sendable () async -> Void) async {
     await withTaskGroup(of: Void.self) { group in
       group.addTask(operation: body)
       group.addTask { try? await Task.sleep(for: time) }

@@ -16,6 +16,8 @@ package struct ConformanceRun: Sendable {
   package var outside: Outside? {
     didSet { if let outside { patience = outside.patience } }
   }
+  /// Of whose plays they are, for a report that has others' too.
+  package var systemName: String?
   /// In all names that are used outside, so that no two runs meet.
   package let id = String(UInt32.random(in: .min ... .max), radix: 16)
 
@@ -38,7 +40,7 @@ package struct ConformanceRun: Sendable {
         let noControl = scenario.noControl ?? outside?.noControl
         let control = noControl == nil ? try await play(scenario, .unfenced, deployment, core) : nil
         let result = ScenarioResult(
-          scenario, fenced: fenced, control: control, noControl: noControl, system: outside?.name)
+          scenario, fenced: fenced, control: control, noControl: noControl, system: outside?.name ?? systemName)
         results.append(result)
         report(result)
       }
@@ -107,7 +109,7 @@ package struct ScenarioResult: Sendable {
   package let control: Play?
   /// Why it has none.
   package let noControl: String?
-  /// Whose locks and resource they were, where they were not our own.
+  /// Whose locks and resource they were, in a run with several.
   package let system: String?
 
   init(_ scenario: any Scenario, fenced: Play, control: Play?, noControl: String?, system: String?) {

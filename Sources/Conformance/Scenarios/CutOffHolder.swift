@@ -69,7 +69,8 @@ struct HolderComesBack: Scenario {
     try await proxy.cut([])
     let new = try await scene.a.acquire(stage.name, milliseconds: 30_000)
     tally.expect(
-      new.isNewer(than: old), "A's new number \(new.number) is not above its old one, \(old.number), or its token is old")
+      new.isNewer(than: old),
+      "A's new number \(new.number) is not above its old one, \(old.number), or its token is old")
     try await scene.a.mustSend(scene.write("A, anew"))
     var late = scene.write("A, before")
     for kind in [ResourceRequest.Kind.execute, .request, .execute] {

@@ -2,8 +2,9 @@
 
 package enum Elsewhere {
   /// Those that need more of a system than holders, a resource and packets between them.
-  static let notForAdapters: [Int: String] = [
-    2: "how early a fence hears of a grant is the system's own promise: many refuse only after the new holder's first write",
+  package static let notForAdapters: [Int: String] = [
+    2:
+      "how early a fence hears of a grant is the system's own promise: many refuse only after the new holder's first write",
     4: "the contract has no request that takes long",
     5: "the contract has no request that takes long",
     6: "needs a cluster whose leader can be stopped",

@@ -147,9 +147,9 @@ package struct AdapterClient: Sendable {
   static let longestAnswer = 1 << 20
 
   /// As much of a body as a message has room for, without what a terminal would act on.
-  static func text(_ body: Data) -> String {
-    let text = String(decoding: body.prefix(200), as: UTF8.self)
-    return text.isEmpty ? "and an empty body" : "\"\(String(text.map { $0.isNewline || $0.isASCIIControl ? " " : $0 }))\""
+  static func text(_ body: Data, atMost length: Int = 200) -> String {
+    let text = String(decoding: body.prefix(length), as: UTF8.self)
+    return text.isEmpty ? "nothing" : "\"\(String(text.map { $0.isNewline || $0.isASCIIControl ? " " : $0 }))\""
   }
 
   /// A value of a request's JSON.
