@@ -1,0 +1,186 @@
+// `portcullis conformance` with somebody else's locks and resource: the program of docs/conformance-adapter.md, as it is
+// there, without its fence and with it, and adapters that do not keep to the contract.
+
+import Conformance
+import Foundation
+import Glibc
+import Testing
+
+@Suite("conformance with an adapter", .serialized, .timeLimit(.minutes(2)))
+struct AdapterTests {
+  private static let example = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+    .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
+    .appendingPathComponent("docs/examples/adapter.py").path
+
+  /// How the run starts the example.
+  private func command(_ endpoint: String, _ flags: String = "") -> String {
+    "exec python3 '\(Self.example)' --port {port} --etcd http://\(endpoint) \(flags)"
+  }
+
+  private func withCore<Result>(_ body: (_ endpoint: String) async throws -> Result) async throws -> Result {
+    let directory = try ScratchDirectory()
+    return try await Deployment.withDeployment(of: Program.path, in: directory.path) { deployment in
+      try await body(try await deployment.startCore().endpoints)
+    }
+  }
+
+  private struct Report: Decodable {
+    struct Play: Decodable {
+      let verdict: String
+      let staleAttempts: Int
+      let refusals: Int
+      let landed: Int
+      let lostUpdates: Int
+    }
+
+    struct Entry: Decodable {
+      let number: Int
+      let system: String?
+      let verdict: String
+      let fenced: Play
+      let control: Play?
+      let noControl: String?
+    }
+
+    struct NotPlayed: Decodable {
+      let number: Int
+      let why: String
+    }
+
+    let passed: Bool
+    let scenarios: [Entry]
+    let notPlayed: [NotPlayed]?
+
+    init(_ text: String) throws {
+      let decoder = JSONDecoder()
+      decoder.keyDecodingStrategy = .convertFromSnakeCase
+      self = try decoder.decode(Report.self, from: Data(text.utf8))
+    }
+  }
+
+  private static let unfenced = "etcd locks, SQLite without a fence"
+
+  private func expectLosses(_ report: Report, _ numbers: [Int]) throws {
+    #expect(!report.passed && report.scenarios.map(\.number) == numbers.flatMap { [$0, $0] })
+    for entry in report.scenarios {
+      if entry.system == Self.unfenced {
+        #expect(entry.verdict == "fail" && entry.fenced.lostUpdates > 0 && entry.fenced.refusals == 0, "\(entry)")
+        #expect(entry.control == nil && entry.noControl != nil, "\(entry)")
+      } else {
+        #expect(entry.system == "Portcullis" && entry.verdict == "pass", "\(entry)")
+        #expect(entry.fenced.lostUpdates == 0 && entry.fenced.refusals > 0, "\(entry)")
+      }
+    }
+  }
+
+  @Test("plain locks in front of a file without a fence lose updates, and the report says so beside ours without any")
+  func withoutFence() async throws {
+    let directory = try ScratchDirectory()
+    let outcome = try await withCore { endpoint in
+      try await Program.run([
+        "conformance", "--quick", "--scenario", "1,2,31", "--adapter-command", command(endpoint), "--json", "--junit",
+        directory("report.xml"), "--html", directory("report.html"),
+      ])
+    }
+    #expect(outcome.exitCode == 1, "\(outcome)")
+    #expect(outcome.errors.contains("not passed: 1 (\(Self.unfenced)), 31 (\(Self.unfenced))"), "\(outcome.errors)")
+    let report = try Report(outcome.output)
+    try expectLosses(report, [1, 31])
+    #expect(report.notPlayed?.map(\.number) == [2] && report.notPlayed?.first?.why.isEmpty == false)
+    let xml = try String(contentsOfFile: directory("report.xml"), encoding: .utf8)
+    #expect(xml.contains(#"tests="5" failures="2" errors="0" skipped="1""#), "\(xml)")
+    #expect(xml.contains("scenario 31, \(Self.unfenced): ") && xml.contains("<skipped message="))
+    let page = try String(contentsOfFile: directory("report.html"), encoding: .utf8)
+    #expect(page.contains("2 of 4 passed") && page.contains(#"<section id="s31-3">"#) && page.contains("Not played"))
+  }
+
+  @Test(
+    "the same with the locks of an etcd itself", .enabled(if: Clients.etcd34 ?? Clients.etcd != nil))
+  func withEtcd() async throws {
+    let etcd = try #require(Clients.etcd34 ?? Clients.etcd)
+    let directory = try ScratchDirectory()
+    let outcome = try await Deployment.withDeployment(of: Program.path, in: directory.path) { deployment in
+      let endpoint = try deployment.startEtcd(etcd, in: directory("etcd"))
+      return try await Program.run([
+        "conformance", "--scenario", "1", "--adapter-command", command(endpoint), "--json",
+      ])
+    }
+    #expect(outcome.exitCode == 1, "\(outcome)")
+    try expectLosses(try Report(outcome.output), [1])
+  }
+
+  @Test("with a fence in the file's own transactions the same program passes, and its control without it fails")
+  func withFence() async throws {
+    let outcome = try await withCore { endpoint in
+      try await AdapterProcess.withAdapter(command(endpoint, "--fence")) { address in
+        try await Program.run([
+          "conformance", "--quick", "--scenario", "1,3,23,24,31", "--adapter", "http://\(address)",
+        ])
+      }
+    }
+    #expect(outcome.exitCode == 0, "\(outcome)")
+    let lines = outcome.output.split(separator: "\n")
+    let theirs = lines.filter { $0.contains("SQLite with a fence") && $0.hasSuffix("pass") }
+    #expect(theirs.count == 5 && theirs.allSatisfy { $0.contains("fail: ") }, "\(outcome.output)")
+    #expect(lines.contains("etcd locks, SQLite with a fence: 5 of 5 scenarios passed."), "\(outcome.output)")
+    #expect(lines.contains("Portcullis: 5 of 5 scenarios passed."), "\(outcome.output)")
+  }
+
+  @Test("an adapter that does not keep to the contract is told what was asked, what came and what was expected")
+  func badAdapters() async throws {
+    func outcome(_ flags: String...) async throws -> Program.Outcome {
+      try await Program.run(["conformance", "--scenario", "1"] + flags)
+    }
+    let nobody = try await outcome("--adapter", "http://127.0.0.1:\(Ports.free(1)[0])")
+    #expect(nobody.exitCode == 69 && nobody.errors.contains("did not answer GET /hello"), "\(nobody)")
+    let ended = try await outcome("--adapter-command", "echo it went wrong on {port} >&2; exit 3")
+    #expect(ended.exitCode == 69 && ended.errors.contains("it went wrong on"), "\(ended)")
+    let other = try await outcome("--adapter-command", "exec python3 -m http.server --bind 127.0.0.1 {port}")
+    #expect(other.exitCode == 1 && other.errors.contains("asked for GET /hello, answered with 404"), "\(other)")
+    #expect(other.errors.contains(#"expected is 200 with {"portcullis_adapter": 1, "name": "…"}"#), "\(other)")
+    // Its locks are nowhere.
+    let broken = try await outcome("--adapter-command", command("127.0.0.1:\(Ports.free(1)[0])"))
+    #expect(broken.exitCode == 1 && broken.errors.contains("asked for POST /acquire, answered with 500"), "\(broken)")
+    #expect(broken.errors.contains("refused") && broken.errors.contains(#"expected is 200 with {"granted": true"#))
+    #expect(broken.output.isEmpty, "\(broken)")
+  }
+
+  @Test("an adapter that never answers is given up soon")
+  func silentAdapter() async throws {
+    let outcome = try await withCore { endpoint in
+      // A port that takes requests, and nobody behind it who is told of them.
+      let proxy = try await CutProxy.start(to: endpoint)
+      try await proxy.hold(.toServer)
+      let outcome = try await Program.run(["conformance", "--adapter", "http://\(proxy.endpoint)"])
+      await proxy.stop()
+      return outcome
+    }
+    #expect(outcome.exitCode == 69 && outcome.errors.contains("did not answer GET /hello within 5"), "\(outcome)")
+  }
+
+  @Test("Ctrl-C ends the adapter that the run has started, and flags that make no sense are told so")
+  func endAndFlags() async throws {
+    let directory = try ScratchDirectory()
+    try await withCore { endpoint in
+      let run = try RunningProgram([
+        "conformance", "--adapter-command", "echo $$ > '\(directory("pid"))'; \(command(endpoint))",
+      ])
+      try await run.waitForErrors("answers as the contract has it")
+      let text = try String(contentsOfFile: directory("pid"), encoding: .utf8)
+      let adapter = try #require(pid_t(text.trimmingCharacters(in: .whitespacesAndNewlines)))
+      #expect(kill(adapter, 0) == 0)
+      run.send(SIGINT)
+      #expect(await run.exitCode() == 1)
+      #expect(kill(adapter, 0) != 0, "the adapter is still there")
+    }
+    for (flags, reason) in [
+      (["--adapter", "https://127.0.0.1:1"], "plain text"), (["--adapter", "http://127.0.0.1:x"], "port"),
+      (["--adapter-command", "python3 adapter.py"], "has no {port}"),
+      (["--adapter", "http://127.0.0.1:1", "--adapter-command", "{port}"], "give one of them"),
+      (["--adapter", "http://127.0.0.1:1", "--scenario", "2,20"], "1, 3, 7, 8, 23, 24, 31"),
+    ] {
+      let outcome = try await Program.run(["conformance"] + flags)
+      #expect(outcome.exitCode == 64 && outcome.errors.contains(reason), "\(flags): \(outcome)")
+    }
+  }
+}
