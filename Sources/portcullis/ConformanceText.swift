@@ -38,9 +38,9 @@ enum ConformanceText {
     let tally = result.fenced.tally
     var lines = tally.failures.map { "\(name): \($0)" }
     if result.fenced.verdict == .inconclusive { lines += tally.notes.map { "\(name): \($0)" } }
-    if result.fenced.verdict == .fail, result.system != nil, tally.landed + tally.lostUpdates > 0 {
-      lines.append(
-        "\(name): \(tally.landed) stale writes took effect, \(tally.lostUpdates) acknowledged updates were lost")
+    if result.fenced.verdict == .fail, result.system != nil {
+      if tally.landed > 0 { lines.append("\(name): stale writes that took effect: \(tally.landed)") }
+      if tally.lostUpdates > 0 { lines.append("\(name): acknowledged updates that were lost: \(tally.lostUpdates)") }
     }
     if result.fenced.verdict == .pass {
       lines.append("\(name): its negative control did not fail, so it shows nothing")
