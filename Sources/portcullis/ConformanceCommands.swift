@@ -19,13 +19,15 @@ struct ConformanceCommand: AsyncParsableCommand {
         portcullis conformance --html conformance.html
         portcullis conformance --scenario 31 --beside /usr/bin/etcd
         portcullis conformance --adapter-command 'python3 adapter.py --port {port}'
+        portcullis conformance --core host-1:2379,host-2:2379 --gateway host-3:4001 --database trial
 
       Starts its own core, gateways and writers on loopback, and ends them. Each scenario is played with the fence, where it
       must pass, and once more without, where it must fail: its negative control. The exit code is 0 only if every scenario
       passed and every control failed. What the columns and the scenarios mean is in docs/conformance.md.
 
       With an adapter, your own locks and resource are played with as well, and stand in the report beside ours: see
-      docs/conformance-adapter.md.
+      docs/conformance-adapter.md. With --core, --gateway and --database nothing is started but writers and proxies: servers
+      that run already are played with, and none of them is stopped or changed.
       """)
 
   @Option(
@@ -59,8 +61,12 @@ struct ConformanceCommand: AsyncParsableCommand {
   var directory: String?
 
   @OptionGroup var adapter: AdapterFlags
+  @OptionGroup var running: RunningFlags
 
   func validate() throws {
+    guard !running.isGiven || (!adapter.isGiven && beside == nil) else {
+      throw ValidationError("servers that run already are played with alone: leave --adapter and --beside out")
+    }
     guard let directory, !list else { return }
     let contents = try? FileManager.default.contentsOfDirectory(atPath: directory)
     guard contents?.isEmpty ?? true else {
@@ -80,9 +86,9 @@ struct ConformanceCommand: AsyncParsableCommand {
     let scratch = directory == nil ? try ScratchDirectory() : nil
     let startedAt = ISO8601DateFormatter().string(from: Date())
     let plays = try plays(scenarios, etcds, in: directory ?? scratch?.path ?? "")
-    let played = try await Self.untilSignal { try await AdapterFlags.explaining { try await plays.run() } }
+    let played = try await Self.untilSignal { try await ConformancePlays.explaining { try await plays.run() } }
     let report = ConformanceReport(
-      played.results, lockSet: played.lockSet, notPlayed: adapter.isGiven ? played.notPlayed : nil)
+      played.results, lockSet: played.lockSet, notPlayed: adapter.isGiven || running.isGiven ? played.notPlayed : nil)
     print(json ? try JSONOutput.pretty(report) : ConformanceText.all(played))
     if let junit { try Self.write(report.junit, to: junit, of: "--junit") }
     if let html { try Self.write(renderHTML(ConformanceText.summary(report, startedAt)), to: html, of: "--html") }
@@ -118,7 +124,8 @@ struct ConformanceCommand: AsyncParsableCommand {
     var own = ConformanceRun(executable: executable, directory: directory, scenarios: scenarios)
     var comparison = LockSetComparison(executable: executable, directory: directory + "/beside", etcds: etcds)
     (own.isShort, comparison.isShort) = (quick, quick)
-    return ConformancePlays(own: own, comparison: comparison, adapter: try adapter.place())
+    return ConformancePlays(
+      own: own, comparison: comparison, adapter: try adapter.place(), running: try running.place())
   }
 
   /// Ctrl-C ends every process that was started, and then this one.
@@ -168,6 +175,9 @@ struct ConformanceWriterCommand: AsyncParsableCommand {
   @Option var gateway: String
   @Option var etcdLocksOfWriter: Int?
   @Flag var adapter = false
+  @Flag var running = false
+  @OptionGroup var tls: ClientTLSFlags
+  @OptionGroup var user: UserFlags
 
   func run() async throws {
     if adapter {
@@ -175,12 +185,17 @@ struct ConformanceWriterCommand: AsyncParsableCommand {
       return await WriterProcess(locks: locks, resource: AdapterResource(address: gateway, owner: holder)).run()
     }
     let endpoints = try Endpoint.list(parsing: endpoints)
+    // What the environment says is meant for servers that were there before, and not for the run's own.
+    let access =
+      running
+      ? RunningSystem.Access(tls: try tls.options(isSpoken: true), credentials: try user.credentials())
+      : RunningSystem.Access()
     let locks: any LockService =
       if let number = etcdLocksOfWriter {
         EtcdLocks(endpoints: endpoints, writer: number)
       } else {
-        PortcullisLocks(endpoints: endpoints, holder: holder)
+        PortcullisLocks(endpoints: endpoints, holder: holder, access: access)
       }
-    await WriterProcess(locks: locks, resource: GatewayResource(address: gateway)).run()
+    await WriterProcess(locks: locks, resource: GatewayResource(address: gateway, tls: access.tls)).run()
   }
 }

@@ -20,6 +20,8 @@ struct ConformancePlays: Sendable {
   var comparison: LockSetComparison
   /// Nil where there is none.
   var adapter: AdapterPlace?
+  /// Nil where core and gateway are the run's own.
+  var running: RunningPlace?
 
   func run() async throws -> Played {
     var played = try await scenarios()
@@ -32,6 +34,7 @@ struct ConformancePlays: Sendable {
   }
 
   private func scenarios() async throws -> Played {
+    if let running { return try await play(with: running) }
     switch adapter {
     case nil: return Played(results: try await Self.play(own))
     case .at(let address): return try await play(at: address)
@@ -59,10 +62,41 @@ struct ConformancePlays: Sendable {
       results: zip(first, second).flatMap { [$0, $1] }, notPlayed: notPlayed, heading: "NOT FOR AN ADAPTER")
   }
 
+  /// The scenarios that leave servers as they are, with servers that run already.
+  private func play(with place: RunningPlace) async throws -> Played {
+    let system = try await RunningSystem.find(
+      core: place.core, gateway: place.gateway, database: place.database, openDatabase: place.openDatabase,
+      access: place.access)
+    Self.tell(
+      "\(place.core.map(\.description).joined(separator: ",")) and \(place.gateway) are there and belong together")
+    let outside = Outside.running(system)
+    var run = own
+    run.outside = outside
+    run.scenarios = own.scenarios.filter { outside.excuse(for: $0) == nil }
+    let notPlayed = own.scenarios.compactMap { scenario in
+      outside.excuse(for: scenario).map { ConformanceReport.NotPlayed(scenario, why: $0) }
+    }
+    guard !run.scenarios.isEmpty else {
+      let reasons = notPlayed.map { "\($0.number) \($0.why)" }.joined(separator: "; ")
+      throw CommandFailure(Commands.ExitCode.usage, "none of these scenarios can be played there: \(reasons)")
+    }
+    return Played(results: try await Self.play(run), notPlayed: notPlayed, heading: "NOT PLAYED")
+  }
+
   private static func play(_ run: ConformanceRun) async throws -> [ScenarioResult] {
     try await run.run { result in
       let system = result.system.map { " (\(TerminalText.clean($0)))" } ?? ""
       tell("scenario \(result.number)\(system): \(result.verdict.rawValue), \(ConformanceText.seconds(result))")
+    }
+  }
+
+  /// Turns what is wrong with somebody else's system into one line and an exit code.
+  static func explaining<T>(_ body: () async throws -> T) async throws -> T {
+    do {
+      return try await LookOptions.explaining(body)
+    } catch let error as OutsideError {
+      throw CommandFailure(
+        error.isUnreachable ? Commands.ExitCode.unavailable : Commands.ExitCode.failed, error.description)
     }
   }
 
@@ -112,16 +146,6 @@ struct AdapterFlags: ParsableArguments {
       return .at(endpoint.description)
     } catch let error as ClientError {
       throw ValidationError("--adapter: \(error.description)")
-    }
-  }
-
-  /// Turns what is wrong with an adapter into one line and an exit code.
-  static func explaining<T>(_ body: () async throws -> T) async throws -> T {
-    do {
-      return try await body()
-    } catch let error as AdapterError {
-      throw CommandFailure(
-        error.isUnreachable ? Commands.ExitCode.unavailable : Commands.ExitCode.failed, error.description)
     }
   }
 }

@@ -11,7 +11,7 @@ package enum AdapterProcess {
 
   /// Starts an adapter by a shell, waits until it answers, and ends it when `body` is done.
   /// - Parameter body: gets its address.
-  /// - Throws: `AdapterError` when it ends before it answers, or does not answer soon.
+  /// - Throws: `OutsideError` when it ends before it answers, or does not answer soon.
   package static func withAdapter<Result>(
     _ command: String, _ body: (_ address: String) async throws -> Result
   ) async throws -> Result {
@@ -26,10 +26,10 @@ package enum AdapterProcess {
     }
     // An end in order takes a moment, also where the task is cancelled: so it is a task of its own.
     await Task { await end(program) }.value
-    if case .failure(let error as AdapterError) = result, error.isUnreachable {
+    if case .failure(let error as OutsideError) = result, error.isUnreachable {
       let said = AdapterClient.text(Data(program.errors.suffix(2000).utf8), atMost: 2000)
-      throw AdapterError(
-        isUnreachable: true, description: "\(error.description); its command said \(said) on standard error")
+      throw OutsideError(
+        isUnreachable: true, "\(error.description); its command said \(said) on standard error")
     }
     return try result.get()
   }
@@ -42,10 +42,10 @@ package enum AdapterProcess {
       do {
         _ = try await AdapterClient(address: address).hello(within: .seconds(1))
         return
-      } catch let error as AdapterError {
+      } catch let error as OutsideError {
         if program.hasEnded {
-          throw AdapterError(
-            isUnreachable: true, description: "the adapter's command ended before it answered GET /hello")
+          throw OutsideError(
+            isUnreachable: true, "the adapter's command ended before it answered GET /hello")
         }
         guard error.isUnreachable, ContinuousClock.now < end else { throw error }
       }

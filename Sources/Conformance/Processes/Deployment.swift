@@ -91,15 +91,16 @@ package final class Deployment: Sendable {
   ///   - gateway: likewise, as `host:port`.
   ///   - etcdLocksOfWriter: the writer's number, where it takes the locks of an etcd.
   ///   - flags: what else it is told, such as that both are an adapter.
+  ///   - outlivesInterrupt: whether a Ctrl-C at the terminal leaves it alone, so that it can give up what it holds.
   package func startWriter(
     _ holder: String, endpoints: String, gateway: String, environment: [String: String] = [:],
-    etcdLocksOfWriter number: Int? = nil, flags: [String] = []
+    etcdLocksOfWriter number: Int? = nil, flags: [String] = [], outlivesInterrupt: Bool = false
   ) throws -> Writer {
     let writer = try Writer(
       holder: holder, executable: executable,
       arguments: ["conformance-writer", "--holder", holder, "--endpoints", endpoints, "--gateway", gateway]
         + (number.map { ["--etcd-locks-of-writer", "\($0)"] } ?? []) + flags,
-      environment: environment)
+      environment: environment, isOutOfReach: outlivesInterrupt)
     endings.withLock { $0.append { writer.kill() } }
     writers.withLock { $0.append(writer) }
     return writer

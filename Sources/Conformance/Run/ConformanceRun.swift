@@ -55,17 +55,18 @@ package struct ConformanceRun: Sendable {
     var name = "s\(scenario.number)-\(guarding.rawValue)"
     let place = "\(directory)/\(name)"
     try FileManager.default.createDirectory(atPath: place, withIntermediateDirectories: true)
-    if outside != nil { name = "portcullis-\(id)-\(name)" }
+    let mark = outside == nil ? name : "conformance-\(id)-\(name)"
+    if let outside { name = outside.database(mark, guarding) }
     let stage = Stage(
       deployment: deployment, core: core, guarding: guarding, directory: place, name: name, isShort: isShort,
-      outside: outside)
+      outside: outside, ownMark: mark)
     let tally: Tally
     do {
       try await outside?.prepare(name, guarding)
       tally = try await withinPatience { try await scenario.play(on: stage) }
-      if outside != nil { await deployment.endWriters() }
+      try await leave(stage)
     } catch {
-      if outside != nil { await deployment.endWriters() }
+      try? await leave(stage)
       try Task.checkCancellation()
       try await outside?.check()
       var broken = Tally()
@@ -73,6 +74,16 @@ package struct ConformanceRun: Sendable {
       return Play(tally: broken, isBroken: true, elapsed: ContinuousClock.now - began)
     }
     return Play(tally: tally, isBroken: false, elapsed: ContinuousClock.now - began)
+  }
+
+  /// Ends a play on what is not the run's own, so that nothing of it stays there. That must be done where the task was
+  /// cancelled as well, so it is a task of its own; all that it waits for is bounded.
+  private func leave(_ stage: Stage) async throws {
+    guard let outside else { return }
+    try await Task {
+      await stage.deployment.endWriters()
+      try await outside.cleanUp(after: stage)
+    }.value
   }
 
   private func withinPatience(_ body: @escaping @Sendable () async throws -> Tally) async throws -> Tally {

@@ -28,10 +28,10 @@ private func playCut(_ directions: [CutProxy.Direction], on stage: Stage) async 
   let proxy = try await CutProxy.start(to: stage.core.endpoints)
   let scene = try await Handover.start(
     on: stage, gateway: gateway, endpointsOfA: proxy.endpoint, milliseconds: 1500)
-  async let next = scene.b.acquire(stage.name)
+  async let next = scene.b.acquire(stage.scope)
   if stage.outside?.showsLine ?? true {
     try await stage.withClient { client in
-      while try await client.describe(stage.name).waiting.isEmpty { try Task.checkCancellation() }
+      while try await client.describe(stage.scope).waiting.isEmpty { try Task.checkCancellation() }
     }
   }
   try await proxy.cut(directions)
@@ -67,7 +67,7 @@ struct HolderComesBack: Scenario {
     try await proxy.cut([.toServer, .toClient])
     _ = try await scene.a.waitUntilLost()
     try await proxy.cut([])
-    let new = try await scene.a.acquire(stage.name, milliseconds: 30_000)
+    let new = try await scene.a.acquire(stage.scope, milliseconds: 30_000)
     tally.expect(
       new.isNewer(than: old),
       "A's new number \(new.number) is not above its old one, \(old.number), or its token is old")

@@ -30,9 +30,9 @@ extension Stage {
     let gateway = try await startGateway()
     let resource = resource(of: gateway)
     let writers = try (1...5).map { try startWriter("writer-\($0)", gateway: gateway.address) }
-    let held = try await writers[0].acquire(name, milliseconds: times.lease)
+    let held = try await writers[0].acquire(scope, milliseconds: times.lease)
     var schema = request(text: SetWork.emptySet)
-    schema.statements = SetWork.schema("lockset")
+    schema.statements = SetWork.schema(table("lockset"))
     try await writers[0].mustSend(schema)
     try await writers[0].release()
     if case .adapter = outside {
@@ -43,10 +43,10 @@ extension Stage {
     return try await withClient { client in
       let holders = writers.map(\.holder)
       let run = LockSetRun(
-        writers: writers, times: times, scope: name, database: name, table: "lockset",
+        writers: writers, times: times, scope: scope, database: name, table: table("lockset"),
         showsProof: guarding == .fenced, resource: resource
       ) {
-        let holder = try await client.describe(name).grant?.holder
+        let holder = try await client.describe(scope).grant?.holder
         return holders.firstIndex { $0 == holder }
       }
       return try await run.play()

@@ -6,14 +6,28 @@
 import Client
 import Foundation
 
+/// A system that is not the run's own is not there, or not as it has to be.
+package struct OutsideError: Error, CustomStringConvertible {
+  /// Nothing came from there at all, or not in time.
+  package let isUnreachable: Bool
+  package let description: String
+
+  init(isUnreachable: Bool, _ description: String) {
+    (self.isUnreachable, self.description) = (isUnreachable, description)
+  }
+}
+
 package enum Outside: Sendable {
   /// A user's own locks and resource.
   case adapter(AdapterSystem)
+  /// A core and a gateway of ours that run already.
+  case running(RunningSystem)
 
   /// Where writers find what grants.
   var endpoints: String {
     switch self {
     case .adapter(let system): system.address
+    case .running(let system): system.endpoints
     }
   }
 
@@ -21,6 +35,7 @@ package enum Outside: Sendable {
   var resourceAddress: String {
     switch self {
     case .adapter(let system): system.address
+    case .running(let system): system.gateway
     }
   }
 
@@ -28,6 +43,7 @@ package enum Outside: Sendable {
   var showsLine: Bool {
     switch self {
     case .adapter: false
+    case .running: true
     }
   }
 
@@ -35,6 +51,7 @@ package enum Outside: Sendable {
   package var name: String? {
     switch self {
     case .adapter(let system): system.name
+    case .running: nil
     }
   }
 
@@ -42,6 +59,7 @@ package enum Outside: Sendable {
   var noControl: String? {
     switch self {
     case .adapter(let system): system.hasControl ? nil : "the adapter has no way to write without the fence"
+    case .running(let system): system.openDatabase == nil ? "no open database was named (--open-database)" : nil
     }
   }
 
@@ -49,6 +67,7 @@ package enum Outside: Sendable {
   package func excuse(for scenario: any Scenario) -> String? {
     switch self {
     case .adapter: Elsewhere.notForAdapters[scenario.number]
+    case .running(let system): Elsewhere.excuse(for: scenario.number, at: system)
     }
   }
 
@@ -56,12 +75,14 @@ package enum Outside: Sendable {
   var patience: Duration {
     switch self {
     case .adapter: .seconds(300)
+    case .running: .seconds(120)
     }
   }
 
   /// What stands for the core.
   var core: CoreProcesses {
-    CoreProcesses(nodes: [.elsewhere(at: endpoints)], directories: [], names: [], peerURLs: [], token: "")
+    let nodes = endpoints.split(separator: ",").map { ServerProcess.elsewhere(at: String($0)) }
+    return CoreProcesses(nodes: nodes, directories: [], names: [], peerURLs: [], token: "")
   }
 
   /// Does what comes before a play, on what the play calls its own.
@@ -69,6 +90,7 @@ package enum Outside: Sendable {
     switch self {
     case .adapter(let system):
       try await AdapterClient(address: system.address).reset(lock, fence: guarding == .fenced)
+    case .running: break
     }
   }
 
@@ -76,7 +98,25 @@ package enum Outside: Sendable {
   func check() async throws {
     switch self {
     case .adapter(let system): _ = try await AdapterClient(address: system.address).hello()
+    case .running(let system): try await system.check()
     }
+  }
+}
+
+extension Outside {
+  /// The database of a play, which for an adapter is the lock too.
+  func database(_ mark: String, _ guarding: Guarding) -> String {
+    switch self {
+    case .adapter: mark
+    case .running(let system): guarding == .fenced ? system.database : system.openDatabase ?? ""
+    }
+  }
+
+  /// Takes away what a play has left.
+  /// - Throws: where something stays.
+  func cleanUp(after stage: Stage) async throws {
+    guard case .running(let system) = self else { return }
+    try await system.dropTables(Stage.tables.map(stage.table), in: stage.name)
   }
 }
 
@@ -90,7 +130,7 @@ package struct AdapterSystem: Sendable {
 
   /// Goes once through the whole contract, so that an adapter which does not keep to it is told so before anything is played.
   /// - Parameter lock: a name that nobody else uses.
-  /// - Throws: `AdapterError`.
+  /// - Throws: `OutsideError`.
   package static func rehearse(at address: String, lock: String) async throws -> AdapterSystem {
     let client = AdapterClient(address: address)
     let hello = try await client.hello()
@@ -107,7 +147,7 @@ package struct AdapterSystem: Sendable {
       var request = ResourceRequest(lock)
       (request.text, request.timeoutMilliseconds) = (text, 10_000)
       let answer = await resource.send(request, proofs: [acquired.proof ?? ""])
-      if answer.isUnanswered { throw AdapterError(isUnreachable: false, description: answer.body) }
+      if answer.isUnanswered { throw OutsideError(isUnreachable: false, answer.body) }
       guard answer.isAccepted else {
         throw client.breach("POST /\(name)", "refused the rightful holder: \(answer.summary)", "200")
       }

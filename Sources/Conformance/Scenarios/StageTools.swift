@@ -28,7 +28,7 @@ extension Stage {
       return await locks.close()
     }
     try await withClient { client in
-      let key = "conformance/\(name)/\(held.lease)"
+      let key = "conformance/\(mark)/\(held.lease)"
       let revision: Int64
       do {
         revision = try await client.put(key, held.scope, lease: held.lease)

@@ -10,13 +10,6 @@ import Foundation
 import NIOCore
 import NIOFoundationCompat
 
-/// An adapter did not do as the contract has it.
-package struct AdapterError: Error, CustomStringConvertible {
-  /// Nothing came from there at all, or not in time.
-  package let isUnreachable: Bool
-  package let description: String
-}
-
 /// Calls of an adapter. Any task may use it.
 package struct AdapterClient: Sendable {
   /// `host:port`.
@@ -50,7 +43,7 @@ package struct AdapterClient: Sendable {
     }
   }
 
-  /// - Throws: `AdapterError`, also for another version of the contract.
+  /// - Throws: `OutsideError`, also for another version of the contract.
   package func hello(within timeout: Duration = .seconds(5)) async throws -> Hello {
     let expected = #"200 with {"portcullis_adapter": 1, "name": "…"}"#
     let hello = try await ask("GET", "/hello", [:], expecting: expected, as: Hello.self, within: timeout)
@@ -111,7 +104,7 @@ package struct AdapterClient: Sendable {
   }
 
   /// Sends a request and returns whatever came.
-  /// - Throws: `AdapterError` when nothing came in time.
+  /// - Throws: `OutsideError` when nothing came in time.
   func exchange(
     _ method: String, _ path: String, _ fields: [String: Field], expecting expected: String, within timeout: Duration
   ) async throws -> (status: Int, body: Data) {
@@ -130,17 +123,17 @@ package struct AdapterClient: Sendable {
       throw breach("\(method) \(path)", "answered with more than \(Self.longestAnswer) bytes (\(error))", expected)
     } catch {
       try Task.checkCancellation()
-      throw AdapterError(
+      throw OutsideError(
         isUnreachable: true,
-        description: "the adapter at \(address) did not answer \(method) \(path) within \(timeout): \(error);"
+        "the adapter at \(address) did not answer \(method) \(path) within \(timeout): \(error);"
           + " expected is \(expected)")
     }
   }
 
-  func breach(_ request: String, _ what: String, _ expected: String) -> AdapterError {
-    AdapterError(
+  func breach(_ request: String, _ what: String, _ expected: String) -> OutsideError {
+    OutsideError(
       isUnreachable: false,
-      description: "the adapter at \(address), asked for \(request), \(what); expected is \(expected)"
+      "the adapter at \(address), asked for \(request), \(what); expected is \(expected)"
         + " (docs/conformance-adapter.md)")
   }
 

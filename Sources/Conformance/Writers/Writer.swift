@@ -47,11 +47,15 @@ package final class Writer: Sendable {
 
   package var processID: pid_t { program.processID }
 
-  init(holder: String, executable: String, arguments: [String], environment: [String: String]) throws {
+  init(
+    holder: String, executable: String, arguments: [String], environment: [String: String], isOutOfReach: Bool = false
+  ) throws {
     self.holder = holder
     let reports = Reports()
     self.reports = reports
-    program = try RunningProgram(arguments, executable: executable, environment: environment) { reports.take($0) }
+    program = try RunningProgram(
+      arguments, executable: executable, environment: environment, isOutOfReach: isOutOfReach
+    ) { reports.take($0) }
   }
 
   /// - Throws: `ConformanceError` when it was not granted.
