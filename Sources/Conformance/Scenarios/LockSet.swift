@@ -38,6 +38,8 @@ extension Stage {
     if case .adapter = outside {
       var times = times
       times.lease = held.leaseMilliseconds ?? times.lease
+      // etcd looks for leases that are over twice in a second, and other services less often.
+      times.late = max(times.lease / 2, 500)
       return try await playLockSet(times, writers, resource)
     }
     return try await withClient { client in

@@ -10,6 +10,8 @@ struct LockSetRun {
     let think: Int
     let every: Duration
     let whole: Duration
+    /// By how much later than due the service may end a lease, and have it granted to the next. A pause is longer by this.
+    var late = 0
 
     static let long = Times(lease: 2000, think: 200, every: .seconds(5), whole: .seconds(60))
     static let short = Times(lease: 500, think: 150, every: .milliseconds(600), whole: .milliseconds(1800))
@@ -76,7 +78,7 @@ struct LockSetRun {
         try await writers[place].pause()
         pauses += 1
         // The length of a pause is the fault itself.
-        try await Task.sleep(for: .milliseconds(times.lease + Int.random(in: 0...(times.lease / 2))))
+        try await Task.sleep(for: .milliseconds(times.lease + times.late + Int.random(in: 0...(times.lease / 2))))
         writers[place].resume()
       }
       try await Task.sleep(until: max(next, .now))
