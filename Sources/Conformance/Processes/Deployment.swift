@@ -14,7 +14,7 @@ package final class Deployment: Sendable {
   package let directory: String
   private let isOutOfReach: Bool
   private let endings = Mutex<[@Sendable () -> Void]>([])
-  private let writers = Mutex<[Writer]>([])
+  private let writers = Mutex<[(writer: Writer, outlivesInterrupt: Bool)]>([])
 
   private init(executable: String, directory: String, isOutOfReach: Bool) {
     self.executable = executable
@@ -102,26 +102,28 @@ package final class Deployment: Sendable {
         + (number.map { ["--etcd-locks-of-writer", "\($0)"] } ?? []) + flags,
       environment: environment, isOutOfReach: outlivesInterrupt)
     endings.withLock { $0.append { writer.kill() } }
-    writers.withLock { $0.append(writer) }
+    writers.withLock { $0.append((writer, outlivesInterrupt)) }
     return writer
   }
 
   /// Ends the writers that were started so far. Each gives up what it holds before, if that can be done soon: where locks are
-  /// not the run's own, others wait for them.
-  package func endWriters() async {
+  /// not the run's own, others wait for them. One whose way is cut cannot.
+  /// - Returns: the leases that those had which were started to outlive an interrupt.
+  package func endWriters() async -> [Int64] {
     let all = writers.withLock { writers in
       defer { writers = [] }
       return writers
     }
     await withDiscardingTaskGroup { group in
-      for writer in all {
+      for (writer, _) in all {
         group.addTask {
           writer.resume()
-          await Self.atMost(.seconds(5)) { try? await writer.release() }
+          await Self.atMost(.seconds(2)) { try? await writer.release() }
           writer.kill()
         }
       }
     }
+    return all.filter(\.outlivesInterrupt).flatMap(\.writer.leases)
   }
 
   /// Cancels what takes longer.

@@ -81,8 +81,8 @@ package struct ConformanceRun: Sendable {
   private func leave(_ stage: Stage) async throws {
     guard let outside else { return }
     try await Task {
-      await stage.deployment.endWriters()
-      try await outside.cleanUp(after: stage)
+      let leases = await stage.deployment.endWriters()
+      try await outside.cleanUp(after: stage, leases)
     }.value
   }
 

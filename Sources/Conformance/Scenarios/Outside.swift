@@ -112,10 +112,11 @@ extension Outside {
     }
   }
 
-  /// Takes away what a play has left.
-  /// - Throws: where something stays.
-  func cleanUp(after stage: Stage) async throws {
+  /// Takes away what a play has left: the leases of its writers, and its tables.
+  /// - Throws: where a table stays.
+  func cleanUp(after stage: Stage, _ leases: [Int64]) async throws {
     guard case .running(let system) = self else { return }
+    await system.end(leases)
     try await system.dropTables(Stage.tables.map(stage.table), in: stage.name)
   }
 }

@@ -5,6 +5,7 @@
 
 package import Client
 import Foundation
+import Protocol
 
 package struct RunningSystem: Sendable {
   /// What stands in the way of being let in.
@@ -98,6 +99,21 @@ package struct RunningSystem: Sendable {
       isUnreachable: false,
       "no gateway for the scope \"\(scope)\" is connected to \(endpoints): either the gateway at \(gateway) belongs to another"
         + " core, or --core does not name the node that it is connected to; name all of them")
+  }
+
+  /// Ends leases of the run's own. Most are over already.
+  func end(_ leases: [Int64]) async {
+    guard let list = try? Endpoint.list(parsing: endpoints) else { return }
+    let client = client(list)
+    defer { client.close() }
+    for lease in Set(leases) {
+      var request = Etcdserverpb_LeaseRevokeRequest()
+      request.id = lease
+      // One that is not there is no longer in anybody's way, and one that cannot be ended now ends by itself.
+      _ = try? await client.call(
+        RPCPath.Lease.leaseRevoke, request, as: Etcdserverpb_LeaseRevokeResponse.self, isRepeatable: true,
+        timeout: .seconds(2))
+    }
   }
 
   /// Drops a play's tables, under a grant where the database is protected.

@@ -17,6 +17,10 @@ package final class Writer: Sendable {
   package let holder: String
   private let program: RunningProgram
   private let reports: Reports
+  private let acquired = Mutex<[Int64]>([])
+
+  /// Of everything that it was granted by order, so that they can be ended where it cannot do so itself.
+  var leases: [Int64] { acquired.withLock { $0 } }
 
   private final class Reports: Sendable {
     let state = Mutex(State())
@@ -63,6 +67,7 @@ package final class Writer: Sendable {
     guard case .granted(let held) = try await ask(.acquire(order)) else {
       throw ConformanceError("\(holder) acquired and was answered with something else")
     }
+    acquired.withLock { $0 += held.map(\.lease) }
     return held
   }
 
