@@ -60,6 +60,8 @@ package enum AdapterProcess {
     await Deployment.atMost(.seconds(3)) { _ = await program.exitCode() }
     kill(-program.processID, SIGKILL)
     _ = await program.exitCode()
+    // What it said last; something that left the group may keep its streams open.
+    await Deployment.atMost(.seconds(1)) { await program.waitForEndOfOutput() }
   }
 }
 

@@ -9,6 +9,7 @@ import Client
 import Foundation
 import NIOCore
 import NIOFoundationCompat
+import Wire
 
 /// Calls of an adapter. Any task may use it.
 package struct AdapterClient: Sendable {
@@ -123,10 +124,11 @@ package struct AdapterClient: Sendable {
       throw breach("\(method) \(path)", "answered with more than \(Self.longestAnswer) bytes (\(error))", expected)
     } catch {
       try Task.checkCancellation()
+      let isLate = error as? HTTPClientError == .deadlineExceeded
+      let why = isLate ? " within \(timeout)" : ": \(WireConnection.cause(of: error))"
       throw OutsideError(
-        isUnreachable: true,
-        "the adapter at \(address) did not answer \(method) \(path) within \(timeout): \(error);"
-          + " expected is \(expected)")
+        isUnreachable: true, "the adapter at \(address) did not answer \(method) \(path)\(why); expected is \(expected)"
+      )
     }
   }
 
