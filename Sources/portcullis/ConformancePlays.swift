@@ -95,8 +95,8 @@ struct ConformancePlays: Sendable {
     do {
       return try await LookOptions.explaining(body)
     } catch let error as OutsideError {
-      throw CommandFailure(
-        error.isUnreachable ? Commands.ExitCode.unavailable : Commands.ExitCode.failed, error.description)
+      let otherwise = error.isHeld ? Commands.ExitCode.notHeld : Commands.ExitCode.failed
+      throw CommandFailure(error.isUnreachable ? Commands.ExitCode.unavailable : otherwise, error.description)
     }
   }
 

@@ -10,10 +10,12 @@ import Foundation
 package struct OutsideError: Error, CustomStringConvertible {
   /// Nothing came from there at all, or not in time.
   package let isUnreachable: Bool
+  /// It is in use, and later it may not be.
+  package let isHeld: Bool
   package let description: String
 
-  init(isUnreachable: Bool, _ description: String) {
-    (self.isUnreachable, self.description) = (isUnreachable, description)
+  init(isUnreachable: Bool, isHeld: Bool = false, _ description: String) {
+    (self.isUnreachable, self.isHeld, self.description) = (isUnreachable, isHeld, description)
   }
 }
 

@@ -74,9 +74,9 @@ package struct RunningSystem: Sendable {
     let client = client(try Endpoint.list(parsing: endpoints))
     defer { client.close() }
     let description = try await client.describe(scope)
-    guard let grant = description.grant else { return }
+    guard let grant = description.grant ?? description.sharers.first else { return }
     throw OutsideError(
-      isUnreachable: false,
+      isUnreachable: false, isHeld: true,
       "the scope \"\(scope)\" is held by \"\(grant.holder)\": name a database that nobody works with, and that is for this"
         + " alone")
   }
