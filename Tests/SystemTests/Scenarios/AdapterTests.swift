@@ -145,8 +145,9 @@ struct AdapterTests {
     async let other = outcome("--adapter-command", "exec python3 -m http.server --bind 127.0.0.1 {port}")
     // Its locks are nowhere.
     async let broken = outcome("--adapter-command", command("127.0.0.1:\(Ports.free(1)[0])"))
-    #expect(try await nobody.exitCode == 69 && nobody.errors.contains("did not answer GET /hello"))
-    #expect(try await ended.exitCode == 69 && ended.errors.contains("it went wrong on"))
+    let (absent, over) = (try await nobody, try await ended)
+    #expect(absent.exitCode == 69 && absent.errors.contains("did not answer GET /hello"), "\(absent)")
+    #expect(over.exitCode == 69 && over.errors.contains("it went wrong on"), "\(over)")
     let wrong = try await other
     #expect(wrong.exitCode == 1 && wrong.errors.contains("asked for GET /hello, answered with 404"), "\(wrong)")
     #expect(wrong.errors.contains(#"expected is 200 with {"portcullis_adapter": 1, "name": "…"}"#), "\(wrong)")
