@@ -38,8 +38,7 @@ struct RunningDeploymentTests {
   private func arguments(_ serving: Serving, _ scenarios: String) -> [String] {
     [
       "conformance", "--core", serving.core, "--gateway", serving.gateway, "--database", "trial", "--quick",
-      "--scenario",
-      scenarios,
+      "--scenario", scenarios,
     ]
   }
 
@@ -49,12 +48,12 @@ struct RunningDeploymentTests {
   func passes() async throws {
     try await withDeployment { serving in
       let outcome = try await Program.run(
-        arguments(serving, "1,2,3,12,17,24,30") + ["--open-database", "loose"])
+        arguments(serving, "1,2,3,12,17,30") + ["--open-database", "loose"])
       #expect(outcome.exitCode == 0, "\(outcome)")
       let rows = outcome.output.split(separator: "\n").filter { $0.hasSuffix("pass") }
-      #expect(rows.count == 6 && rows.allSatisfy { $0.contains("fail: ") }, "\(outcome.output)")
+      #expect(rows.count == 5 && rows.allSatisfy { $0.contains("fail: ") }, "\(outcome.output)")
       #expect(outcome.output.contains("12        needs its own servers: the gateway is killed"), "\(outcome.output)")
-      #expect(outcome.output.contains("6 of 6 scenarios passed"), "\(outcome.output)")
+      #expect(outcome.output.contains("5 of 5 scenarios passed"), "\(outcome.output)")
     }
   }
 
