@@ -12,7 +12,7 @@ package enum HTTPClients {
   private static let known = Mutex<[TLSOptions: HTTPClient]>([:])
 
   /// - Throws: `TLSError` where a file cannot be used.
-  static func client(usesTLS: Bool, _ tls: TLSOptions) throws -> HTTPClient {
+  package static func client(usesTLS: Bool, _ tls: TLSOptions) throws -> HTTPClient {
     guard usesTLS, tls != TLSOptions() else { return plain }
     return try known.withLock { clients in
       if let known = clients[tls] { return known }

@@ -10,8 +10,12 @@ package struct TextTable {
   /// - Parameter heading: of each column, in capitals.
   package init(_ heading: String...) { self.heading = heading }
 
+  package init(_ heading: [String]) { self.heading = heading }
+
   /// - Parameter cells: as many as there are columns. One that is empty is shown as a dash.
-  package mutating func add(_ cells: String...) {
+  package mutating func add(_ cells: String...) { add(cells) }
+
+  package mutating func add(_ cells: [String]) {
     precondition(cells.count == heading.count, "a row has \(cells.count) cells and the table \(heading.count) columns")
     rows.append(cells.map { $0.isEmpty ? "-" : TerminalText.clean($0) })
   }

@@ -7,6 +7,8 @@
 package struct ConformanceSummary: Sendable {
   package struct Row: Sendable {
     package var number: Int
+    /// Whose locks and resource they were, where the page has several.
+    package var system: String?
     package var title: String
     package var expectation: String
     /// `pass`, `fail` or `inconclusive`.
@@ -21,9 +23,10 @@ package struct ConformanceSummary: Sendable {
     package var remarks: [String]
 
     package init(
-      number: Int, title: String, expectation: String, verdict: String, staleAttempts: Int, refusals: Int,
-      lostUpdates: Int, control: String, seconds: Double, remarks: [String]
+      number: Int, system: String? = nil, title: String, expectation: String, verdict: String, staleAttempts: Int,
+      refusals: Int, lostUpdates: Int, control: String, seconds: Double, remarks: [String]
     ) {
+      self.system = system
       (self.number, self.title, self.expectation, self.verdict) = (number, title, expectation, verdict)
       (self.staleAttempts, self.refusals, self.lostUpdates) = (staleAttempts, refusals, lostUpdates)
       (self.control, self.seconds, self.remarks) = (control, seconds, remarks)
@@ -45,15 +48,31 @@ package struct ConformanceSummary: Sendable {
     }
   }
 
+  /// A scenario that was not played.
+  package struct NotPlayed: Sendable {
+    package var number: Int
+    package var title: String
+    package var why: String
+
+    package init(number: Int, title: String, why: String) {
+      (self.number, self.title, self.why) = (number, title, why)
+    }
+  }
+
   package var startedAt: String
   package var lockSet: [LockSet]
   package var rows: [Row]
+  package var notPlayed: [NotPlayed]
 
-  package init(startedAt: String, lockSet: [LockSet] = [], rows: [Row]) {
+  package init(startedAt: String, lockSet: [LockSet] = [], rows: [Row], notPlayed: [NotPlayed] = []) {
     self.startedAt = startedAt
     self.lockSet = lockSet
     self.rows = rows
+    self.notPlayed = notPlayed
   }
+
+  /// Where there are several, a row is named by its system too.
+  var hasSystems: Bool { rows.contains { $0.system != nil } }
 
   var passed: Int { rows.count { $0.verdict == "pass" } }
 }
@@ -73,7 +92,7 @@ struct ConformancePage {
       [
         RunPage.head(title),
         Markup(
-          "body", [:], [header, Markup("main", [:], [cards, table] + lockSet + summary.rows.map(details)), footer]),
+          "body", [:], [header, Markup("main", [:], [cards, table] + lockSet + notPlayed + details), footer]),
       ])
   }
 
@@ -113,16 +132,14 @@ struct ConformancePage {
   }
 
   private var table: Markup {
-    let names = ["Scenario", "Stale", "Refused", "Lost", "Verdict"]
-    let rows = summary.rows.map { row in
-      Markup(
-        "tr", [:],
-        [
-          Markup("th", [:], [Markup("a", ["href": "#s\(row.number)"], text: "\(row.number)")]),
-          Markup("td", text: "\(row.staleAttempts)"), Markup("td", text: "\(row.refusals)"),
-          Markup("td", text: "\(row.lostUpdates)"),
-          Markup("td", ["class": Self.role(row.verdict)], text: row.verdict),
-        ])
+    let system = summary.hasSystems ? ["System"] : []
+    let names = ["Scenario"] + system + ["Stale", "Refused", "Lost", "Verdict"]
+    let rows = summary.rows.enumerated().map { place, row in
+      var cells = [Markup("th", [:], [Markup("a", ["href": "#\(identity(place))"], text: "\(row.number)")])]
+      if summary.hasSystems { cells.append(Markup("td", text: row.system ?? "")) }
+      cells += [row.staleAttempts, row.refusals, row.lostUpdates].map { Markup("td", text: "\($0)") }
+      cells.append(Markup("td", ["class": Self.role(row.verdict)], text: row.verdict))
+      return Markup("tr", [:], cells)
     }
     return Markup(
       "table", [:],
@@ -162,7 +179,28 @@ struct ConformancePage {
     ]
   }
 
-  private func details(_ row: ConformanceSummary.Row) -> Markup {
+  /// Nothing where everything was.
+  private var notPlayed: [Markup] {
+    guard !summary.notPlayed.isEmpty else { return [] }
+    let rows = summary.notPlayed.map { scenario in
+      Markup(
+        "tr", [:],
+        [
+          Markup("th", text: "\(scenario.number)"), Markup("td", text: scenario.title),
+          Markup("td", text: scenario.why),
+        ])
+    }
+    return [RunPage.section("Not played", [Markup("table", [:], [Markup("tbody", [:], rows)])])]
+  }
+
+  /// Of a row's section.
+  private func identity(_ place: Int) -> String {
+    "s\(summary.rows[place].number)" + (summary.hasSystems ? "-\(place + 1)" : "")
+  }
+
+  private var details: [Markup] { summary.rows.indices.map { details(summary.rows[$0], identity($0)) } }
+
+  private func details(_ row: ConformanceSummary.Row, _ identity: String) -> Markup {
     func fact(_ name: String, _ value: String) -> [Markup] { [Markup("dt", text: name), Markup("dd", text: value)] }
     var facts =
       fact("must be seen", row.expectation)
@@ -172,12 +210,12 @@ struct ConformancePage {
       + fact("without it", row.control) + fact("time", FigureText.decimals(row.seconds, 1) + " s")
     for remark in row.remarks { facts += fact("remark", remark) }
     return Markup(
-      "section", ["id": "s\(row.number)"],
+      "section", ["id": identity],
       [
         Markup(
           "h3", [:],
           [
-            Markup("span", text: "\(row.number). \(row.title) "),
+            Markup("span", text: "\(row.number). \(row.system.map { "\($0): " } ?? "")\(row.title) "),
             Markup("span", ["class": Self.role(row.verdict)], text: row.verdict),
           ]),
         Markup("dl", ["class": "facts"], facts),

@@ -18,10 +18,16 @@ struct ConformanceCommand: AsyncParsableCommand {
         portcullis conformance --json > conformance.json
         portcullis conformance --html conformance.html
         portcullis conformance --scenario 31 --beside /usr/bin/etcd
+        portcullis conformance --adapter-command 'python3 adapter.py --port {port}'
+        portcullis conformance --core host-1:2379,host-2:2379 --gateway host-3:4001 --database trial
 
       Starts its own core, gateways and writers on loopback, and ends them. Each scenario is played with the fence, where it
       must pass, and once more without, where it must fail: its negative control. The exit code is 0 only if every scenario
       passed and every control failed. What the columns and the scenarios mean is in docs/conformance.md.
+
+      With an adapter, your own locks and resource are played with as well, and stand in the report beside ours: see
+      docs/conformance-adapter.md. With --core, --gateway and --database nothing is started but writers and proxies: servers
+      that run already are played with, and none of them is stopped or changed.
       """)
 
   @Option(
@@ -54,7 +60,13 @@ struct ConformanceCommand: AsyncParsableCommand {
       "Where the processes keep their files: a new or an empty directory, which stays. Default: one that goes again.")
   var directory: String?
 
+  @OptionGroup var adapter: AdapterFlags
+  @OptionGroup var running: RunningFlags
+
   func validate() throws {
+    guard !running.isGiven || (!adapter.isGiven && beside == nil) else {
+      throw ValidationError("servers that run already are played with alone: leave --adapter and --beside out")
+    }
     guard let directory, !list else { return }
     let contents = try? FileManager.default.contentsOfDirectory(atPath: directory)
     guard contents?.isEmpty ?? true else {
@@ -69,19 +81,24 @@ struct ConformanceCommand: AsyncParsableCommand {
     } catch {
       throw CommandFailure(Commands.ExitCode.usage, "\(error)")
     }
-    if list { return Self.printList(scenarios) }
+    if list { return print(ConformanceText.list(scenarios)) }
     let etcds = try etcdPrograms()
     let scratch = directory == nil ? try ScratchDirectory() : nil
     let startedAt = ISO8601DateFormatter().string(from: Date())
-    let (results, rows) = try await Self.untilSignal(run(scenarios, etcds, in: directory ?? scratch?.path ?? ""))
-    let report = ConformanceReport(results, lockSet: rows)
-    print(json ? try JSONOutput.pretty(report) : Self.table(results) + Self.lockSetTable(rows))
+    let plays = try plays(scenarios, etcds, in: directory ?? scratch?.path ?? "")
+    let played = try await Self.untilSignal { try await ConformancePlays.explaining { try await plays.run() } }
+    let report = ConformanceReport(
+      played.results, lockSet: played.lockSet, notPlayed: adapter.isGiven || running.isGiven ? played.notPlayed : nil)
+    print(json ? try JSONOutput.pretty(report) : ConformanceText.all(played))
     if let junit { try Self.write(report.junit, to: junit, of: "--junit") }
-    if let html { try Self.write(renderHTML(Self.summary(report, startedAt)), to: html, of: "--html") }
+    if let html { try Self.write(renderHTML(ConformanceText.summary(report, startedAt)), to: html, of: "--html") }
     withExtendedLifetime(scratch) {}
     guard report.passed else {
-      let failed = results.filter { $0.verdict != .pass }.map { "\($0.number)" }.joined(separator: ", ")
-      throw CommandFailure(Commands.ExitCode.failed, "not passed: \(failed)")
+      let failed = played.results.filter { $0.verdict != .pass }.map {
+        "\($0.number)" + ($0.system.map { " (\($0))" } ?? "")
+      }
+      throw CommandFailure(
+        Commands.ExitCode.failed, "not passed: \(TerminalText.clean(failed.joined(separator: ", ")))")
     }
   }
 
@@ -94,117 +111,39 @@ struct ConformanceCommand: AsyncParsableCommand {
     return etcds
   }
 
-  private typealias Played = ([ScenarioResult], [LockSetComparison.Row])
-
-  private func run(
-    _ scenarios: [any Scenario], _ etcds: [String], in directory: String
-  ) throws -> @Sendable () async throws -> Played {
-    let executable = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
-    var run = ConformanceRun(executable: executable, directory: directory, scenarios: scenarios)
-    var comparison = LockSetComparison(executable: executable, directory: directory + "/beside", etcds: etcds)
-    (run.isShort, comparison.isShort) = (quick, quick)
-    return { [run, comparison] in
-      let results = try await run.run { result in
-        Self.tell("scenario \(result.number): \(result.verdict.rawValue), \(Self.seconds(result))")
-      }
-      guard !etcds.isEmpty else { return (results, []) }
-      let rows = try await comparison.run { Self.tell("lock-set, \($0.system): \($0.lost) of \($0.acknowledged) lost") }
-      return (results, rows)
+  private func plays(_ scenarios: [any Scenario], _ etcds: [String], in directory: String) throws -> ConformancePlays {
+    let isPlayable = scenarios.contains { Elsewhere.notForAdapters[$0.number] == nil }
+    guard !adapter.isGiven || isPlayable else {
+      throw CommandFailure(
+        Commands.ExitCode.usage,
+        "none of these scenarios can be played with an adapter; there are:"
+          + " \(Catalogue.all.map(\.number).filter { Elsewhere.notForAdapters[$0] == nil }.map(String.init).joined(separator: ", "))"
+      )
     }
+    let executable = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
+    var own = ConformanceRun(executable: executable, directory: directory, scenarios: scenarios)
+    var comparison = LockSetComparison(executable: executable, directory: directory + "/beside", etcds: etcds)
+    (own.isShort, comparison.isShort) = (quick, quick)
+    return ConformancePlays(
+      own: own, comparison: comparison, adapter: try adapter.place(), running: try running.place())
   }
 
   /// Ctrl-C ends every process that was started, and then this one.
-  private static func untilSignal(_ body: @escaping @Sendable () async throws -> Played) async throws -> Played {
+  private static func untilSignal(
+    _ body: @escaping @Sendable () async throws -> ConformancePlays.Played
+  ) async throws -> ConformancePlays.Played {
     let signals = Signals()
-    return try await withThrowingTaskGroup(of: Played?.self) { group in
+    return try await withThrowingTaskGroup(of: ConformancePlays.Played?.self) { group in
       group.addTask { try await body() }
-      group.addTask { await signals.first() == nil ? ([], []) : nil }
+      group.addTask { await signals.first() == nil ? ConformancePlays.Played() : nil }
       defer { group.cancelAll() }
-      guard let first = try await group.next(), let results = first else {
+      guard let first = try await group.next(), let played = first else {
         group.cancelAll()
         while let _ = try? await group.next() {}
         throw CommandFailure(Commands.ExitCode.failed, "stopped by a signal; every process that was started has ended")
       }
-      return results
+      return played
     }
-  }
-
-  private static func printList(_ scenarios: [any Scenario]) {
-    var table = TextTable("SCENARIO", "WHAT HAPPENS", "WHAT MUST BE SEEN")
-    for scenario in scenarios { table.add("\(scenario.number)", scenario.title, scenario.expectation) }
-    print(table.text)
-  }
-
-  private static func table(_ results: [ScenarioResult]) -> String {
-    var table = TextTable("SCENARIO", "WHAT HAPPENS", "STALE", "REFUSED", "LOST", "CONTROL", "VERDICT")
-    for result in results {
-      let tally = result.fenced.tally
-      table.add(
-        "\(result.number)", result.title, "\(tally.staleAttempts)", "\(tally.refusals)", "\(tally.lostUpdates)",
-        control(result), result.verdict.rawValue)
-    }
-    var lines = [table.text]
-    for result in results where result.verdict != .pass {
-      lines += result.fenced.tally.failures.map { "scenario \(result.number): \($0)" }
-      if result.fenced.verdict == .inconclusive {
-        lines += result.fenced.tally.notes.map { "scenario \(result.number): \($0)" }
-      }
-      if result.fenced.verdict == .pass {
-        lines.append("scenario \(result.number): its negative control did not fail, so it shows nothing")
-      }
-      lines += (result.control.map { $0.isBroken ? $0.tally.failures : [] } ?? []).map {
-        "scenario \(result.number), control: \($0)"
-      }
-    }
-    let passed = results.count { $0.verdict == .pass }
-    lines.append("\(passed) of \(results.count) scenarios passed, each with its negative control where it has one.")
-    return lines.joined(separator: "\n")
-  }
-
-  private static func lockSetTable(_ rows: [LockSetComparison.Row]) -> String {
-    guard !rows.isEmpty else { return "" }
-    var table = TextTable("LOCK-SET WORKLOAD", "ACKNOWLEDGED", "LOST", "SHARE", "REFUSED", "PAUSES")
-    for row in rows {
-      table.add(
-        row.system, "\(row.acknowledged)", "\(row.lost)", String(format: "%.1f %%", row.lostPercent), "\(row.refused)",
-        "\(row.pauses)")
-    }
-    return "\n\n" + table.text
-  }
-
-  /// What the negative control let through.
-  private static func control(_ result: ScenarioResult) -> String {
-    guard let control = result.control else { return "" }
-    let tally = control.tally
-    return "\(control.verdict.rawValue): \(tally.landed) landed, \(tally.lostUpdates) lost"
-  }
-
-  private static func seconds(_ result: ScenarioResult) -> String {
-    String(format: "%.1f s", result.fenced.seconds + (result.control?.seconds ?? 0))
-  }
-
-  private static func tell(_ line: String) { FileHandle.standardError.write(Data("\(line)\n".utf8)) }
-
-  private static func summary(_ report: ConformanceReport, _ startedAt: String) -> ConformanceSummary {
-    ConformanceSummary(
-      startedAt: startedAt,
-      lockSet: report.lockSet.map {
-        ConformanceSummary.LockSet(
-          system: $0.system, acknowledged: $0.acknowledged, lost: $0.lost, lostPercent: $0.lostPercent,
-          refused: $0.refused, pauses: $0.pauses)
-      },
-      rows: report.scenarios.map { entry in
-        let control = entry.control.map {
-          "\($0.staleAttempts) stale attempts, \($0.landed) landed, \($0.lostUpdates) updates lost: \($0.verdict.rawValue)"
-        }
-        return ConformanceSummary.Row(
-          number: entry.number, title: entry.title, expectation: entry.expectation, verdict: entry.verdict.rawValue,
-          staleAttempts: entry.fenced.staleAttempts, refusals: entry.fenced.refusals,
-          lostUpdates: entry.fenced.lostUpdates, control: control ?? "not played: \(entry.noControl ?? "")",
-          seconds: entry.fenced.seconds + (entry.control?.seconds ?? 0),
-          remarks: entry.fenced.failures + entry.fenced.notes + (entry.control?.notes ?? []).map { "without it: \($0)" }
-        )
-      })
   }
 
   private static func write(_ text: String, to path: String, of flag: String) throws {
@@ -235,15 +174,28 @@ struct ConformanceWriterCommand: AsyncParsableCommand {
   @Option var endpoints: String
   @Option var gateway: String
   @Option var etcdLocksOfWriter: Int?
+  @Flag var adapter = false
+  @Flag var running = false
+  @OptionGroup var tls: ClientTLSFlags
+  @OptionGroup var user: UserFlags
 
   func run() async throws {
+    if adapter {
+      let locks = AdapterLocks(address: endpoints, holder: holder)
+      return await WriterProcess(locks: locks, resource: AdapterResource(address: gateway, owner: holder)).run()
+    }
     let endpoints = try Endpoint.list(parsing: endpoints)
+    // What the environment says is meant for servers that were there before, and not for the run's own.
+    let access =
+      running
+      ? RunningSystem.Access(tls: try tls.options(isSpoken: true), credentials: try user.credentials())
+      : RunningSystem.Access()
     let locks: any LockService =
       if let number = etcdLocksOfWriter {
         EtcdLocks(endpoints: endpoints, writer: number)
       } else {
-        PortcullisLocks(endpoints: endpoints, holder: holder)
+        PortcullisLocks(endpoints: endpoints, holder: holder, access: access)
       }
-    await WriterProcess(locks: locks, resource: GatewayResource(address: gateway)).run()
+    await WriterProcess(locks: locks, resource: GatewayResource(address: gateway, tls: access.tls)).run()
   }
 }

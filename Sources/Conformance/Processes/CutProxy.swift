@@ -4,6 +4,7 @@
 // Invariants: within one connection bytes arrive in order and without gaps. A connection that lost bytes is no stream any
 // more: it is closed when the cut ends. Everything is touched on one event loop.
 
+import Client
 import NIOCore
 import NIOPosix
 
@@ -18,10 +19,10 @@ package final class CutProxy: @unchecked Sendable {
   private let listener: any Channel
   private let relay: Relay
 
-  /// Listens at a free port and passes on to `target`.
+  /// Listens at a free port and passes on to `target`, the last one where there are several with commas.
   package static func start(to target: String) async throws -> CutProxy {
     let loop = MultiThreadedEventLoopGroup.singleton.next()
-    let relay = Relay(loop: loop, target: Int(target.split(separator: ":").last ?? "") ?? 0)
+    let relay = Relay(loop: loop, target: try Endpoint(parsing: String(target.split(separator: ",").last ?? "")))
     let listener = try await ServerBootstrap(group: loop)
       .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
       .childChannelOption(.autoRead, value: false)
@@ -79,7 +80,7 @@ package final class CutProxy: @unchecked Sendable {
   /// What the connections have in common. `@unchecked Sendable`: touched on `loop` alone.
   private final class Relay: @unchecked Sendable {
     let loop: any EventLoop
-    let target: Int
+    let target: Endpoint
     var cut: Set<Direction> = [] {
       didSet { for channel in damaged where cut.isEmpty { channel.close(promise: nil) } }
     }
@@ -90,7 +91,7 @@ package final class CutProxy: @unchecked Sendable {
     private var passes: [Pass] = []
     private var waiting: (connections: Int, promise: EventLoopPromise<Void>)?
 
-    init(loop: any EventLoop, target: Int) { (self.loop, self.target) = (loop, target) }
+    init(loop: any EventLoop, target: Endpoint) { (self.loop, self.target) = (loop, target) }
 
     func accept(_ client: any Channel) -> EventLoopFuture<Void> {
       all.append(client)
@@ -100,7 +101,7 @@ package final class CutProxy: @unchecked Sendable {
             try server.pipeline.syncOperations.addHandler(pass(.toClient, to: client))
           }
         }
-        .connect(host: "127.0.0.1", port: target)
+        .connect(host: target.host, port: target.port)
         .flatMapThrowing { [self] server in
           all.append(server)
           try client.pipeline.syncOperations.addHandler(pass(.toServer, to: server))

@@ -14,6 +14,7 @@ package final class Deployment: Sendable {
   package let directory: String
   private let isOutOfReach: Bool
   private let endings = Mutex<[@Sendable () -> Void]>([])
+  private let writers = Mutex<[(writer: Writer, outlivesInterrupt: Bool)]>([])
 
   private init(executable: String, directory: String, isOutOfReach: Bool) {
     self.executable = executable
@@ -104,17 +105,50 @@ package final class Deployment: Sendable {
   ///   - endpoints: of the core as this writer reaches it, perhaps through a proxy.
   ///   - gateway: likewise, as `host:port`.
   ///   - etcdLocksOfWriter: the writer's number, where it takes the locks of an etcd.
+  ///   - flags: what else it is told, such as that both are an adapter.
+  ///   - outlivesInterrupt: whether a Ctrl-C at the terminal leaves it alone, so that it can give up what it holds.
   package func startWriter(
     _ holder: String, endpoints: String, gateway: String, environment: [String: String] = [:],
-    etcdLocksOfWriter number: Int? = nil
+    etcdLocksOfWriter number: Int? = nil, flags: [String] = [], outlivesInterrupt: Bool = false
   ) throws -> Writer {
     let writer = try Writer(
       holder: holder, executable: executable,
       arguments: ["conformance-writer", "--holder", holder, "--endpoints", endpoints, "--gateway", gateway]
-        + (number.map { ["--etcd-locks-of-writer", "\($0)"] } ?? []),
-      environment: environment, isOutOfReach: isOutOfReach)
+        + (number.map { ["--etcd-locks-of-writer", "\($0)"] } ?? []) + flags,
+      environment: environment, isOutOfReach: isOutOfReach || outlivesInterrupt)
     endings.withLock { $0.append { writer.kill() } }
+    writers.withLock { $0.append((writer, outlivesInterrupt)) }
     return writer
+  }
+
+  /// Ends the writers that were started so far. Each gives up what it holds before, if that can be done soon: where locks are
+  /// not the run's own, others wait for them. One whose way is cut cannot.
+  /// - Returns: the leases that those had which were started to outlive an interrupt.
+  package func endWriters() async -> [Int64] {
+    let all = writers.withLock { writers in
+      defer { writers = [] }
+      return writers
+    }
+    await withDiscardingTaskGroup { group in
+      for (writer, _) in all {
+        group.addTask {
+          writer.resume()
+          await Self.atMost(.seconds(2)) { try? await writer.release() }
+          writer.kill()
+        }
+      }
+    }
+    return all.filter(\.outlivesInterrupt).flatMap(\.writer.leases)
+  }
+
+  /// Cancels what takes longer.
+  static func atMost(_ time: Duration, _ body: @escaping @Sendable () async -> Void) async {
+    await withTaskGroup(of: Void.self) { group in
+      group.addTask(operation: body)
+      group.addTask { try? await Task.sleep(for: time) }
+      await group.next()
+      group.cancelAll()
+    }
   }
 
   /// Starts an etcd of one member, and does not wait for it.

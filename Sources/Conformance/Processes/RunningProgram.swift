@@ -164,7 +164,10 @@ package final class RunningProgram: Sendable {
   package var errors: String { state.value.withLock { $0.lines["err"] ?? "" } }
   package var hasEnded: Bool { state.value.withLock { $0.ended } != nil }
 
-  package func send(_ signal: Int32) { kill(processID, signal) }
+  /// Not to one that has ended: its id may be another's by now.
+  package func send(_ signal: Int32) {
+    if !hasEnded { kill(processID, signal) }
+  }
 
   package func write(_ text: String) throws { try input.write(contentsOf: Data(text.utf8)) }
   package func closeInput() throws { try input.close() }

@@ -25,6 +25,11 @@ package final class ServerProcess: Sendable {
     self.address = address
   }
 
+  /// A server of somebody else's. It has no process here, so nothing can be done to it.
+  static func elsewhere(at address: String) -> ServerProcess {
+    ServerProcess(executable: "", arguments: [], address: address)
+  }
+
   /// Nil before the first start, and after an end that was asked for.
   package var program: RunningProgram? { running.withLock { $0 } }
 

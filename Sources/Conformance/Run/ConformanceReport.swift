@@ -6,6 +6,8 @@ import Foundation
 package struct ConformanceReport: Encodable, Sendable {
   package struct Entry: Encodable, Sendable {
     package let number: Int
+    /// Whose locks and resource they were, where the report has several.
+    package let system: String?
     package let title: String
     package let expectation: String
     package let verdict: Verdict
@@ -15,8 +17,19 @@ package struct ConformanceReport: Encodable, Sendable {
     package let noControl: String?
 
     enum CodingKeys: String, CodingKey {
-      case number, title, expectation, verdict, fenced, control
+      case number, system, title, expectation, verdict, fenced, control
       case noControl = "no_control"
+    }
+  }
+
+  /// A scenario that was asked for and cannot be played with what there is.
+  package struct NotPlayed: Encodable, Sendable {
+    package let number: Int
+    package let title: String
+    package let why: String
+
+    package init(_ scenario: any Scenario, why: String) {
+      (number, title, self.why) = (scenario.number, scenario.title, why)
     }
   }
 
@@ -51,18 +64,24 @@ package struct ConformanceReport: Encodable, Sendable {
   package let scenarios: [Entry]
   /// The lock-set workload for several systems, where it was played.
   package let lockSet: [LockSetComparison.Row]
+  /// Nil where everything can be played.
+  package let notPlayed: [NotPlayed]?
 
   enum CodingKeys: String, CodingKey {
     case passed, scenarios
     case lockSet = "lock_set"
+    case notPlayed = "not_played"
   }
 
-  package init(_ results: [ScenarioResult], lockSet: [LockSetComparison.Row] = []) {
+  package init(
+    _ results: [ScenarioResult], lockSet: [LockSetComparison.Row] = [], notPlayed: [NotPlayed]? = nil
+  ) {
     self.lockSet = lockSet
+    self.notPlayed = notPlayed
     passed = results.allSatisfy { $0.verdict == .pass }
     scenarios = results.map {
       Entry(
-        number: $0.number, title: $0.title, expectation: $0.expectation, verdict: $0.verdict,
+        number: $0.number, system: $0.system, title: $0.title, expectation: $0.expectation, verdict: $0.verdict,
         fenced: PlayEntry($0.fenced), control: $0.control.map(PlayEntry.init), noControl: $0.noControl)
     }
   }
@@ -73,18 +92,25 @@ package struct ConformanceReport: Encodable, Sendable {
     let seconds = scenarios.map { $0.fenced.seconds + ($0.control?.seconds ?? 0) }.reduce(0, +)
     var lines = [
       #"<?xml version="1.0" encoding="UTF-8"?>"#,
-      #"<testsuite name="portcullis conformance" tests="\#(scenarios.count)" failures="\#(failed)" errors="0""#
-        + #" skipped="0" time="\#(Self.text(seconds))">"#,
+      #"<testsuite name="portcullis conformance" tests="\#(scenarios.count + (notPlayed ?? []).count)""#
+        + #" failures="\#(failed)" errors="0" skipped="\#((notPlayed ?? []).count)" time="\#(Self.text(seconds))">"#,
     ]
     for entry in scenarios { lines += Self.testCase(entry) }
+    for scenario in notPlayed ?? [] {
+      lines += [
+        #"  <testcase classname="conformance" name="scenario \#(scenario.number): \#(Self.escaped(scenario.title))">"#,
+        #"    <skipped message="\#(Self.escaped(scenario.why))"/>"#, "  </testcase>",
+      ]
+    }
     lines.append("</testsuite>")
     return lines.joined(separator: "\n") + "\n"
   }
 
   private static func testCase(_ entry: Entry) -> [String] {
     let seconds = entry.fenced.seconds + (entry.control?.seconds ?? 0)
+    let system = entry.system.map { ", \(escaped($0))" } ?? ""
     var lines = [
-      #"  <testcase classname="conformance" name="scenario \#(entry.number): \#(escaped(entry.title))""#
+      #"  <testcase classname="conformance" name="scenario \#(entry.number)\#(system): \#(escaped(entry.title))""#
         + #" time="\#(text(seconds))">"#
     ]
     if entry.verdict != .pass {

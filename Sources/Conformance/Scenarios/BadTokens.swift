@@ -53,11 +53,12 @@ struct BadTokens: Scenario {
       ("a token of 20,000 characters", good + String(repeating: "A", count: 20_000)),
     ]
     let session = try stage.startWriter("elsewhere", gateway: scene.gateway.address)
-    tokens.append(("another scope", try await session.acquire("\(stage.name)-other").proof))
+    tokens.append(("another scope", try await session.acquire("\(stage.mark)-other").proof))
     // A cluster of its own, with a grant of a scope of the very same name and a higher number.
-    let other = try await stage.deployment.startCore(name: "\(stage.name)-other")
-    let stranger = try stage.startWriter("stranger", gateway: scene.gateway.address, endpoints: other.endpoints)
-    tokens.append(("another cluster", try await stranger.acquire(stage.name).proof))
+    let other = try await stage.deployment.startCore(name: "\(stage.mark)-other")
+    let stranger = try stage.deployment.startWriter(
+      "stranger", endpoints: other.endpoints, gateway: scene.gateway.address)
+    tokens.append(("another cluster", try await stranger.acquire(stage.scope).proof))
     return tokens
   }
 

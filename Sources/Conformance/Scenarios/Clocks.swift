@@ -3,8 +3,9 @@
 extension Stage {
   /// The same stage with a core of its own.
   func with(_ core: CoreProcesses) -> Stage {
-    Stage(
-      deployment: deployment, core: core, guarding: guarding, directory: directory, name: name, isShort: isShort)
+    var stage = self
+    stage.core = core
+    return stage
   }
 }
 

@@ -19,7 +19,7 @@ struct DelayedPackets: Scenario {
       // All of them are on the wire, sent by a holder in good standing.
       try await proxy.waitUntilHeld(connections: count)
       try await scene.a.pause()
-      try await scene.b.acquire(stage.name)
+      try await scene.b.acquire(stage.scope)
       try await scene.b.mustSend(scene.write("B"))
       try await proxy.release(newestFirst: true)
       scene.a.resume()

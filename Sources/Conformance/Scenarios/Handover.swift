@@ -9,6 +9,8 @@ struct Handover: Sendable {
   let b: Writer
   let authorityOfA: Held
 
+  private var table: String { stage.table("owner") }
+
   /// A holds the scope and has written.
   /// - Parameters:
   ///   - gatewayForA: where A finds the gateway, if that is a proxy.
@@ -24,26 +26,36 @@ struct Handover: Sendable {
     let a = try stage.startWriter(
       "A", gateway: gatewayForA ?? gateway.address, endpoints: endpointsOfA, environment: environmentOfA)
     let b = try stage.startWriter("B", gateway: gateway.address, endpoints: endpointsOfB)
-    let held = try await a.acquire(stage.name, milliseconds: milliseconds)
+    let held = try await a.acquire(stage.scope, milliseconds: milliseconds)
+    let owner = stage.table("owner")
     try await a.mustSend(
       stage.request(
-        "CREATE TABLE owner(id INTEGER PRIMARY KEY, who TEXT)", "INSERT INTO owner VALUES (1, 'A')"))
+        "CREATE TABLE \(owner)(id INTEGER PRIMARY KEY, who TEXT)", "INSERT INTO \(owner) VALUES (1, 'A')",
+        text: .write(key: "owner", value: "A")))
     return Handover(
-      stage: stage, gateway: gateway, resource: GatewayResource(address: gateway.address), a: a, b: b,
+      stage: stage, gateway: gateway, resource: stage.gatewayResource(of: gateway), a: a, b: b,
       authorityOfA: held)
   }
 
-  func write(_ value: String) -> ResourceRequest { stage.request("UPDATE owner SET who = '\(value)' WHERE id = 1") }
+  func write(_ value: String) -> ResourceRequest {
+    stage.request("UPDATE \(table) SET who = '\(value)' WHERE id = 1", text: .write(key: "owner", value: value))
+  }
 
   func owner() async throws -> String {
-    try await resource.read("SELECT who FROM owner WHERE id = 1", on: stage.name).value ?? ""
+    let reading = stage.request(
+      "SELECT who FROM \(table) WHERE id = 1", text: .read(key: "owner"), kind: .query)
+    return try await stage.resource(of: gateway).mustRead(reading) ?? ""
   }
 
   /// A, which does not know better, writes in each way that there is.
   func writeLate(into tally: inout Tally) async throws {
     tally.countStale(try await a.send(write("A, too late")))
-    tally.countStale(try await a.send(stage.request("INSERT INTO owner VALUES (NULL, 'A, too late')")))
-    tally.countStale(try await a.send(stage.request("DELETE FROM owner WHERE id > 1", kind: .request)))
+    let insertion = "INSERT INTO \(table) VALUES (NULL, 'A, too late')"
+    tally.countStale(
+      try await a.send(stage.request(insertion, text: .write(key: "another", value: "A, too late"))))
+    let deletion = "DELETE FROM \(table) WHERE id > 1"
+    tally.countStale(
+      try await a.send(stage.request(deletion, text: .write(key: "another", value: ""), kind: .request)))
   }
 
   /// B's acknowledged value must still be there.

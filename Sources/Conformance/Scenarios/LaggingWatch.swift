@@ -14,7 +14,7 @@ struct LaggingWatch: Scenario {
     // A's process is told nothing more by the core either, once the proxy holds what comes from there.
     let scene = try await Handover.start(
       on: stage, gateway: gateway, endpointsOfA: proxy.endpoint, milliseconds: 30_000)
-    let key = "conformance/\(stage.name)/watched"
+    let key = "conformance/\(stage.mark)/watched"
     let revision = try await stage.withClient { try await $0.put(key, "A", lease: scene.authorityOfA.lease) }
     try await stage.withClient(of: proxy.endpoint) { watching in
       try await withThrowingTaskGroup(of: Void.self) { group in
@@ -38,7 +38,7 @@ struct LaggingWatch: Scenario {
     tally.expect(Self.isPut(await told.next()), "the watch did not tell of the lock")
     try await proxy.hold(.toClient)
     try await scene.stage.end(scene.authorityOfA)
-    try await scene.b.acquire(scene.stage.name)
+    try await scene.b.acquire(scene.stage.scope)
     try await scene.b.mustSend(scene.write("B"))
     // The news of the loss is on its way, and not there: the watcher still takes the lock for A's.
     try await proxy.waitUntilHeld()

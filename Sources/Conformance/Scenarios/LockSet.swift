@@ -19,7 +19,7 @@ struct LockSet: Scenario {
     tally.refusals = outcome.refused
     tally.note(
       "\(outcome.acknowledged) acknowledged additions, \(outcome.lost) lost (\(String(format: "%.1f", outcome.share)) %),"
-        + " \(outcome.pauses) pauses, leases of \(times.lease) ms, \(times.whole)")
+        + " \(outcome.pauses) pauses, leases of \(outcome.lease) ms, \(times.whole)")
     return tally
   }
 }
@@ -28,24 +28,45 @@ extension Stage {
   /// With locks of our own, in the play's database.
   func playLockSet(_ times: LockSetRun.Times) async throws -> LockSetRun.Outcome {
     let gateway = try await startGateway()
-    let resource = GatewayResource(address: gateway.address)
+    let resource = resource(of: gateway)
     let writers = try (1...5).map { try startWriter("writer-\($0)", gateway: gateway.address) }
-    try await writers[0].acquire(name)
-    var schema = request()
-    schema.statements = SetWork.schema
+    let held = try await writers[0].acquire(scope, milliseconds: times.lease)
+    var schema = request(text: SetWork.emptySet)
+    schema.statements = SetWork.schema(table("lockset"))
     try await writers[0].mustSend(schema)
     try await writers[0].release()
+    if case .adapter = outside {
+      var times = times
+      times.lease = held.leaseMilliseconds ?? times.lease
+      // etcd looks for leases that are over twice in a second, and other services less often.
+      times.late = max(times.lease / 2, 500)
+      return try await playLockSet(times, writers, resource)
+    }
     return try await withClient { client in
       let holders = writers.map(\.holder)
       let run = LockSetRun(
-        writers: writers, times: times, scope: name, database: name, showsProof: guarding == .fenced,
-        resource: resource
+        writers: writers, times: times, scope: scope, database: name, table: table("lockset"),
+        showsProof: guarding == .fenced, resource: resource
       ) {
-        let holder = try await client.describe(name).grant?.holder
+        let holder = try await client.describe(scope).grant?.holder
         return holders.firstIndex { $0 == holder }
       }
       return try await run.play()
     }
+  }
+
+  /// Where nobody but the writers themselves can say who holds the lock.
+  private func playLockSet(
+    _ times: LockSetRun.Times, _ writers: [Writer], _ resource: any Resource
+  ) async throws -> LockSetRun.Outcome {
+    let run = LockSetRun(
+      writers: writers, times: times, scope: name, database: name, table: "lockset", showsProof: guarding == .fenced,
+      resource: resource
+    ) {
+      for (place, writer) in writers.enumerated() where try await writer.isHolding() { return place }
+      return nil
+    }
+    return try await run.play()
   }
 
   /// With the locks of an etcd, in a database that is open: no fence knows them.
@@ -57,11 +78,12 @@ extension Stage {
         "writer-\(number)", endpoints: endpoints, gateway: gateway.address, etcdLocksOfWriter: number)
     }
     var schema = request()
-    schema.statements = SetWork.schema
+    schema.statements = SetWork.schema("lockset")
     try await writers[0].mustSend(schema)
     return try await withClient(of: endpoints) { client in
       let run = LockSetRun(
-        writers: writers, times: times, scope: name, database: name, showsProof: false, resource: resource
+        writers: writers, times: times, scope: name, database: name, table: "lockset", showsProof: false,
+        resource: resource
       ) {
         try await EtcdLocks.holder(of: name, client).map { $0 - 1 }
       }

@@ -6,10 +6,12 @@ import Foundation
 struct LockSetRun {
   /// How long everything takes.
   struct Times: Sendable {
-    let lease: Int
+    var lease: Int
     let think: Int
     let every: Duration
     let whole: Duration
+    /// By how much later than due the service may end a lease, and have it granted to the next. A pause is longer by this.
+    var late = 0
 
     static let long = Times(lease: 2000, think: 200, every: .seconds(5), whole: .seconds(60))
     static let short = Times(lease: 500, think: 150, every: .milliseconds(600), whole: .milliseconds(1800))
@@ -23,6 +25,8 @@ struct LockSetRun {
     let lost: Int
     let refused: Int
     let pauses: Int
+    /// How long a lease was, in milliseconds.
+    let lease: Int
 
     /// Of what was acknowledged, in percent.
     var share: Double { acknowledged == 0 ? 0 : Double(lost) / Double(acknowledged) * 100 }
@@ -32,18 +36,19 @@ struct LockSetRun {
   let times: Times
   let scope: String
   let database: String
+  let table: String
   let showsProof: Bool
-  let resource: GatewayResource
+  let resource: any Resource
   /// The place among `writers` of the one that has the lock.
   let holder: @Sendable () async throws -> Int?
 
   func play() async throws -> Outcome {
     let (reports, pauses) = try await run()
-    let members = SetWork.elements(try await resource.read(SetWork.reading, on: database).value ?? "")
+    let members = SetWork.elements(try await resource.mustRead(SetWork.reading(database, table)) ?? "")
     let acknowledged = reports.flatMap(\.acknowledged)
     return Outcome(
       acknowledged: acknowledged.count, lost: acknowledged.count { !members.contains($0) },
-      refused: reports.map(\.refused).reduce(0, +), pauses: pauses)
+      refused: reports.map(\.refused).reduce(0, +), pauses: pauses, lease: times.lease)
   }
 
   private func run() async throws -> (reports: [SetReport], pauses: Int) {
@@ -52,7 +57,8 @@ struct LockSetRun {
         var order = AcquireOrder([scope])
         order.milliseconds = times.lease
         let work = SetWork(
-          writer: place + 1, order: order, database: database, showsProof: showsProof, thinkMilliseconds: times.think)
+          writer: place + 1, order: order, database: database, table: table, showsProof: showsProof,
+          thinkMilliseconds: times.think)
         group.addTask { try await writer.work(work) }
       }
       let pauses = try await disturb()
@@ -72,7 +78,7 @@ struct LockSetRun {
         try await writers[place].pause()
         pauses += 1
         // The length of a pause is the fault itself.
-        try await Task.sleep(for: .milliseconds(times.lease + Int.random(in: 0...(times.lease / 2))))
+        try await Task.sleep(for: .milliseconds(times.lease + times.late + Int.random(in: 0...(times.lease / 2))))
         writers[place].resume()
       }
       try await Task.sleep(until: max(next, .now))

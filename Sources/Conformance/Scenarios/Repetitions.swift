@@ -6,16 +6,21 @@ private struct Counter {
   let stage: Stage
   let scene: Handover
 
+  private var table: String { stage.table("counter") }
+
+  /// As the gateway has it, which keeps the keys of other runs too.
+  func key(_ name: String) -> String { "\(stage.mark)-\(name)" }
+
   func prepare() async throws {
-    try await scene.a.mustSend(stage.request("CREATE TABLE counter(n INTEGER)", "INSERT INTO counter VALUES (0)"))
+    try await scene.a.mustSend(stage.request("CREATE TABLE \(table)(n INTEGER)", "INSERT INTO \(table) VALUES (0)"))
   }
 
   func raise(_ key: String) -> ResourceRequest {
-    stage.request("UPDATE counter SET n = n + 1", key: stage.guarding == .fenced ? key : nil)
+    stage.request("UPDATE \(table) SET n = n + 1", key: stage.guarding == .fenced ? self.key(key) : nil)
   }
 
   func value() async throws -> Int {
-    Int(try await scene.resource.read("SELECT n FROM counter", on: stage.name).value ?? "") ?? -1
+    Int(try await scene.resource.read("SELECT n FROM \(table)", on: stage.name).value ?? "") ?? -1
   }
 
   /// Sends a request that was carried out before: whoever sends it again must not change anything.
@@ -48,7 +53,7 @@ struct RepeatedRequest: Scenario {
       }
     }
     guard stage.guarding == .fenced else { return tally }
-    let other = try await scene.a.send(stage.request("DELETE FROM counter", key: "order-1"))
+    let other = try await scene.a.send(stage.request("DELETE FROM counter", key: counter.key("order-1")))
     tally.expect(other.problem == "key-taken", "another request under the key: \(other.summary)")
     try await stage.end(scene.authorityOfA)
     let new = try await scene.b.acquire(stage.name, milliseconds: 30_000)
@@ -99,7 +104,7 @@ struct UnknownOutcome: Scenario {
     tally.expect(outcome.isUnanswered, "an answer that was lost arrived: \(outcome.summary)")
     try await proxy.release()
     if stage.guarding == .fenced {
-      let known = await scene.resource.call("GET", "/db/\(stage.name)/requests/order-1")
+      let known = await scene.resource.call("GET", "/db/\(stage.name)/requests/\(counter.key("order-1"))")
       tally.expect(known.isAccepted, "asked for by its id: \(known.summary)")
     }
     _ = try await counter.repeatOnce("order-1", by: scene.a, into: &tally)
@@ -107,7 +112,7 @@ struct UnknownOutcome: Scenario {
     try await loseRequest(counter, proxy, &tally)
     // After the hand-over the outcome can still be learnt, and nothing new can be done.
     try await stage.end(scene.authorityOfA)
-    try await scene.b.acquire(stage.name, milliseconds: 30_000)
+    try await scene.b.acquire(stage.scope, milliseconds: 30_000)
     let late = try await counter.repeatOnce("order-1", by: scene.a, into: &tally)
     tally.expect(late.isReplayed, "after the hand-over: \(late.summary)")
     tally.countStale(try await scene.a.send(counter.raise("order-3")))
@@ -125,7 +130,7 @@ struct UnknownOutcome: Scenario {
     try await proxy.breakConnections()
     _ = try await lost
     try await proxy.release()
-    let unknown = await scene.resource.call("GET", "/db/\(stage.name)/requests/order-2")
+    let unknown = await scene.resource.call("GET", "/db/\(stage.name)/requests/\(counter.key("order-2"))")
     tally.expect(unknown.status == 404, "a request that never arrived is known: \(unknown.summary)")
     try await scene.a.mustSend(counter.raise("order-2"))
     let change = try await counter.value() - before

@@ -6,7 +6,7 @@ import Foundation
 package struct Stage: Sendable {
   package let deployment: Deployment
   /// One core for all plays of a run. What pauses or kills nodes starts a core of its own (`deployment.startCore`).
-  package let core: CoreProcesses
+  package var core: CoreProcesses
   package let guarding: Guarding
   /// Of this play alone.
   package let directory: String
@@ -14,6 +14,27 @@ package struct Stage: Sendable {
   package let name: String
   /// Whether there is little time: fewer repetitions, and shorter ones.
   package let isShort: Bool
+  /// Where the play takes place with what the run did not start; nil where core and gateway are the run's own.
+  package var outside: Outside?
+  /// A name that no other play has, of any run; nil where `name` is one.
+  var ownMark: String?
+
+  package var mark: String { ownMark ?? name }
+
+  /// The scope of the play's database.
+  package var scope: String {
+    if case .running(let system) = outside { system.scope } else { name }
+  }
+
+  /// The tables that plays make in a database which is not the run's own.
+  static let tables = ["owner", "counter", "lockset"]
+
+  /// A table's name as the play has it, in a database where there may be others.
+  package func table(_ name: String) -> String {
+    guard case .running = outside else { return name }
+    precondition(Self.tables.contains(name), "the table \(name) would be left behind")
+    return "\(mark)_\(name)".replacingOccurrences(of: "-", with: "_")
+  }
 
   /// The play's database, fenced or open as the play has it.
   package func database(_ suffix: String = "") -> DatabaseSetup {
@@ -29,6 +50,7 @@ package struct Stage: Sendable {
     _ databases: [DatabaseSetup]? = nil, endpoints: String? = nil, flags: [String] = [],
     environment: [String: String] = [:]
   ) async throws -> ServerProcess {
+    if let outside { return .elsewhere(at: outside.resourceAddress) }
     let databases = databases ?? [database()]
     let gateway = try await deployment.startGateway(
       databases, endpoints: endpoints ?? core.endpoints, flags: flags, environment: environment)
@@ -58,16 +80,43 @@ package struct Stage: Sendable {
   package func startWriter(
     _ holder: String, gateway: String, endpoints: String? = nil, environment: [String: String] = [:]
   ) throws -> Writer {
-    try deployment.startWriter(
-      holder, endpoints: endpoints ?? core.endpoints, gateway: gateway, environment: environment)
+    var flags: [String] = []
+    var environment = environment
+    switch outside {
+    case .adapter: flags.append("--adapter")
+    case .running(let system):
+      flags.append("--running")
+      environment.merge(system.access.environment) { $1 }
+    case nil: break
+    }
+    return try deployment.startWriter(
+      holder, endpoints: endpoints ?? core.endpoints, gateway: gateway, environment: environment, flags: flags,
+      outlivesInterrupt: outside != nil)
+  }
+
+  /// A gateway's own interface.
+  func gatewayResource(of gateway: ServerProcess) -> GatewayResource {
+    guard case .running(let system) = outside else { return GatewayResource(address: gateway.address) }
+    return GatewayResource(address: gateway.address, tls: system.access.tls)
+  }
+
+  /// What is written to, as the run itself reads it.
+  package func resource(of gateway: ServerProcess) -> any Resource {
+    switch outside {
+    case .adapter: AdapterResource(address: gateway.address, owner: "the run")
+    case .running, nil: gatewayResource(of: gateway)
+    }
   }
 
   /// A request that shows its token where the play has a fence.
+  /// - Parameter text: the same for a resource that knows no SQL.
   package func request(
-    _ statements: String..., kind: ResourceRequest.Kind = .execute, key: String? = nil, on database: String? = nil
+    _ statements: String..., text: TextRequest? = nil, kind: ResourceRequest.Kind = .execute, key: String? = nil,
+    on database: String? = nil
   ) -> ResourceRequest {
     var request = ResourceRequest(database ?? name, kind: kind, key: key)
     request.statements = statements
+    request.text = text
     request.showsProof = guarding == .fenced
     return request
   }
@@ -76,7 +125,8 @@ package struct Stage: Sendable {
   package func withClient<Result>(
     of endpoints: String? = nil, _ body: (Portcullis) async throws -> Result
   ) async throws -> Result {
-    let client = Portcullis(endpoints: try Endpoint.list(parsing: endpoints ?? core.endpoints))
+    let list = try Endpoint.list(parsing: endpoints ?? core.endpoints)
+    let client = if case .running(let system) = outside { system.client(list) } else { Portcullis(endpoints: list) }
     defer { client.close() }
     return try await body(client)
   }

@@ -7,6 +7,9 @@ import Protocol
 extension Stage {
   /// Ends a lease at the core, as an operator or a lost renewal would. Its holder is not told before its next renewal.
   package func end(_ held: Held) async throws {
+    if case .adapter(let system) = outside {
+      return try await AdapterClient(address: system.address).release(held.name ?? "")
+    }
     var request = Etcdserverpb_LeaseRevokeRequest()
     request.id = held.lease
     let message = request
@@ -16,10 +19,16 @@ extension Stage {
     }
   }
 
-  /// Returns when the core has ended a lease: a key that lives on it goes with it, and a watch tells.
+  /// Returns when the core has ended a lease: a key that lives on it goes with it, and a watch tells. Behind an adapter it
+  /// has ended when somebody else can have the lock.
   package func waitForEnd(of held: Held) async throws {
+    if case .adapter(let system) = outside {
+      let locks = AdapterLocks(address: system.address, holder: "the run")
+      _ = try await locks.acquire(AcquireOrder([held.scope]))
+      return await locks.close()
+    }
     try await withClient { client in
-      let key = "conformance/\(name)/\(held.lease)"
+      let key = "conformance/\(mark)/\(held.lease)"
       let revision: Int64
       do {
         revision = try await client.put(key, held.scope, lease: held.lease)

@@ -21,6 +21,18 @@ package protocol Resource: Sendable {
   func send(_ request: ResourceRequest, proofs: [String]) async -> ResourceAnswer
 }
 
+extension Resource {
+  /// A plain read, which shows nothing.
+  /// - Throws: `ConformanceError` when it was not answered.
+  func mustRead(_ request: ResourceRequest) async throws -> String? {
+    let answer = await send(request, proofs: [])
+    guard answer.isAccepted else {
+      throw ConformanceError("the read \(request.statements) was answered with \(answer.summary)")
+    }
+    return answer.value
+  }
+}
+
 /// What a writer acquires.
 package struct AcquireOrder: Codable, Sendable {
   /// Fence before grant: whether the answer waits until the resource refuses what is older.
@@ -47,8 +59,18 @@ package struct Held: Codable, Sendable {
   package let lease: Int64
   /// Whether gateways had confirmed the raise when the grant was answered.
   package let isConfirmed: Bool
+  /// An adapter's own name for it.
+  package var name: String?
+  /// How long the lease outlives its last renewal, where the service may have made another length of what was asked for.
+  package var leaseMilliseconds: Int?
   /// When the writer knew of it, on the machine's monotonic clock.
   package var nanoseconds: UInt64 = 0
+
+  /// Whether it is of a later grant, by its number and what it shows, as far as the service has such things.
+  package func isNewer(than old: Held) -> Bool {
+    let hasNone = number == 0 && old.number == 0
+    return (hasNone || number > old.number) && (proof.isEmpty && old.proof.isEmpty || proof != old.proof)
+  }
 }
 
 /// How a holder lost its authority, as its own process knows it.
@@ -56,6 +78,12 @@ package struct Loss: Codable, Sendable {
   package let why: String
   /// From when on the process took it for lost, on the machine's monotonic clock.
   package let nanoseconds: UInt64
+}
+
+/// A request in words that a resource knows which is no database: it keeps texts by their keys.
+package enum TextRequest: Codable, Sendable {
+  case read(key: String)
+  case write(key: String, value: String)
 }
 
 /// One request to a resource.
@@ -66,6 +94,8 @@ package struct ResourceRequest: Codable, Sendable {
   package var database: String
   /// All or none of them, in one transaction.
   package var statements: [String] = []
+  /// The same without SQL, where it can be said.
+  package var text: TextRequest?
   /// An Idempotency-Key.
   package var key: String?
   /// How long the writer waits for an answer.
@@ -90,6 +120,8 @@ package struct ResourceAnswer: Codable, Sendable {
   package let body: String
   /// Whether this is the kept answer of an earlier request under the same key.
   package var isReplayed = false
+  /// What was read where the resource keeps texts.
+  package var text: String?
 
   package init(status: Int, body: String, isReplayed: Bool = false) {
     self.status = status

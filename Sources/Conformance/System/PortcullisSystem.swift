@@ -14,8 +14,10 @@ package final class PortcullisLocks: LockService {
   private let holder: String
   private let sessions = Mutex<[Session]>([])
 
-  package init(endpoints: [Endpoint], holder: String) {
-    client = Portcullis(endpoints: endpoints)
+  package init(
+    endpoints: [Endpoint], holder: String, access: RunningSystem.Access = RunningSystem.Access()
+  ) {
+    client = Portcullis(endpoints: endpoints, tls: access.tls, credentials: access.credentials)
     self.holder = holder
   }
 
@@ -78,13 +80,17 @@ package final class PortcullisLocks: LockService {
 
 /// A gateway's HTTP interface (docs/http-api.md). Any task may use it.
 package struct GatewayResource: Resource {
-  /// `host:port`.
+  /// `host:port`, with `https://` in front where TLS is spoken.
   package let address: String
+  private let tls: TLSOptions
 
-  package init(address: String) { self.address = address }
+  package init(address: String, tls: TLSOptions = TLSOptions()) {
+    (self.address, self.tls) = (address, tls)
+  }
 
   package func send(_ request: ResourceRequest, proofs: [String]) async -> ResourceAnswer {
-    let path = "/db/\(request.database)/\(request.kind.rawValue)"
+    let database = request.database.addingPercentEncoding(withAllowedCharacters: .urlPathAllowed) ?? request.database
+    let path = "/db/\(database)/\(request.kind.rawValue)"
     let timeout = Duration.milliseconds(request.timeoutMilliseconds)
     guard request.kind != .raise else {
       return await call("POST", path, tokens: proofs, timeout: timeout)
@@ -102,7 +108,8 @@ package struct GatewayResource: Resource {
     _ method: String, _ path: String, tokens: [String] = [], key: String? = nil, body: [UInt8]? = nil,
     timeout: Duration = .seconds(30)
   ) async -> ResourceAnswer {
-    var request = HTTPClientRequest(url: "http://\(address)\(path)")
+    let usesTLS = address.hasPrefix("https://")
+    var request = HTTPClientRequest(url: "\(usesTLS ? "" : "http://")\(address)\(path)")
     request.method = .RAW(value: method)
     for token in tokens { request.headers.add(name: "Fencing-Token", value: token) }
     if let key { request.headers.add(name: "Idempotency-Key", value: key) }
@@ -112,7 +119,7 @@ package struct GatewayResource: Resource {
     }
     do {
       let parts = timeout.components
-      let response = try await HTTPClients.plain.execute(
+      let response = try await HTTPClients.client(usesTLS: usesTLS, tls).execute(
         request, timeout: .nanoseconds(parts.seconds * 1_000_000_000 + parts.attoseconds / 1_000_000_000))
       let bytes = try await response.body.collect(upTo: 64 << 20)
       return ResourceAnswer(

@@ -21,7 +21,7 @@ extension ResourceAnswer {
   }
 
   /// The only value of the only row, as text.
-  package var value: String? { rows.first?.first ?? nil }
+  package var value: String? { text ?? rows.first?.first ?? nil }
 
   /// For messages.
   package var summary: String { "\(status) \(body.prefix(400))" }

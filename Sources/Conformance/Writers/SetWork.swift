@@ -10,24 +10,41 @@ package struct SetWork: Codable, Sendable {
   package var writer: Int
   package var order: AcquireOrder
   package var database: String
+  package var table: String
   /// Whether requests show what is held.
   package var showsProof: Bool
   /// The longest time between reading and writing.
   package var thinkMilliseconds: Int
 
-  package init(writer: Int, order: AcquireOrder, database: String, showsProof: Bool, thinkMilliseconds: Int) {
+  package init(
+    writer: Int, order: AcquireOrder, database: String, table: String, showsProof: Bool, thinkMilliseconds: Int
+  ) {
     self.writer = writer
     self.order = order
-    self.database = database
+    (self.database, self.table) = (database, table)
     self.showsProof = showsProof
     self.thinkMilliseconds = thinkMilliseconds
   }
 
-  /// The table, with the empty set in it.
-  package static let schema = ["CREATE TABLE lockset(members TEXT)", "INSERT INTO lockset VALUES ('')"]
-  static let reading = "SELECT members FROM lockset"
+  /// The table, with the empty set in it; or the text that stands for it.
+  package static func schema(_ table: String) -> [String] {
+    ["CREATE TABLE \(table)(members TEXT)", "INSERT INTO \(table) VALUES ('')"]
+  }
+  package static let emptySet = TextRequest.write(key: key, value: "")
 
-  static func writing(_ members: String) -> String { "UPDATE lockset SET members = '\(members)'" }
+  private static let key = "lockset"
+
+  static func reading(_ database: String, _ table: String) -> ResourceRequest {
+    var request = ResourceRequest(database, "SELECT members FROM \(table)", kind: .query)
+    request.text = .read(key: key)
+    return request
+  }
+
+  func writing(_ members: String) -> ResourceRequest {
+    var request = ResourceRequest(database, "UPDATE \(table) SET members = '\(members)'")
+    request.text = .write(key: Self.key, value: members)
+    return request
+  }
 
   static func elements(_ text: String) -> Set<Int> { Set(text.split(separator: " ").compactMap { Int($0) }) }
 }
@@ -45,6 +62,10 @@ package struct SetReport: Codable, Sendable {
 /// Works until it is told to stop.
 final class SetWorker: Sendable {
   private let isStopped = Mutex(false)
+  private let holds = Mutex(false)
+
+  /// Whether a lock was granted and not let go of yet; that it is lost nobody tells.
+  var isHolding: Bool { holds.withLock { $0 } }
 
   func stop() { isStopped.withLock { $0 = true } }
 
@@ -55,10 +76,12 @@ final class SetWorker: Sendable {
       next += 1
       do {
         let held = try await locks.acquire(work.order)
+        holds.withLock { $0 = true }
         await add(next, work, held.map(\.proof).filter { !$0.isEmpty }, resource, &report)
       } catch {
         report.unknown += 1
       }
+      holds.withLock { $0 = false }
       await locks.release()
     }
     return report
@@ -68,12 +91,12 @@ final class SetWorker: Sendable {
     _ element: Int, _ work: SetWork, _ proofs: [String], _ resource: any Resource, _ report: inout SetReport
   ) async {
     let proofs = work.showsProof ? proofs : []
-    let read = await resource.send(ResourceRequest(work.database, SetWork.reading, kind: .query), proofs: proofs)
+    let read = await resource.send(SetWork.reading(work.database, work.table), proofs: proofs)
     guard read.isAccepted, let members = read.value else { return count(read, &report) }
     // The work for which the lock is held: where a pause does its harm.
     try? await Task.sleep(for: .milliseconds(Int.random(in: work.thinkMilliseconds / 2...work.thinkMilliseconds)))
     let changed = members.isEmpty ? "\(element)" : "\(members) \(element)"
-    let written = await resource.send(ResourceRequest(work.database, SetWork.writing(changed)), proofs: proofs)
+    let written = await resource.send(work.writing(changed), proofs: proofs)
     if written.isAccepted { report.acknowledged.append(element) } else { count(written, &report) }
   }
 

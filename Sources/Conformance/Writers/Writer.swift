@@ -17,6 +17,10 @@ package final class Writer: Sendable {
   package let holder: String
   private let program: RunningProgram
   private let reports: Reports
+  private let acquired = Mutex<[Int64]>([])
+
+  /// Of everything that it was granted by order, so that they can be ended where it cannot do so itself.
+  var leases: [Int64] { acquired.withLock { $0 } }
 
   private final class Reports: Sendable {
     let state = Mutex(State())
@@ -48,7 +52,7 @@ package final class Writer: Sendable {
   package var processID: pid_t { program.processID }
 
   init(
-    holder: String, executable: String, arguments: [String], environment: [String: String], isOutOfReach: Bool
+    holder: String, executable: String, arguments: [String], environment: [String: String], isOutOfReach: Bool = false
   ) throws {
     self.holder = holder
     let reports = Reports()
@@ -63,6 +67,7 @@ package final class Writer: Sendable {
     guard case .granted(let held) = try await ask(.acquire(order)) else {
       throw ConformanceError("\(holder) acquired and was answered with something else")
     }
+    acquired.withLock { $0 += held.map(\.lease) }
     return held
   }
 
@@ -113,6 +118,14 @@ package final class Writer: Sendable {
   }
 
   package func stopWork() async throws { _ = try await ask(.stop) }
+
+  /// Whether it works on the set under a lock at this moment, as far as it knows.
+  package func isHolding() async throws -> Bool {
+    guard case .holding(let holds) = try await ask(.isHolding) else {
+      throw ConformanceError("\(holder) was asked whether it holds and answered with something else")
+    }
+    return holds
+  }
 
   /// Returns when the process stands still.
   package func pause() async throws { try await program.pause() }

@@ -13,6 +13,8 @@ package enum WriterOrder: Codable, Sendable {
   /// Work on the set of the lock-set workload until `stop`.
   case work(SetWork)
   case stop
+  /// Say whether the set is being worked on at this moment.
+  case isHolding
 }
 
 /// What came of it.
@@ -21,6 +23,7 @@ package enum WriterReport: Codable, Sendable {
   case answered(ResourceAnswer)
   case lost(Loss)
   case worked(SetReport)
+  case holding(Bool)
   case done
   case failed(String)
 }

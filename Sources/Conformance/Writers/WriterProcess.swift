@@ -53,6 +53,7 @@ package struct WriterProcess: Sendable {
       case .stop:
         worker.stop()
         return .done
+      case .isHolding: return .holding(worker.isHolding)
       }
     } catch {
       return .failed("\(error)")
