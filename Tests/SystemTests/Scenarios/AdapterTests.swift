@@ -143,10 +143,6 @@ struct AdapterTests {
     try expectLosses(try Report(outcome.output), [1])
   }
 
-  private func outcome(_ flags: String...) async throws -> Program.Outcome {
-    try await Program.run(["conformance", "--scenario", "1"] + flags)
-  }
-
   @Test("an adapter that does not keep to the contract is told what was asked, what came and what was expected")
   func badAdapters() async throws {
     try await withCore { endpoint in
