@@ -11,7 +11,7 @@ struct ChaosTests {
   func passes() async throws {
     let directory = try ScratchDirectory()
     let outcome = try await Program.run([
-      "chaos", "--for", "14s", "--seed", "11", "--directory", directory("soak"), "--json",
+      "chaos", "--for", "18s", "--seed", "11", "--directory", directory("soak"), "--json",
     ])
     #expect(outcome.exitCode == 0, "\(outcome.errors)\n\(outcome.output)")
     #expect(outcome.errors.contains("seed 11"))
