@@ -63,7 +63,7 @@ struct ChaosCommand: AsyncParsableCommand {
   }
 
   func run() async throws {
-    let place = try directory.map { URL(fileURLWithPath: $0).path } ?? Self.scratch()
+    let place = try directory.map { URL(fileURLWithPath: $0).standardizedFileURL.path } ?? Self.scratch()
     let executable = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
     var settings = ChaosSettings(
       executable: executable, directory: place, duration: .milliseconds(length.milliseconds),
@@ -108,7 +108,7 @@ struct ChaosCommand: AsyncParsableCommand {
   private static func scratch() throws -> String {
     let path = NSTemporaryDirectory() + "/portcullis-chaos-\(UUID().uuidString)"
     try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
-    return URL(fileURLWithPath: path).path
+    return URL(fileURLWithPath: path).standardizedFileURL.path
   }
 
   private static func play(_ settings: ChaosSettings) async throws -> ChaosReport {

@@ -11,7 +11,7 @@ struct ChaosTests {
   func passes() async throws {
     let directory = try ScratchDirectory()
     let outcome = try await Program.run([
-      "chaos", "--for", "14s", "--seed", "11", "--directory", directory("soak"), "--json",
+      "chaos", "--for", "18s", "--seed", "11", "--directory", directory("soak"), "--json",
     ])
     #expect(outcome.exitCode == 0, "\(outcome.errors)\n\(outcome.output)")
     #expect(outcome.errors.contains("seed 11"))
@@ -30,13 +30,7 @@ struct ChaosTests {
   @Test("Ctrl-C ends the load, and the checks follow; no process is left", .timeLimit(.minutes(1)))
   func interrupted() async throws {
     let directory = try ScratchDirectory()
-    let program = try RunningProgram(["chaos", "--for", "10m", "--faults", "kill", "--directory", directory("soak")])
-    // The last database is there when all processes run.
-    _ = try await eventually(within: 30, "the load") {
-      FileManager.default.fileExists(atPath: directory("soak/ledger3.db")) ? true : nil
-    }
-    let started = children(of: program)
-    #expect(started.count >= 13, "three nodes, two gateways and eight holders: \(started)")
+    let (program, started) = try await start(in: directory)
     program.send(SIGINT)
     let code = await program.exitCode()
     await program.waitForEndOfOutput()
@@ -49,16 +43,11 @@ struct ChaosTests {
   @Test("a second Ctrl-C ends at once; no process is left", .timeLimit(.minutes(1)))
   func interruptedTwice() async throws {
     let directory = try ScratchDirectory()
-    let program = try RunningProgram(["chaos", "--for", "10m", "--faults", "kill", "--directory", directory("soak")])
-    try await program.waitForErrors("seed")
-    let started = try await eventually(within: 30, "a process") {
-      let started = children(of: program)
-      return started.isEmpty ? nil : started
-    }
+    let (program, started) = try await start(in: directory)
     program.send(SIGTERM)
     try await program.waitForErrors("ending early")
     program.send(SIGTERM)
-    #expect(await program.exitCode() == 1)
+    #expect(await program.exitCode() == 1, "\(program.output)\(program.errors)")
     try await expectGone(started)
   }
 
@@ -140,6 +129,16 @@ struct ChaosTests {
   }
 
   // MARK: - Processes
+
+  /// A long soak with all its processes: three nodes, two gateways and eight holders.
+  private func start(in directory: ScratchDirectory) async throws -> (program: RunningProgram, children: [Int]) {
+    let program = try RunningProgram(["chaos", "--for", "10m", "--faults", "kill", "--directory", directory("soak")])
+    let started = try await eventually(within: 30, "all processes") {
+      let started = children(of: program)
+      return started.count == 13 ? started : nil
+    }
+    return (program, started)
+  }
 
   /// State and parent of a process, the first fields behind its name in parentheses (proc(5)). Nil where there is none.
   private func look(at process: Int) -> (state: Substring, parent: Int)? {

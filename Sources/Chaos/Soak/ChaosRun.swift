@@ -26,6 +26,7 @@ package struct ChaosRun: Sendable {
       let stage = try await ChaosStage(settings, on: deployment)
       do {
         let report = try await play(stage, deployment)
+        for gateway in stage.gateways { await gateway.process.stop() }
         await stage.cluster.stop()
         return report
       } catch {
@@ -50,6 +51,7 @@ package struct ChaosRun: Sendable {
       // Whoever waits for a cluster that does not serve would wait for long.
       if rounds.hasFailed { group.cancelAll() }
     }
+    for holder in holders { await holder.writer.end() }
     await finish(stage, &rounds, ledger, &report)
     report.terms = stage.cluster.term - firstTerm
     report.add(ledger.contents)

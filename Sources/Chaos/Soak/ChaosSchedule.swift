@@ -36,7 +36,7 @@ package enum ChaosStep: Sendable, Hashable {
 package struct ChaosSchedule: Sendable {
   private let steps: [[ChaosStep]]
   private var deck: [ChaosStep] = []
-  private(set) var random: HistoryRandom
+  private var random: HistoryRandom
 
   package init(_ faults: Set<ChaosFault>, random: HistoryRandom) {
     let possible = ChaosStep.all.filter { faults.isSuperset(of: $0.faults) }

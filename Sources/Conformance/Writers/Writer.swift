@@ -132,6 +132,12 @@ package final class Writer: Sendable {
   package func resume() { program.send(SIGCONT) }
   package func kill() { program.send(SIGKILL) }
 
+  /// Kills it, and returns when it is gone.
+  package func end() async {
+    kill()
+    _ = await program.exitCode()
+  }
+
   /// Also returns, with a failure, when the writer ends or the task is cancelled.
   private func ask(_ order: WriterOrder) async throws -> WriterReport {
     let number = reports.state.withLock { state in
