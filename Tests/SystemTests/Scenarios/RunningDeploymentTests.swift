@@ -26,7 +26,7 @@ struct RunningDeploymentTests {
     #expect(try await tables(gateway, "loose").isEmpty)
     #expect(try await gateway.read("SELECT who FROM owner", on: "trial").rows == [["its owner"]])
     let grants = try await serving.run(["grants", "--output", "json"])
-    #expect(grants.output.trimmingCharacters(in: .whitespacesAndNewlines) == "[]", "\(grants)")
+    #expect(grants.output.filter { !$0.isWhitespace } == "[]", "\(grants)")
     #expect(await serving.stop() == 0)
   }
 
