@@ -1,6 +1,8 @@
 // What is under attack, seen from a writer: something that grants, and something that is written to. Scenarios know no more
 // of either than this, so that other lock services and other resources can be put in their place.
 
+import Wire
+
 /// Grants authority over scopes to one holder, and keeps it alive for as long as its process runs.
 package protocol LockService: Sendable {
   /// - Returns: one for each scope, in their order.
@@ -129,7 +131,9 @@ package struct ResourceAnswer: Codable, Sendable {
     self.isReplayed = isReplayed
   }
 
-  static func unanswered(_ why: any Error) -> ResourceAnswer { ResourceAnswer(status: 0, body: "\(why)") }
+  static func unanswered(_ why: any Error) -> ResourceAnswer {
+    ResourceAnswer(status: 0, body: WireConnection.cause(of: why))
+  }
 
   /// Taken, and no statement failed.
   package var isAccepted: Bool { status == 200 && statementError == nil }

@@ -168,7 +168,9 @@ extension GatewayResource {
     }
     guard answer.status == 200, let status = try? JSONDecoder().decode(Status.self, from: Data(answer.body.utf8)) else {
       throw OutsideError(
-        isUnreachable: false, "what listens at \(address) is no gateway of Portcullis: it answered \(answer.summary)")
+        isUnreachable: false,
+        "what listens at \(address) is no gateway of Portcullis: it answered"
+          + " \(answer.status) \(AdapterClient.text(Data(answer.body.utf8)))")
     }
     return status.databases
   }
