@@ -122,10 +122,9 @@ struct ChaosCommand: AsyncParsableCommand {
       }
       group.addTask {
         guard await signals.first() != nil else { return nil }
-        let again = Signals()
         tell("chaos: ending early, after the final checks; another Ctrl-C ends at once")
         monitor.stop()
-        guard await again.first() != nil else { return nil }
+        guard await signals.second() != nil else { return nil }
         throw CommandFailure(
           Commands.ExitCode.failed,
           "stopped by a signal before the final checks; every process that was started has ended")
