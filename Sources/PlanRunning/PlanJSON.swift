@@ -15,19 +15,27 @@ package enum PlanJSON {
     return String(decoding: try encoder.encode(value), as: UTF8.self)
   }
 
+  private static var decoder: JSONDecoder {
+    let decoder = JSONDecoder()
+    decoder.keyDecodingStrategy = .convertFromSnakeCase
+    return decoder
+  }
+
+  private static func data(at path: String) throws(PlanError) -> Data {
+    guard let text = try? String(contentsOfFile: path, encoding: .utf8) else {
+      throw PlanError(
+        "\(path) cannot be read; `portcullis plan --validate --directory DIR --output json > \(path)` writes it")
+    }
+    return Data(text.utf8)
+  }
+
   private struct Holder: Decodable {
     var costs: Costs
   }
 
   /// Costs as a calibration wrote them: by themselves, or as the field `costs` of a plan or a validation.
   package static func costs(at path: String) throws(PlanError) -> Costs {
-    let decoder = JSONDecoder()
-    decoder.keyDecodingStrategy = .convertFromSnakeCase
-    guard let text = try? String(contentsOfFile: path, encoding: .utf8) else {
-      throw PlanError(
-        "\(path) cannot be read; `portcullis plan --validate --directory DIR --output json > \(path)` writes it")
-    }
-    let data = Data(text.utf8)
+    let data = try data(at: path)
     guard
       let costs = (try? decoder.decode(Holder.self, from: data).costs) ?? (try? decoder.decode(Costs.self, from: data))
     else {
@@ -39,15 +47,10 @@ package enum PlanJSON {
 
   /// A report that `plan --validate --output json` wrote.
   package static func report(at path: String) throws(PlanError) -> ValidationReport {
-    let decoder = JSONDecoder()
-    decoder.keyDecodingStrategy = .convertFromSnakeCase
-    guard let text = try? String(contentsOfFile: path, encoding: .utf8) else {
-      throw PlanError(
-        "\(path) cannot be read; `portcullis plan --validate --directory DIR --output json > \(path)` writes it")
-    }
+    let data = try data(at: path)
     let report: ValidationReport
     do {
-      report = try decoder.decode(ValidationReport.self, from: Data(text.utf8))
+      report = try decoder.decode(ValidationReport.self, from: data)
     } catch {
       throw PlanError("\(path) is no report of `portcullis plan --validate --output json`: \(error)")
     }
