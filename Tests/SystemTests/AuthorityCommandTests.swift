@@ -61,6 +61,7 @@ struct AuthorityCommandTests {
       serving.program.send(SIGSTOP)
       #expect(await unlucky.exitCode() == 75)
       serving.program.send(SIGCONT)
+      await unlucky.waitForEndOfOutput()
       #expect(unlucky.errors.contains("c was lost: "), "\(unlucky.errors)")
     }
   }
