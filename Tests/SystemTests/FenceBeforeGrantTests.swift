@@ -4,6 +4,7 @@ import Client
 import Foundation
 import Glibc
 import Protocol
+import Synchronization
 import Testing
 import Wire
 
@@ -39,6 +40,37 @@ struct FenceBeforeGrantTests {
       while try await calls.gateways().first?.unconfirmed == 0 { try Task.checkCancellation() }
       program.send(SIGCONT)
       #expect(try await granted.granted.barrier == .confirmed)
+    }
+  }
+
+  @Test("a raise that cannot be made at first is tried again on the same connection, and the grant is given")
+  func triedAgain() async throws {
+    let nodes = try Nodes()
+    try await nodes.found("a")
+    let client = Portcullis(endpoints: try Endpoint.list(parsing: nodes.endpoints))
+    defer { client.close() }
+    // As with a key that is not known yet: a node that was restored, or has just joined, signs with a new one.
+    let attempts = Attempts()
+    try await withConnection(nodes.client("a")) { connection in
+      let calls = DefectsCalls(connection: connection)
+      async let protecting: Void = client.protect("orders@1", scopes: ["orders"]) { _ in attempts.next() > 3 }
+      while try await calls.gateways().first?.isConnected != true { try Task.checkCancellation() }
+      let grant = try await calls.acquire(["orders"], try await calls.open("one")).granted
+      #expect(grant.barrier == .confirmed && attempts.made == 4)
+      await nodes.stop()
+      _ = try? await protecting
+    }
+  }
+
+  private final class Attempts: Sendable {
+    private let count = Mutex(0)
+    var made: Int { count.withLock { $0 } }
+
+    func next() -> Int {
+      count.withLock { count in
+        count += 1
+        return count
+      }
     }
   }
 

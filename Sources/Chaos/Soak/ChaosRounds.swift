@@ -57,7 +57,14 @@ struct ChaosRounds {
     guard let operations else { return }
     self.operations = nil
     report.add(problems: try await checks.problems(ofRound: report.rounds, operations))
-    monitor.show(report)
+    show(report)
+  }
+
+  /// With what the holders have done so far.
+  private func show(_ report: ChaosReport) {
+    var shown = report
+    shown.add(ledger.contents)
+    monitor.show(shown)
   }
 
   private mutating func playRound(until end: ContinuousClock.Instant, _ report: inout ChaosReport) async throws {
@@ -99,8 +106,6 @@ struct ChaosRounds {
     report.operations = before.operations
     report.add(recorder)
     report.seconds = began.duration(to: .now).seconds
-    var shown = report
-    shown.add(ledger.contents)
-    monitor.show(shown)
+    show(report)
   }
 }

@@ -8,8 +8,8 @@ import Logging
 
 /// Where raises come from.
 package protocol AuthorityRaises: Sendable {
-  /// Registers a gateway for these scopes and calls `raise` with the token of each raise that is to be made, one after
-  /// another. A raise is confirmed when `raise` returns true.
+  /// Registers a gateway for these scopes and calls `raise` with the token of each raise that is to be made. A raise is
+  /// confirmed when `raise` returns true, and tried again for a while when it returns false.
   ///
   /// Returns, or throws, when the connection to the core is over; what is not confirmed by then comes again.
   func protect(
