@@ -79,7 +79,7 @@ struct ValidationFlags: ParsableArguments {
   @Flag(help: "Measure this machine, predict, run, and print how far the predictions are off. Twenty minutes.")
   var validate = false
 
-  @Flag(help: "With --validate: two cells at one rate, half a minute.")
+  @Flag(help: "With --validate: two cells at one rate, one run each. About a minute.")
   var quick = false
 
   @Option(
