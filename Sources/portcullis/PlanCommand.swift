@@ -76,7 +76,7 @@ struct PlanCommand: AsyncParsableCommand {
 }
 
 struct ValidationFlags: ParsableArguments {
-  @Flag(help: "Measure this machine, predict, run, and print how far the predictions are off. Twenty minutes.")
+  @Flag(help: "Measure this machine, predict, run, and print how far the predictions are off. Half an hour.")
   var validate = false
 
   @Flag(help: "With --validate: two cells at one rate, one run each. About a minute.")
@@ -106,7 +106,7 @@ extension PlanCommand {
     }
     if let path = validation.again {
       let report: ValidationReport
-      do { report = try PlanJSON.report(at: path).predictedAgain() } catch {
+      do { report = try await PlanJSON.report(at: path).predictedAgain() } catch {
         throw CommandFailure(Commands.ExitCode.usage, "\(error)")
       }
       return try finish(report)

@@ -81,6 +81,43 @@ struct WhatIfTests {
     #expect(prediction.processorShare > 0.95)
   }
 
+  @Test("a relay works on what it takes up and on what it passes on, and holds it back in between")
+  func relay() throws {
+    var relayed = scenario(nodes: 1, operations: 4000)
+    relayed.sharesMachine = true
+    relayed.clientOneWay = 3_000_000
+    relayed.hasRelay = true
+    let still = try #require(relayed.predict().percentile(50))
+    #expect(isNear(Double(still), 8e6, within: 0.01), "\(still)")
+    relayed.costs.relay = 50_000
+    let working = relayed.predict()
+    // Two pieces of work each way.
+    #expect(isNear(working.use.clients, 200_000, within: 0.05), "\(working.use.clients)")
+    #expect(try #require(working.percentile(50)) > still + 100_000)
+  }
+
+  @Test("what now and then holds a processor up shows in the 99th of a hundred, and hardly in the median")
+  func stalls() throws {
+    var disturbed = scenario(nodes: 1, puts: 500, operations: 6000)
+    disturbed.processors = 1
+    let quiet = disturbed.predict()
+    (disturbed.costs.stallsPerSecond, disturbed.costs.stallNanoseconds) = (4, 8_000_000)
+    let stalled = disturbed.predict()
+    let medians = (quiet: try #require(quiet.percentile(50)), stalled: try #require(stalled.percentile(50)))
+    #expect(isNear(Double(medians.stalled), Double(medians.quiet), within: 0.1), "\(medians)")
+    #expect(try #require(stalled.percentile(99)) > 2 * #require(quiet.percentile(99)))
+  }
+
+  @Test("the first request after a wake-up costs more, and what follows it does not")
+  func coldRequests() {
+    var idle = scenario(nodes: 1, puts: 50, operations: 4000)
+    idle.costs.requestWake = 100_000
+    // A request and its answer, each after a long rest of the thread.
+    #expect(isNear(idle.predict().use.eventLoops, 200_000, within: 0.05), "\(idle.predict().use)")
+    idle.load = .closed(clients: 100)
+    #expect(idle.predict().use.eventLoops < 40_000, "\(idle.predict().use)")
+  }
+
   @Test("the same seed gives the same prediction, another one another")
   func determinism() {
     var one = scenario(nodes: 3, oneWay: 300_000, puts: 800)

@@ -5,18 +5,9 @@ package import DiskProbe
 import Planning
 
 package struct ValidationInputs: Sendable, Codable {
-  package struct Network: Sendable, Codable {
-    /// Half of the round trip through the relay.
-    var oneWayNanoseconds = 0.0
-    /// Processor time of passing one message on.
-    var relayNanoseconds = 0.0
-  }
-
   package var processors: Int
   /// By the milliseconds that each flush was made longer.
   package var disks: [Int: [FlushSeries]] = [:]
-  /// By the milliseconds of delay each way.
-  package var networks: [Int: Network] = [:]
   package var calibration: Calibration?
 
   package init(processors: Int) { self.processors = processors }
@@ -30,13 +21,15 @@ package struct ValidationInputs: Sendable, Codable {
   }
 
   /// - Throws: `PlanError` where nothing was calibrated.
-  func costs() throws(PlanError) -> Costs {
+  func costs() async throws -> Costs {
     guard let calibration else { throw PlanError("no processor costs were measured") }
-    return calibration.costs(disk: try disk(delayMilliseconds: 0), processors: processors)
+    return try await calibration.costs(disk: try disk(delayMilliseconds: 0), processors: processors)
   }
 
-  /// Nodes, clients and disk on one machine.
-  static func scenario(nodes: Int, disk: DiskModel, costs: Costs, processors: Int) -> WhatIf {
+  /// Nodes, clients and disk on one machine: one node behind the relay, or several with it between them.
+  static func scenario(
+    nodes: Int, networkMilliseconds: Int, disk: DiskModel, costs: Costs, processors: Int
+  ) -> WhatIf {
     var need = Need()
     need.puts = 1
     need.nodes = nodes
@@ -45,25 +38,19 @@ package struct ValidationInputs: Sendable, Codable {
     need.valueBytes = TrialCluster.valueBytes
     need.processors = processors
     need.sharesMachine = true
-    return need.scenario(disk: disk, costs: costs)
+    var scenario = need.scenario(disk: disk, costs: costs)
+    guard networkMilliseconds > 0 else { return scenario }
+    scenario.hasRelay = true
+    let delay = UInt64(networkMilliseconds) * 1_000_000
+    if nodes == 1 { scenario.clientOneWay = delay }
+    for from in 0..<nodes { for to in 0..<nodes where to != from { scenario.oneWay[from][to] = delay } }
+    return scenario
   }
 
-  /// As a cell's cluster runs: one node behind the relay, or several with it between them.
+  /// As a cell's cluster runs.
   func scenario(of cell: InjectedDelays, costs: Costs) throws(PlanError) -> WhatIf {
-    var scenario = Self.scenario(
-      nodes: cell.nodes, disk: try disk(delayMilliseconds: cell.diskMilliseconds), costs: costs, processors: processors)
-    guard cell.networkMilliseconds > 0 else { return scenario }
-    guard let network = networks[cell.networkMilliseconds] else {
-      throw PlanError("the relay was not measured with \(cell.networkMilliseconds) ms")
-    }
-    scenario.relayCost = network.relayNanoseconds
-    if cell.nodes == 1 {
-      scenario.clientOneWay = UInt64(network.oneWayNanoseconds)
-    } else {
-      for from in 0..<cell.nodes {
-        for to in 0..<cell.nodes where to != from { scenario.oneWay[from][to] = UInt64(network.oneWayNanoseconds) }
-      }
-    }
-    return scenario
+    Self.scenario(
+      nodes: cell.nodes, networkMilliseconds: cell.networkMilliseconds,
+      disk: try disk(delayMilliseconds: cell.diskMilliseconds), costs: costs, processors: processors)
   }
 }

@@ -3,7 +3,7 @@
 package import Planning
 
 package struct ValidationReport: Sendable, Codable {
-  package static let currentSchema = "portcullis.plan.validation/2"
+  package static let currentSchema = "portcullis.plan.validation/3"
   /// What is aimed at: how far a prediction may be from what is measured.
   package static let p50Tolerance = 0.15
   package static let p99Tolerance = 0.30
@@ -17,6 +17,9 @@ package struct ValidationReport: Sendable, Codable {
     package var measuredP50Nanoseconds: UInt64?
     package var predictedP99Nanoseconds: UInt64?
     package var measuredP99Nanoseconds: UInt64?
+    /// Of each run, in their order.
+    package var measuredP50RunsNanoseconds: [UInt64] = []
+    package var measuredP99RunsNanoseconds: [UInt64] = []
     /// Why the measurement says nothing; nil where it does.
     package var invalid: String?
     package var shareOfOthers = 0.0
@@ -69,8 +72,8 @@ package struct ValidationReport: Sendable, Codable {
 
   /// The same measurements, calibrated and predicted anew by the model as it is now.
   /// - Throws: `PlanError` where an input of a row is missing.
-  package func predictedAgain() throws -> ValidationReport {
-    let costs = try inputs.costs()
+  package func predictedAgain() async throws -> ValidationReport {
+    let costs = try await inputs.costs()
     var report = ValidationReport(directory: directory, inputs: inputs, costs: costs)
     report.rows = try rows.map { row in
       var row = row

@@ -65,7 +65,8 @@ extension Engine {
     let isBehind = Double(answeredWithin) < 0.97 * Double(measuredStarts) - 50
     prediction.isOverloaded = inFlight > Self.mostInFlight || (isOpen && isBehind) || unanswered > 0
     let machine = machines[workers[loop(of: scenario.leader)].machine]
-    prediction.processorShare = min(1, machine.busyNanoseconds / length / Double(machine.processors))
+    prediction.processorShare = min(1, machine.busyNanoseconds / length / Double(machine.processors.count))
+    prediction.use = use()
     let leader = nodes[scenario.leader]
     prediction.diskShare = min(1, leader.diskBusyNanoseconds / length)
     prediction.commandsPerFlush = leader.flushes == 0 ? 0 : Double(leader.flushedEntries) / Double(leader.flushes)
@@ -73,5 +74,21 @@ extension Engine {
     prediction.elections = elections
     (prediction.messages, prediction.entriesSent) = (sentMessages, sentEntries)
     return prediction
+  }
+
+  private func use() -> Prediction.Use {
+    let operations = Double(max(1, answeredWithin))
+    var use = Prediction.Use()
+    for thread in workers.indices {
+      let each = workers[thread].busyNanoseconds / operations
+      switch node(of: thread) {
+      case nil: use.clients += each
+      case let place? where thread == loop(of: place): use.loop += each
+      case let place? where thread == writer(of: place): use.writer += each
+      case let place? where thread == kernel(of: place): break
+      default: use.eventLoops += each
+      }
+    }
+    return use
   }
 }

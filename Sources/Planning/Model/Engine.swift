@@ -17,9 +17,12 @@ struct Engine {
     case midTurn(node: Int)
     case flushed(node: Int)
     case tick(node: Int)
-    case delivery([Message], from: Int, to: Int)
-    case atNode(operation: Int)
-    case atClient(operation: Int)
+    case arrived(Passing)
+    /// What the relay held back is due.
+    case due(Passing)
+    /// Something else takes a processor, and gives it back.
+    case hold(machine: Int)
+    case released(machine: Int, processor: Int)
   }
 
   struct Operation {
@@ -70,7 +73,7 @@ struct Engine {
     workers = (0..<Self.firstOfNodes).map { _ in Worker(machine: 0) }
     let voters = (0..<scenario.nodes).map { NodeID(UInt64($0) + 1) }
     for node in 0..<scenario.nodes {
-      for _ in 0..<(2 + eventLoops) { workers.append(Worker(machine: scenario.sharesMachine ? 0 : node)) }
+      for _ in 0..<(Self.ownThreads + eventLoops) { workers.append(Worker(machine: scenario.sharesMachine ? 0 : node)) }
       nodes.append(ModelNode(id: voters[node], voters: voters, scenario: scenario))
     }
   }
@@ -84,12 +87,15 @@ struct Engine {
   static let dispatcher = 1
   static let relay = 2
   private static let firstOfNodes = 3
-  func loop(of node: Int) -> Int { Self.firstOfNodes + node * (2 + eventLoops) }
+  /// Of a node beside its event loops: the loop, the log writer, and what the kernel does for its flushes.
+  private static let ownThreads = 3
+  func loop(of node: Int) -> Int { Self.firstOfNodes + node * (Self.ownThreads + eventLoops) }
   func writer(of node: Int) -> Int { loop(of: node) + 1 }
-  func eventLoop(of node: Int, _ number: Int) -> Int { loop(of: node) + 2 + number % eventLoops }
+  func kernel(of node: Int) -> Int { loop(of: node) + 2 }
+  func eventLoop(of node: Int, _ number: Int) -> Int { loop(of: node) + Self.ownThreads + number % eventLoops }
   /// Nil for the threads beside the nodes.
   func node(of thread: Int) -> Int? {
-    thread < Self.firstOfNodes ? nil : (thread - Self.firstOfNodes) / (2 + eventLoops)
+    thread < Self.firstOfNodes ? nil : (thread - Self.firstOfNodes) / (Self.ownThreads + eventLoops)
   }
 
   // MARK: Events
@@ -104,13 +110,40 @@ struct Engine {
     case .tick(let node):
       queue.push(.tick(node: node), afterNanoseconds: tickNanoseconds)
       give(.tick, to: node)
-    case .delivery(let messages, let from, let to):
-      guard scenario.relayCost > 0 else { return deliver(messages, from: from, to: to) }
-      add(.relay(messages, from: from, to: to), to: Self.relay)
-    case .atNode(let operation):
+    case .arrived(let passing): arrived(passing)
+    case .due(let passing): add(.passOn(passing), to: Self.relay)
+    case .hold(let machine): hold(machine: machine)
+    case .released(let machine, let processor): released(processor, of: machine)
+    }
+  }
+
+  // MARK: The network
+
+  /// On its way, which takes the network's time and, where there is one, the relay's.
+  mutating func send(_ passing: Passing) {
+    let delay = delay(of: passing)
+    if scenario.hasRelay, delay > 0 { return add(.takeUp(passing), to: Self.relay) }
+    if delay == 0 { return arrived(passing) }
+    queue.push(.arrived(passing), afterNanoseconds: delay)
+  }
+
+  func delay(of passing: Passing) -> UInt64 {
+    switch passing {
+    case .request, .answer: scenario.clientOneWay
+    case .messages(_, let from, let to): scenario.oneWay[from][to]
+    }
+  }
+
+  mutating func arrived(_ passing: Passing) {
+    switch passing {
+    case .request(let operation):
       add(.request(operation), to: eventLoop(of: operations[operation].node, operation / scenario.nodes))
-    case .atClient(let operation):
+    case .answer(let operation):
       if scenario.sharesMachine { add(.receive(operation), to: Self.client) } else { complete(operation) }
+    case .messages(let messages, let from, let to):
+      sentMessages += messages.count
+      sentEntries += Self.entries(in: messages)
+      add(.messagesIn(messages, from: from), to: eventLoop(of: to, from + 1))
     }
   }
 
@@ -120,6 +153,7 @@ struct Engine {
     loadStart = start
     machines.indices.forEach { machines[$0].busyNanoseconds = 0 }
     for node in nodes.indices { nodes[node].lastHeard = start }
+    for machine in machines.indices { scheduleHold(of: machine) }
     switch scenario.load {
     case .open(let process, let perSecond):
       let total = perSecond.values.reduce(0, +)
@@ -170,29 +204,16 @@ struct Engine {
         isOpen ? .dispatch(operations.count - 1) : .send(operations.count - 1),
         to: isOpen ? Self.dispatcher : Self.client)
     } else {
-      queue.push(.atNode(operation: operations.count - 1), afterNanoseconds: scenario.clientOneWay)
+      send(.request(operations.count - 1))
     }
   }
 
   /// Shares are of the measured time alone.
   private mutating func forgetUse() {
     for machine in machines.indices { machines[machine].busyNanoseconds = 0 }
+    for worker in workers.indices { workers[worker].busyNanoseconds = 0 }
     for node in nodes.indices { nodes[node].forgetUse() }
     (sentMessages, sentEntries) = (0, 0)
-  }
-
-  mutating func answered(_ operation: Int) {
-    if scenario.sharesMachine, scenario.clientOneWay == 0 {
-      add(.receive(operation), to: Self.client)
-    } else {
-      queue.push(.atClient(operation: operation), afterNanoseconds: scenario.clientOneWay)
-    }
-  }
-
-  mutating func deliver(_ messages: [Message], from: Int, to: Int) {
-    sentMessages += messages.count
-    sentEntries += Self.entries(in: messages)
-    add(.messagesIn(messages, from: from), to: eventLoop(of: to, from + 1))
   }
 
   mutating func complete(_ number: Int) {

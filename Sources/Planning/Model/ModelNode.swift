@@ -88,6 +88,7 @@ extension Engine {
     let costs = scenario.costs
     var cost = costs.turn
     let inputs = gather(work, at: place, cost: &cost)
+    cost = varied(cost, pieces: work.count)
     let effects = nodes[place].raft.step(inputs, clockMilliseconds: queue.nowNanoseconds / 1_000_000)
     for effect in effects { carryOut(effect, at: place) }
     queue.push(.midTurn(node: place), afterNanoseconds: UInt64(cost + delay))
@@ -187,7 +188,8 @@ extension Engine {
     nodes[place].confirmed.removeAll { $0.index <= applied }
     nodes[place].late += ready
     nodes[place].eventsDue += Double(count) * scenario.eventsPerWrite / Double(scenario.nodes)
-    return Double(count) * scenario.costs.apply
+    guard count > 0 || !ready.isEmpty else { return 0 }
+    return varied(scenario.costs.applyTurn + Double(count) * scenario.costs.apply, pieces: count + 1)
   }
 
   /// The write and the messages of a turn leave before anything is applied.
@@ -234,7 +236,7 @@ extension Engine {
       nodes[place].waitingWrites = []
       let entries = writes.reduce(0) { $0 + $1.entries.count }
       let payloads = writes.reduce(0) { $0 + $1.entries.reduce(0) { $0 + $1.payload.count } }
-      let work = scenario.costs.group + Double(entries) * scenario.costs.groupEntry
+      let work = varied(scenario.costs.group + Double(entries) * scenario.costs.groupEntry)
       nodes[place].group = (last.sequence, entries, Self.groupBytes + entries * Self.entryBytes + payloads, work)
       nodes[place].writing = .composing
       return work
@@ -290,6 +292,7 @@ extension Engine {
     nodes[place].flushEnded = queue.nowNanoseconds
     nodes[place].writing = nodes[place].writing == .settlingFlush ? .settled : .reporting
     wake(writer(of: place), isFresh: false)
+    if scenario.costs.flushEnd > 0 { add(.endFlush, to: kernel(of: place)) }
   }
 }
 

@@ -1,23 +1,30 @@
 // Owns who runs when: threads that have something to do take a machine's processors in turn.
 //
-// A thread that is woken while a processor rests begins after the time that the processor takes to wake; while all are busy it
-// waits behind those that came first. One that has run for long makes room. It is a simple picture of a scheduler, and all
-// that decides latency in a node: who must wait for whom.
+// A picture of the kernel's scheduler, of which only that is kept which decides latency: each processor has a queue of its own;
+// a thread that is woken goes to a processor that rests, best to the one where it ran last, and otherwise stands in line there,
+// however free another becomes a moment later; a processor that becomes free takes over another's thread only when that has not
+// run for a while. How long a piece of work takes varies, and now and then something else holds a processor up.
 
 import DequeModule
 import RaftCore
 
-struct Machine {
-  let processors: Int
-  /// Since when each processor that has nothing to do rests.
-  var resting: [UInt64]
+struct Processor {
+  /// The thread that has it.
+  var running: Int?
   var ready = Deque<Int>()
+  /// Since when it has had nothing to do.
+  var restingSince: UInt64 = 0
+  /// Something else has it, from when and until when; the past where nothing has.
+  var held: (from: UInt64, until: UInt64) = (0, 0)
+
+  func isHeld(at now: UInt64) -> Bool { held.until > now }
+}
+
+struct Machine {
+  var processors: [Processor]
   var busyNanoseconds = 0.0
 
-  init(processors: Int) {
-    self.processors = processors
-    resting = Array(repeating: 0, count: processors)
-  }
+  init(processors: Int) { self.processors = Array(repeating: Processor(), count: processors) }
 }
 
 /// What a thread of an event loop or of the clients has to do.
@@ -30,8 +37,26 @@ enum Work {
   case messagesOut([Message], to: Int)
   case messagesIn([Message], from: Int)
   case events(Int)
-  /// What stands between the nodes passes it on.
-  case relay([Message], from: Int, to: Int)
+  /// The kernel ends a flush.
+  case endFlush
+  /// The relay sees it come, and later passes it on.
+  case takeUp(Passing)
+  case passOn(Passing)
+
+  /// Whether a node does it for a client.
+  var isOfClient: Bool {
+    switch self {
+    case .request, .answer: true
+    default: false
+    }
+  }
+}
+
+/// What is on its way between two nodes, or between a client and its node.
+enum Passing {
+  case request(Int)
+  case answer(Int)
+  case messages([Message], from: Int, to: Int)
 }
 
 struct Worker {
@@ -40,10 +65,15 @@ struct Worker {
   var current: Work?
   /// On a processor or waiting for one.
   var isAwake = false
+  /// The processor that it has, waits for or had last.
+  var processor = 0
+  /// When it last gave its processor back.
+  var ranUntil: UInt64 = 0
   /// Was just woken, which costs so much of what it costs after a long rest; 0 when it was awake.
   var wakeShare = 0.0
   /// What going to sleep again will cost, which nobody waits for but who wants the processor.
   var sleepWork = 0.0
+  var busyNanoseconds = 0.0
   /// Since it got its processor.
   var onProcessorSince: UInt64 = 0
 
@@ -55,16 +85,20 @@ extension Engine {
   private static let sliceNanoseconds: UInt64 = 1_000_000
   /// From one thread to the next on one processor.
   private static let switchNanoseconds: UInt64 = 1500
-  /// A processor that rested for so long takes all of the time and work of waking: it sleeps in steps, and forgets.
-  private static let deepRestNanoseconds = 1_000_000.0
-  /// What remains of the work of waking after a short rest, and where no processor rests and none has to be woken.
-  private static let shortRestWork = 0.6
-  private static let busyWork = 0.35
-  /// The part of that work that comes before what the thread was woken for; the rest is that of going to sleep.
+  /// A thread that ran so recently is not taken over by another processor (the kernel's migration cost).
+  private static let hotNanoseconds: UInt64 = 500_000
+  /// The part of the work of waking that comes before what the thread was woken for; the rest is that of going to sleep.
   private static let workBefore = 0.4
 
-  /// How much of a relay's work on a message is that of being woken for it.
-  private static let relayShare = 0.9
+  /// A piece of work as it turns out: exponential around its mean, as runs of threads were seen to be, and never more than
+  /// eight times that. Of many small ones in one the sum varies less.
+  mutating func varied(_ mean: Double, pieces: Int = 1) -> Double {
+    guard mean > 0 else { return 0 }
+    let counted = min(max(1, pieces), 16)
+    var sum = 0.0
+    for _ in 0..<counted { sum += min(8, random.exponential(mean: 1)) }
+    return mean * sum / Double(counted)
+  }
 
   mutating func add(_ work: Work, to thread: Int) {
     workers[thread].waiting.append(work)
@@ -75,17 +109,29 @@ extension Engine {
   mutating func wake(_ thread: Int, isFresh: Bool = true) {
     guard !workers[thread].isAwake else { return }
     workers[thread].isAwake = true
-    let place = workers[thread].machine
-    guard let since = machines[place].resting.popLast() else {
-      workers[thread].wakeShare = Self.busyWork
-      machines[place].ready.append(thread)
-      return
+    let (place, now, costs) = (workers[thread].machine, queue.nowNanoseconds, scenario.costs)
+    guard let free = restingProcessor(of: place, for: thread) else {
+      workers[thread].wakeShare = costs.wakeWorkWithoutRest
+      return machines[place].processors[workers[thread].processor].ready.append(thread)
     }
-    let depth = min(1, Double(queue.nowNanoseconds - min(since, queue.nowNanoseconds)) / Self.deepRestNanoseconds)
-    workers[thread].wakeShare = Self.shortRestWork + (1 - Self.shortRestWork) * depth
-    let floor = scenario.costs.wakeFloor
-    let latency = scenario.costs.wakeLatency * (floor + (1 - floor) * depth)
+    let rested = Double(now - min(machines[place].processors[free].restingSince, now))
+    let cold = min(1, rested / max(1, costs.coldRest))
+    workers[thread].wakeShare = costs.wakeWorkAfterShortRest + (1 - costs.wakeWorkAfterShortRest) * cold
+    let depth = min(1, rested / max(1, costs.deepRest))
+    let latency = costs.wakeLatency * (costs.wakeFloor + (1 - costs.wakeFloor) * depth)
+    machines[place].processors[free].running = thread
+    workers[thread].processor = free
     queue.push(.begin(thread: thread), afterNanoseconds: isFresh ? UInt64(latency) : 0)
+  }
+
+  /// The one where the thread ran last, or else the one that has rested least.
+  private func restingProcessor(of place: Int, for thread: Int) -> Int? {
+    let now = queue.nowNanoseconds
+    let processors = machines[place].processors
+    func rests(_ number: Int) -> Bool { processors[number].running == nil && !processors[number].isHeld(at: now) }
+    let last = workers[thread].processor
+    if rests(last) { return last }
+    return processors.indices.filter(rests).max { processors[$0].restingSince < processors[$1].restingSince }
   }
 
   private func wakeWork(of thread: Int) -> Double {
@@ -93,12 +139,18 @@ extension Engine {
     switch (thread, node(of: thread)) {
     case (Self.client, _): return costs.clientWake
     case (Self.dispatcher, _): return costs.dispatcherWake
-    case (Self.relay, _): return scenario.relayCost * Self.relayShare
+    case (Self.relay, _): return costs.relayWake
     case (_, nil): return 0
     case (_, let place?):
       if thread == loop(of: place) { return costs.loopWake }
+      if thread == kernel(of: place) { return 0 }
       return thread == writer(of: place) ? costs.writerWake : costs.eventLoopWake
     }
+  }
+
+  private mutating func count(_ nanoseconds: Double, of thread: Int) {
+    machines[workers[thread].machine].busyNanoseconds += nanoseconds
+    workers[thread].busyNanoseconds += nanoseconds
   }
 
   mutating func begin(_ thread: Int) {
@@ -108,7 +160,8 @@ extension Engine {
 
   /// The thread has a processor and does the next thing that there is, or sleeps.
   private mutating func proceed(_ thread: Int) {
-    let waking = workers[thread].wakeShare * wakeWork(of: thread)
+    let share = workers[thread].wakeShare
+    let waking = varied(share * wakeWork(of: thread))
     workers[thread].wakeShare = 0
     workers[thread].sleepWork += waking * (1 - Self.workBefore)
     var cost = waking * Self.workBefore
@@ -122,13 +175,15 @@ extension Engine {
       guard let work = workers[thread].waiting.popFirst() else { return sleep(thread) }
       workers[thread].current = work
       if case .send(let operation) = work { operations[operation].sent = queue.nowNanoseconds }
-      cost += self.cost(of: work)
+      cost += varied(self.cost(of: work), pieces: Self.pieces(of: work))
+      if work.isOfClient { cost += varied(share * scenario.costs.requestWake) }
     }
-    machines[workers[thread].machine].busyNanoseconds += cost
+    count(cost, of: thread)
     queue.push(.done(thread: thread), afterNanoseconds: UInt64(cost))
   }
 
   mutating func done(_ thread: Int) {
+    if let delay = delayByHold(of: thread) { return queue.push(.done(thread: thread), afterNanoseconds: delay) }
     if let place = node(of: thread), thread == loop(of: place) {
       endTurn(place)
     } else if let place = node(of: thread), thread == writer(of: place) {
@@ -137,30 +192,86 @@ extension Engine {
       workers[thread].current = nil
       release(work, by: thread)
     }
-    let place = workers[thread].machine
+    let (machine, processor) = (workers[thread].machine, workers[thread].processor)
     let ran = queue.nowNanoseconds - workers[thread].onProcessorSince
-    guard ran >= Self.sliceNanoseconds, !machines[place].ready.isEmpty else { return proceed(thread) }
-    machines[place].ready.append(thread)
-    freeProcessor(of: place)
+    guard ran >= Self.sliceNanoseconds, !machines[machine].processors[processor].ready.isEmpty else {
+      return proceed(thread)
+    }
+    machines[machine].processors[processor].ready.append(thread)
+    freeProcessor(of: thread)
   }
 
   private mutating func sleep(_ thread: Int) {
     let work = workers[thread].sleepWork
     workers[thread].sleepWork = 0
     guard work == 0 else {
-      machines[workers[thread].machine].busyNanoseconds += work
+      count(work, of: thread)
       return queue.push(.done(thread: thread), afterNanoseconds: UInt64(work))
     }
     workers[thread].isAwake = false
-    freeProcessor(of: workers[thread].machine)
+    freeProcessor(of: thread)
   }
 
-  private mutating func freeProcessor(of place: Int) {
-    if let next = machines[place].ready.popFirst() {
-      queue.push(.begin(thread: next), afterNanoseconds: Self.switchNanoseconds)
-    } else {
-      machines[place].resting.append(queue.nowNanoseconds)
+  /// The thread gives its processor back.
+  private mutating func freeProcessor(of thread: Int) {
+    workers[thread].ranUntil = queue.nowNanoseconds
+    giveOut(workers[thread].processor, of: workers[thread].machine)
+  }
+
+  /// To the next in its own line, or to one of another line that has not run for a while.
+  mutating func giveOut(_ processor: Int, of machine: Int) {
+    let now = queue.nowNanoseconds
+    machines[machine].processors[processor].running = nil
+    machines[machine].processors[processor].restingSince = now
+    guard !machines[machine].processors[processor].isHeld(at: now) else { return }
+    guard
+      let next = machines[machine].processors[processor].ready.popFirst() ?? takeOver(for: processor, of: machine)
+    else { return }
+    machines[machine].processors[processor].running = next
+    workers[next].processor = processor
+    queue.push(.begin(thread: next), afterNanoseconds: Self.switchNanoseconds)
+  }
+
+  private mutating func takeOver(for processor: Int, of machine: Int) -> Int? {
+    let now = queue.nowNanoseconds
+    for other in machines[machine].processors.indices where other != processor {
+      let ready = machines[machine].processors[other].ready
+      guard let place = ready.firstIndex(where: { now - min(workers[$0].ranUntil, now) >= Self.hotNanoseconds })
+      else { continue }
+      return machines[machine].processors[other].ready.remove(at: place)
     }
+    return nil
+  }
+
+  // MARK: What else takes processors
+
+  /// Something that is no part of the cluster takes a processor of a machine for a while.
+  mutating func hold(machine: Int) {
+    let now = queue.nowNanoseconds
+    scheduleHold(of: machine)
+    let processor = Int(random.unitInterval() * Double(machines[machine].processors.count))
+    guard !machines[machine].processors[processor].isHeld(at: now) else { return }
+    let length = UInt64(varied(scenario.costs.stallNanoseconds))
+    machines[machine].processors[processor].held = (now, now + length)
+    queue.push(.released(machine: machine, processor: processor), afterNanoseconds: length)
+  }
+
+  mutating func scheduleHold(of machine: Int) {
+    guard scenario.costs.stallsPerSecond > 0 else { return }
+    let gap = random.exponential(mean: 1e9 / scenario.costs.stallsPerSecond)
+    queue.push(.hold(machine: machine), afterNanoseconds: UInt64(gap))
+  }
+
+  mutating func released(_ processor: Int, of machine: Int) {
+    guard machines[machine].processors[processor].running == nil else { return }
+    giveOut(processor, of: machine)
+  }
+
+  /// What a thread is at ends later by as long as its processor was held meanwhile; nil where it was not.
+  private mutating func delayByHold(of thread: Int) -> UInt64? {
+    let held = machines[workers[thread].machine].processors[workers[thread].processor].held
+    guard held.until > queue.nowNanoseconds else { return nil }
+    return held.until - held.from
   }
 
   // MARK: Event loops and clients
@@ -178,7 +289,18 @@ extension Engine {
     case .messagesIn(let messages, _):
       return Double(messages.count) * costs.messageIn + Double(Self.entries(in: messages)) * costs.entryOnWire
     case .events(let count): return Double(count) * costs.event
-    case .relay: return scenario.relayCost * (1 - Self.relayShare)
+    case .takeUp, .passOn: return costs.relay
+    case .endFlush: return costs.flushEnd
+    }
+  }
+
+  /// Of how many things a piece of work consists.
+  private static func pieces(of work: Work) -> Int {
+    switch work {
+    case .messagesOut(let messages, _), .messagesIn(let messages, _):
+      max(1, messages.count + entries(in: messages))
+    case .events(let count): max(1, count)
+    case .dispatch, .send, .receive, .request, .answer, .takeUp, .passOn, .endFlush: 1
     }
   }
 
@@ -195,12 +317,13 @@ extension Engine {
   private mutating func release(_ work: Work, by thread: Int) {
     switch work {
     case .dispatch(let operation): add(.send(operation), to: Self.client)
-    case .send(let operation):
-      queue.push(.atNode(operation: operation), afterNanoseconds: scenario.clientOneWay)
+    case .send(let operation): send(.request(operation))
     case .receive(let operation): complete(operation)
     case .request(let operation): requested(operation)
-    case .answer(let operation): answered(operation)
-    case .relay(let messages, let from, let to): deliver(messages, from: from, to: to)
+    case .answer(let operation): send(.answer(operation))
+    case .takeUp(let passing): queue.push(.due(passing), afterNanoseconds: delay(of: passing))
+    case .passOn(let passing): arrived(passing)
+    case .endFlush: break
     case .events, .messagesOut, .messagesIn: releaseMessages(of: work, by: thread)
     }
   }
@@ -208,9 +331,7 @@ extension Engine {
   private mutating func releaseMessages(of work: Work, by thread: Int) {
     guard let place = node(of: thread) else { return }
     switch work {
-    case .messagesOut(let messages, let peer):
-      queue.push(
-        .delivery(messages, from: place, to: peer), afterNanoseconds: scenario.oneWay[place][peer])
+    case .messagesOut(let messages, let peer): send(.messages(messages, from: place, to: peer))
     case .messagesIn(let messages, let peer): give(.received(messages, from: peer), to: place)
     default: break
     }

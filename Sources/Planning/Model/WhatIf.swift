@@ -37,8 +37,9 @@ package struct WhatIf: Sendable {
   package var sharesDisk = false
   package var disk: DiskModel
   package var costs = Costs()
-  /// Processor time that passing a message on takes something between the nodes on the shared machine; 0 for nothing there.
-  package var relayCost = 0.0
+  /// Whether something on the shared machine stands between the nodes, or a client and the only node, and passes everything on
+  /// later by the times above (its own work: `Costs.relay`).
+  package var hasRelay = false
   package var load: Load
   /// Of an entry's payload.
   package var commandBytes = 400
@@ -73,6 +74,7 @@ package struct Prediction: Sendable, Equatable {
   package var isOverloaded = false
   /// Share of the processors that was used: of the leader's machine, and of its log writer's time.
   package var processorShare = 0.0
+  package var use = Use()
   package var diskShare = 0.0
   package var commandsPerFlush = 0.0
   /// Between nodes, and entries or proposals in them.
@@ -82,6 +84,18 @@ package struct Prediction: Sendable, Equatable {
   package var longestSilence: UInt64 = 0
   /// Elections during the load, which a cluster that is sized well has none of.
   package var elections = 0
+
+  /// Processor time of all nodes' threads, and of the clients and the relay, for each operation that was answered.
+  package struct Use: Sendable, Equatable {
+    package var clients = 0.0
+    package var loop = 0.0
+    package var writer = 0.0
+    package var eventLoops = 0.0
+
+    package init(clients: Double = 0, loop: Double = 0, writer: Double = 0, eventLoops: Double = 0) {
+      (self.clients, self.loop, self.writer, self.eventLoops) = (clients, loop, writer, eventLoops)
+    }
+  }
 
   package func percentile(_ percent: Double, of kind: OperationKind = .put) -> UInt64? {
     latency[kind]?.percentile(percent)

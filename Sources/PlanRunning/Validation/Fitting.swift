@@ -1,0 +1,107 @@
+// Owns the search for the costs with which the model says what was measured.
+//
+// The method is that of Levenberg and Marquardt, on the logarithms of costs and of figures: how each figure moves with each cost is
+// tried out, and the step is taken that brings all of them nearest. The model draws from one seed, so that two costs are
+// compared on the same luck.
+
+import Foundation
+package import Planning
+
+package struct Fitting: Sendable {
+  private let targets: [FittingTarget]
+  private let rounds: Int
+
+  /// A cost is made so much larger to see what moves.
+  private static let probe = 1.25
+  /// And changes by no more than this factor in one round.
+  private static let longestStep = log(2.0)
+  private static let stepsOfRound = 4
+
+  /// - Parameter rounds: each runs the model once for every target and unknown, some seconds in all.
+  package init(targets: [FittingTarget], rounds: Int) { (self.targets, self.rounds) = (targets, rounds) }
+
+  /// - Throws: `CancellationError` where its task was cancelled.
+  package func fit(_ start: Costs) async throws -> Costs {
+    let unknowns = Unknown.all
+    var (best, damping) = (start, 0.03)
+    var offs = try await all([best])[0]
+    for _ in 0..<rounds {
+      let tried = try await all(unknowns.map { $0.scale(best, by: Self.probe) })
+      let slopes = tried.map { zip($0, offs).map { ($0 - $1) / log(Self.probe) } }
+      for _ in 0..<Self.stepsOfRound {
+        let step = Self.step(offs, slopes, damping: damping)
+        let next = zip(unknowns, step).reduce(best) { costs, part in
+          part.0.scale(costs, by: exp(max(-Self.longestStep, min(Self.longestStep, part.1))))
+        }
+        let nextOffs = try await all([next])[0]
+        if Self.cost(nextOffs) < Self.cost(offs) {
+          (best, offs, damping) = (next, nextOffs, damping / 3)
+          break
+        }
+        damping *= 4
+      }
+    }
+    return best
+  }
+
+  /// How far off all targets are with each of the costs, in the order of the targets.
+  private func all(_ costs: [Costs]) async throws -> [[Double]] {
+    let targets = targets
+    let offs = try await ParallelWork.values(count: costs.count * targets.count) { number in
+      targets[number % targets.count].offs(with: costs[number / targets.count])
+    }
+    return costs.indices.map { place in
+      offs[(place * targets.count)..<((place + 1) * targets.count)].flatMap { $0 }
+    }
+  }
+
+  /// A load that was disturbed is far off whatever the costs are: it counts by its distance, and not by the square of it.
+  private static func weight(_ off: Double) -> Double { 1 / (1 + off * off / 4).squareRoot() }
+  private static func cost(_ offs: [Double]) -> Double { offs.reduce(0) { $0 + (1 + $1 * $1 / 4).squareRoot() - 1 } }
+
+  /// Solves (SᵀWS + damping) x = −SᵀW offs, by Gauss's elimination with the largest pivot.
+  private static func step(_ offs: [Double], _ slopes: [[Double]], damping: Double) -> [Double] {
+    let weights = offs.map(weight)
+    let count = slopes.count
+    func product(_ one: [Double], _ other: [Double]) -> Double {
+      weights.indices.reduce(0) { $0 + weights[$1] * one[$1] * other[$1] }
+    }
+    var rows = slopes.map { one in slopes.map { product(one, $0) } + [-product(one, offs)] }
+    // What no figure tells of stays as it is.
+    for place in 0..<count { rows[place][place] += damping * rows[place][place] + 0.5 }
+    for column in 0..<count {
+      let pivot = (column..<count).max { abs(rows[$0][column]) < abs(rows[$1][column]) } ?? column
+      rows.swapAt(column, pivot)
+      for row in 0..<count where row != column {
+        let factor = rows[row][column] / rows[column][column]
+        for place in column...count { rows[row][place] -= factor * rows[column][place] }
+      }
+    }
+    return (0..<count).map { rows[$0][count] / rows[$0][$0] }
+  }
+}
+
+/// Costs that are scaled together.
+private struct Unknown: Sendable {
+  var fields: [any WritableKeyPath<Costs, Double> & Sendable]
+  var most = 1e7
+
+  func scale(_ costs: Costs, by factor: Double) -> Costs {
+    var scaled = costs
+    for field in fields { scaled[keyPath: field] = min(most, scaled[keyPath: field] * factor) }
+    return scaled
+  }
+
+  static let all: [Unknown] = [
+    Unknown(fields: [\.wakeLatency]), Unknown(fields: [\.deepRest]), Unknown(fields: [\.coldRest]),
+    Unknown(fields: [\.wakeFloor], most: 1), Unknown(fields: [\.wakeWorkAfterShortRest], most: 1),
+    Unknown(fields: [\.wakeWorkWithoutRest], most: 1), Unknown(fields: [\.clientWake]),
+    Unknown(fields: [\.dispatcherWake]), Unknown(fields: [\.eventLoopWake]), Unknown(fields: [\.requestWake]),
+    Unknown(fields: [\.loopWake]), Unknown(fields: [\.turn]), Unknown(fields: [\.applyTurn]),
+    Unknown(fields: [\.writerWake]), Unknown(fields: [\.group]), Unknown(fields: [\.flushEnd]),
+    Unknown(fields: [\.clientSend, \.clientReceive]), Unknown(fields: [\.requestIn, \.answerOut]),
+    Unknown(fields: [\.proposal, \.apply, \.read]), Unknown(fields: [\.groupEntry, \.settleEntry]),
+    Unknown(fields: [\.messageOut, \.messageIn]), Unknown(fields: [\.entryOnWire]), Unknown(fields: [\.relay]),
+    Unknown(fields: [\.relayWake]), Unknown(fields: [\.stallsPerSecond]),
+  ]
+}

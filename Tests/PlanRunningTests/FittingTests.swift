@@ -1,0 +1,51 @@
+// The search for costs, held against loads of which the costs are known: the model's own.
+
+import PlanRunning
+import Planning
+import Testing
+
+@Suite("fitting of costs")
+struct FittingTests {
+  private static let loads: [(nodes: Int, load: WhatIf.Load)] = [
+    (1, .closed(clients: 1)), (1, .closed(clients: 64)),
+    (1, .open(process: .poisson, perSecond: [.put: 500])), (1, .open(process: .poisson, perSecond: [.put: 3000])),
+    (3, .closed(clients: 1)), (3, .open(process: .poisson, perSecond: [.put: 800])),
+  ]
+
+  private static func targets(of costs: Costs) -> [FittingTarget] {
+    loads.map { nodes, load in
+      var scenario = WhatIf(
+        nodes: nodes, disk: DiskModel(tight: Quantiles(constantNanoseconds: 200_000)), load: load)
+      scenario.sharesMachine = true
+      scenario.operations = 250
+      scenario.costs = costs
+      return FittingTarget(scenario: scenario, measured: FittingTarget.Figures(scenario.predict()))
+    }
+  }
+
+  /// How far the worst median is off.
+  private static func worst(_ targets: [FittingTarget], _ costs: Costs) -> Double {
+    targets.map { abs($0.offs(with: costs)[0]) }.max() ?? .infinity
+  }
+
+  @Test("costs that are far off are brought to where the model says what was measured", .timeLimit(.minutes(3)))
+  func found() async throws {
+    let truth = Costs()
+    let targets = Self.targets(of: truth)
+    #expect(Self.worst(targets, truth) == 0)
+    var start = truth.scaled(by: 0.5)
+    start.wakeLatency *= 2
+    let fitted = try await Fitting(targets: targets, rounds: 5).fit(start)
+    let (before, after) = (Self.worst(targets, start), Self.worst(targets, fitted))
+    // In units of 5 %.
+    #expect(before > 4 && after < 2, "\(before), then \(after)")
+    #expect(fitted.complaint == nil)
+  }
+
+  @Test("a search that is cancelled ends at once")
+  func cancelled() async {
+    let search = Task { try await Fitting(targets: Self.targets(of: Costs()), rounds: 1000).fit(Costs().scaled(by: 2)) }
+    search.cancel()
+    await #expect(throws: CancellationError.self) { try await search.value }
+  }
+}
