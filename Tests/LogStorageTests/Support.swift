@@ -3,6 +3,7 @@
 import Glibc
 import LogStorage
 import RaftCore
+import Testing
 
 /// A directory of its own for one test, removed with everything in it at the end.
 final class TemporaryDirectory {
@@ -59,7 +60,10 @@ func remove(_ path: String) {
 
 /// The names in a directory, sorted; none where there is no directory.
 func names(in path: String) -> [String] {
-  guard let directory = opendir(path) else { return [] }
+  guard let directory = opendir(path) else {
+    if errno != ENOENT, errno != ENOTDIR { Issue.record("\(path) cannot be listed: error \(errno)") }
+    return []
+  }
   defer { closedir(directory) }
   var names: [String] = []
   while let entry = readdir(directory) {
@@ -87,7 +91,8 @@ func write(_ bytes: [UInt8], to path: String) {
 
 /// What a power cut at this instant would leave, if the system had written everything.
 func copy(_ source: String, to target: String) {
-  mkdir(target, 0o700)
+  if access(source, R_OK) != 0 { Issue.record("\(source) cannot be copied: error \(errno)") }
+  if mkdir(target, 0o700) != 0 { Issue.record("\(target) cannot be made: error \(errno)") }
   for name in names(in: source) {
     let full = source + "/" + name
     var status = stat()
