@@ -142,8 +142,11 @@ package enum Validation {
         for place in rows.indices where runs[place].count < options.repetitions {
           progress("\(name): \(Words.percent(rows[place].share)) of \(Words.count(highest))/s, run \(attempt + 1)")
           let trial = try await run(rows[place].ratePerSecond, seed: UInt64(attempt) + 1, cluster, options)
-          rows[place].invalid = complaint(of: trial, options)
-          if rows[place].invalid == nil { runs[place].append(trial) }
+          if let complaint = complaint(of: trial, options) {
+            rows[place].invalid = complaint
+          } else {
+            runs[place].append(trial)
+          }
         }
       }
       for place in rows.indices where runs[place].count == options.repetitions { rows[place].take(runs[place]) }
