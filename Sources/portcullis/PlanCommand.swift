@@ -47,12 +47,16 @@ struct PlanCommand: AsyncParsableCommand {
   var output = OutputFormat.text
 
   func validate() throws {
-    guard validation.validate || (!validation.quick && validation.directory == nil && validation.again == nil) else {
-      throw ValidationError("--quick, --directory and --again belong to --validate")
+    let measures =
+      validation.quick || validation.directory != nil || validation.cells != nil || validation.rounds != nil
+    guard validation.validate || (!measures && validation.again == nil) else {
+      throw ValidationError("--quick, --directory, --cells, --rounds and --again belong to --validate")
     }
-    guard validation.again == nil || (!validation.quick && validation.directory == nil && validation.cells == nil)
-    else {
-      throw ValidationError("--again measures nothing: give no --quick, --directory or --cells beside it")
+    guard validation.again == nil || !measures else {
+      throw ValidationError("--again measures nothing: give no --quick, --directory, --cells or --rounds beside it")
+    }
+    guard (1...100).contains(validation.rounds ?? 1) else {
+      throw ValidationError("--rounds is a number from 1 to 100")
     }
     guard !validation.validate || need == nil && disk == nil && costs == nil else {
       throw ValidationError("--validate measures disk and costs itself: give no --need, --disk or --costs beside it")
@@ -93,6 +97,9 @@ struct ValidationFlags: ParsableArguments {
     help: "With --validate: percent of the processors that other programs may use before a run counts as disturbed.")
   var others = 10.0
 
+  @Option(help: "With --validate: how often each load is run, of which medians are taken. Default: 5.")
+  var rounds: Int?
+
   @Option(help: "With --validate: only these cells, as nodes/disk/network with delays in ms: 1/0/0,3/5/10.")
   var cells: CommaList<CellArgument>?
 }
@@ -118,6 +125,7 @@ extension PlanCommand {
     }
     var options = ValidationOptions(directory: directory, isQuick: validation.quick)
     options.mostOfOthers = validation.others / 100
+    if let rounds = validation.rounds { options.rounds = rounds }
     if let cells = validation.cells?.values { options.cells = cells.map(\.delays) }
     let report: ValidationReport
     do {

@@ -57,7 +57,8 @@ struct PlanCommandTests {
       (["--quick"], "--validate"), (["--validate", "--directory", "/no/such"], "no directory"),
       (["--again", "/no/such"], "--validate"), (["--validate", "--again", "/no/such"], "cannot be read"),
       (["--validate", "--again", "/etc/os-release"], "no report"),
-      (["--validate", "--again", "/x", "--quick"], "measures nothing"),
+      (["--validate", "--again", "/x", "--quick"], "measures nothing"), (["--rounds", "2"], "--validate"),
+      (["--validate", "--rounds", "0"], "from 1 to 100"),
     ])
   func absurd(arguments: [String], part: String) async throws {
     let outcome = try await Program.run(["plan"] + arguments)
@@ -69,7 +70,7 @@ struct PlanCommandTests {
   func ended() async throws {
     let directory = try ScratchDirectory()
     let validation = try RunningProgram(["plan", "--validate", "--quick", "--directory", directory.path])
-    try await validation.waitForErrors("processor costs")
+    try await validation.waitForErrors("calibrating loads")
     // The nodes are started in a directory of theirs, and told to their process by name.
     while Self.processes(naming: directory.path).count < 2 {
       try Task.checkCancellation()

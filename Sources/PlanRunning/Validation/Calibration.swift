@@ -4,6 +4,7 @@
 // node and on three, and through a relay with a delay that no cell has. What threads used says what their work costs; what
 // remains unknown is tried out in the model, until it says what was measured (Fitting.swift).
 
+import Measurement
 import Planning
 
 package struct Calibration: Sendable, Codable {
@@ -33,30 +34,57 @@ package struct Calibration: Sendable, Codable {
       return FittingTarget(
         scenario: scenario,
         measured: FittingTarget.Figures(
-          p50Nanoseconds: median { $0.p50Nanoseconds.map(Double.init) },
-          p99Nanoseconds: median { $0.p99Nanoseconds.map(Double.init) },
+          p50Nanoseconds: median { $0.p50Nanoseconds.map { Double($0) } },
+          p90Nanoseconds: median { $0.p90Nanoseconds.map { Double($0) } },
+          p99Nanoseconds: median { $0.p99Nanoseconds.map { Double($0) } },
           use: Prediction.Use(
             clients: use(\.clients), loop: use(\.loop), writer: use(\.writer), eventLoops: use(\.eventLoops))))
     }
   }
 
   var points: [Point]
-  var stalls = Stalls()
+  /// Of each round.
+  var stalls: [Stalls] = []
 
   static let lowRate = 300.0
+  static let fewClients = 8
   static let manyClients = 128
   static let relayedMilliseconds = 3
 
-  /// What is tried: without delays, or through the relay.
-  static func points(nodes: Int, networkMilliseconds: Int, isQuick: Bool) -> [Point] {
+  init(isQuick: Bool) {
+    points = Self.clusters.flatMap {
+      Self.points(nodes: $0.nodes, networkMilliseconds: $0.networkMilliseconds, isQuick: isQuick)
+    }
+  }
+
+  /// On which the loads are run: without delays, or through the relay.
+  static let clusters = [1, 3].flatMap { nodes in
+    [0, relayedMilliseconds].map { InjectedDelays(nodes: nodes, networkMilliseconds: $0) }
+  }
+
+  /// The slow ones first, on a cluster that has done nothing yet: so are the rows of a cell run. What was driven hard is slower for a
+  /// while after.
+  private static func points(nodes: Int, networkMilliseconds: Int, isQuick: Bool) -> [Point] {
     let isRelayed = networkMilliseconds > 0
     let few = isRelayed ? [2000] : [lowRate, 2400]
     let more = isRelayed ? [400.0, 4000] : [1200] + (nodes == 1 ? [4800, 9600] : [])
-    let clients = isRelayed ? [] : [1, manyClients] + (isQuick ? [] : [8])
-    return clients.map { Point(nodes: nodes, clients: $0) }
-      + (few + (isQuick ? [] : more)).map {
-        Point(nodes: nodes, networkMilliseconds: networkMilliseconds, ratePerSecond: $0)
-      }
+    let rates = (few + (isQuick ? [] : more)).sorted()
+    let clients = isRelayed ? [] : isQuick ? [1, manyClients] : [1, fewClients, manyClients]
+    return rates.map { Point(nodes: nodes, networkMilliseconds: networkMilliseconds, ratePerSecond: $0) }
+      + clients.map { Point(nodes: nodes, clients: $0) }
+  }
+
+  /// Runs the loads of one of the clusters once more.
+  /// - Parameter run: told a load, its rate, which is infinite for a closed one, and a seed.
+  mutating func measure(
+    on cluster: InjectedDelays, round: Int, _ run: (LoadShape, Double, UInt64) async throws -> TrialFigures
+  ) async throws {
+    for place in points.indices
+    where points[place].nodes == cluster.nodes && points[place].networkMilliseconds == cluster.networkMilliseconds {
+      let rate = points[place].ratePerSecond ?? .infinity
+      let shape = points[place].clients.map { LoadShape.closed(clients: $0) } ?? CellTrials.open(rate)
+      points[place].runs.append(try await run(shape, rate, UInt64(round)))
+    }
   }
 
   private func point(clients: Int? = nil, ratePerSecond: Double? = nil) throws(PlanError) -> Point {
@@ -70,13 +98,17 @@ package struct Calibration: Sendable, Codable {
   /// - Throws: `PlanError` where a load is missing.
   func costs(disk: DiskModel, processors: Int) async throws -> Costs {
     var costs = try firstGuess()
-    (costs.stallsPerSecond, costs.stallNanoseconds) = (stalls.perSecond, stalls.meanNanoseconds)
+    let stalls = Stalls.mean(stalls)
+    // Some come even where none was seen in a few seconds; how long they are is found below.
+    costs.stallsPerSecond = max(1, stalls.perSecond)
+    costs.stallNanoseconds = max(Double(Stalls.shortestNanoseconds), stalls.meanNanoseconds)
     let targets = points.map { $0.target(disk: disk, processors: processors) }
-    return try await Fitting(targets: targets, rounds: fittingRounds).fit(costs)
+    let fitting = Fitting(targets: targets, rounds: fittingRounds)
+    return try await fitting.fitStalls(try await fitting.fit(costs))
   }
 
   /// Few loads tell of fewer costs, and those that they tell of are found sooner.
-  private var fittingRounds: Int { points.contains { $0.clients == 8 } ? 7 : 3 }
+  private var fittingRounds: Int { points.contains { $0.clients == Self.fewClients } ? 8 : 3 }
 
   /// By what threads used in two loads: of many clients, and at a low rate.
   private func firstGuess() throws(PlanError) -> Costs {
@@ -94,8 +126,8 @@ package struct Calibration: Sendable, Codable {
     let writer = Self.split(.writer, few, many)
     // A group sleeps twice: for its flush, and for the next group. Handing a flush to the disk costs however busy it is.
     (costs.writerWake, costs.group) = (writer.sleep * 0.5, writer.sleep)
-    // Writing into the journal is a checksum and a copy; the tree has a page to find.
-    (costs.groupEntry, costs.settleEntry) = (writer.operation * 0.25, writer.operation * 0.75)
+    // Writing into the journal is an encoding, a checksum and a copy; in the tree, entries go to its end, one after the other.
+    (costs.groupEntry, costs.settleEntry) = (writer.operation * 0.7, writer.operation * 0.3)
     costs.event = costs.answerOut / 3
     let client = { (point: Point) in point.median(\.generatorNanosecondsPerOperation) ?? 0 }
     (costs.clientSend, costs.clientReceive) = (client(many) / 2, client(many) / 2)
@@ -107,7 +139,7 @@ package struct Calibration: Sendable, Codable {
   }
 
   /// How much of a wake-up's cost is due at a low rate, which leaves long rests, and with many clients.
-  private static let shares = (few: 0.95, many: 0.35)
+  private static let shares = (few: 0.7, many: 0.35)
 
   /// The two unknowns of a thread, by two loads: used = sleeps × share × a + b, for each operation.
   private static func split(

@@ -44,6 +44,29 @@ package struct Fitting: Sendable {
     return best
   }
 
+  /// How long the machine stalls, such that the model says as many 99ths too high as too low. A thread that looks at the clock sees
+  /// how often it does, but shares its processor with what stalls it, which others find taken. The 99th of one run is
+  /// largely luck, and that of all together is not.
+  /// - Throws: `CancellationError` where its task was cancelled.
+  package func fitStalls(_ costs: Costs) async throws -> Costs {
+    var (low, high) = Self.stallFactors
+    func with(_ factor: Double) -> Costs {
+      var tried = costs
+      tried.stallNanoseconds *= factor
+      return tried
+    }
+    for _ in 0..<Self.stallSteps {
+      let middle = (low * high).squareRoot()
+      let (targets, tried) = (targets, with(middle))
+      let offs = try await ParallelWork.values(count: targets.count) { targets[$0].tailOff(with: tried) }
+      if Medians.median(offs.compactMap { $0 }) ?? 0 < 0 { low = middle } else { high = middle }
+    }
+    return with((low * high).squareRoot())
+  }
+
+  private static let stallFactors = (0.25, 16.0)
+  private static let stallSteps = 6
+
   /// How far off all targets are with each of the costs, in the order of the targets.
   private func all(_ costs: [Costs]) async throws -> [[Double]] {
     let targets = targets
@@ -56,8 +79,10 @@ package struct Fitting: Sendable {
   }
 
   /// A load that was disturbed is far off whatever the costs are: it counts by its distance, and not by the square of it.
-  private static func weight(_ off: Double) -> Double { 1 / (1 + off * off / 4).squareRoot() }
-  private static func cost(_ offs: [Double]) -> Double { offs.reduce(0) { $0 + (1 + $1 * $1 / 4).squareRoot() - 1 } }
+  private static let farOff = 6.0
+  private static func length(_ off: Double) -> Double { (1 + off * off / (farOff * farOff)).squareRoot() }
+  private static func weight(_ off: Double) -> Double { 1 / length(off) }
+  private static func cost(_ offs: [Double]) -> Double { offs.reduce(0) { $0 + length($1) - 1 } }
 
   /// Solves (SᵀWS + damping) x = −SᵀW offs, by Gauss's elimination with the largest pivot.
   private static func step(_ offs: [Double], _ slopes: [[Double]], damping: Double) -> [Double] {
@@ -93,8 +118,8 @@ private struct Unknown: Sendable {
   }
 
   static let all: [Unknown] = [
-    Unknown(fields: [\.wakeLatency]), Unknown(fields: [\.deepRest]), Unknown(fields: [\.coldRest]),
-    Unknown(fields: [\.wakeFloor], most: 1), Unknown(fields: [\.wakeWorkAfterShortRest], most: 1),
+    Unknown(fields: [\.wakeLatency]),
+    Unknown(fields: [\.wakeFloor], most: 1), Unknown(fields: [\.wakeWorkAfterRest], most: 1),
     Unknown(fields: [\.wakeWorkWithoutRest], most: 1), Unknown(fields: [\.clientWake]),
     Unknown(fields: [\.dispatcherWake]), Unknown(fields: [\.eventLoopWake]), Unknown(fields: [\.requestWake]),
     Unknown(fields: [\.loopWake]), Unknown(fields: [\.turn]), Unknown(fields: [\.applyTurn]),
@@ -102,6 +127,9 @@ private struct Unknown: Sendable {
     Unknown(fields: [\.clientSend, \.clientReceive]), Unknown(fields: [\.requestIn, \.answerOut]),
     Unknown(fields: [\.proposal, \.apply, \.read]), Unknown(fields: [\.groupEntry, \.settleEntry]),
     Unknown(fields: [\.messageOut, \.messageIn]), Unknown(fields: [\.entryOnWire]), Unknown(fields: [\.relay]),
-    Unknown(fields: [\.relayWake]), Unknown(fields: [\.stallsPerSecond]),
+    Unknown(fields: [\.relayWake]), Unknown(fields: [\.uncounted], most: 1),
+    Unknown(fields: [\.wakeWorkBefore], most: 1), Unknown(fields: [\.coldWorkBefore], most: 1),
+    Unknown(fields: [\.coldWakeLatency]),
+    Unknown(fields: [\.flushAfterShortRest], most: 1),
   ]
 }

@@ -8,22 +8,7 @@ import Planning
 
 enum Inputs {
   /// The disk as it is with so much added to each flush, measured by a process that has the same delay injected as the nodes.
-  ///
-  /// Other programs make one writer's flushes many times as long (a processor that they hold takes up the disk's answer late):
-  /// of several attempts each kind of flushes counts as it was in the middle one.
   static func disk(
-    delayMilliseconds: Int, in directory: String, seconds: Double, attempts: Int
-  ) async throws -> [FlushSeries] {
-    var all: [[FlushSeries]] = []
-    for _ in 0..<attempts {
-      all.append(try await series(delayMilliseconds: delayMilliseconds, in: directory, seconds: seconds))
-    }
-    return (all.first ?? []).indices.compactMap { place in
-      Medians.middle(all.compactMap { place < $0.count ? $0[place] : nil }) { Double($0.commit.percentile(50) ?? 0) }
-    }
-  }
-
-  private static func series(
     delayMilliseconds: Int, in directory: String, seconds: Double
   ) async throws -> [FlushSeries] {
     let executable = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")

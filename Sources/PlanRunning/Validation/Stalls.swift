@@ -11,7 +11,7 @@ package struct Stalls: Sendable, Codable {
   package var meanNanoseconds = 0.0
 
   /// What is shorter is a tick of the kernel, or an interrupt: it is in the costs of the work that it falls into.
-  private static let shortestNanoseconds: UInt64 = 500_000
+  static let shortestNanoseconds: UInt64 = 500_000
 
   /// - Parameter seconds: of looking, on every processor at once.
   static func measure(processors: Int, seconds: Double) async -> Stalls {
@@ -22,6 +22,14 @@ package struct Stalls: Sendable, Codable {
     guard !lengths.isEmpty else { return Stalls() }
     return Stalls(
       perSecond: Double(lengths.count) / seconds, meanNanoseconds: Double(lengths.reduce(0, +)) / Double(lengths.count))
+  }
+
+  /// Of several times of the same length.
+  static func mean(_ all: [Stalls]) -> Stalls {
+    let number = all.reduce(0) { $0 + $1.perSecond }
+    guard number > 0 else { return Stalls() }
+    let length = all.reduce(0) { $0 + $1.perSecond * $1.meanNanoseconds }
+    return Stalls(perSecond: number / Double(all.count), meanNanoseconds: length / number)
   }
 
   /// On a thread of its own, for the cooperative pool has no more of them than there are processors.

@@ -20,14 +20,16 @@ package struct InjectedDelays: Sendable, Hashable, Codable {
   }
 }
 
-/// What a calibration goes by: a load without delays, as it is kept with a report.
+/// What is kept of a run with a report.
 package struct TrialFigures: Sendable, Codable {
   /// Of the whole run, that of the warm-up too.
   var operations: Double
   var generatorNanosecondsPerOperation: Double
   var threads: ThreadTimes
   /// From the call to the answer; nil where there were too few.
+  var p10Nanoseconds: UInt64?
   var p50Nanoseconds: UInt64?
+  var p90Nanoseconds: UInt64?
   var p99Nanoseconds: UInt64?
 
   /// Processor time for each operation.
@@ -63,7 +65,8 @@ struct Trial: Sendable {
   var figures: TrialFigures {
     TrialFigures(
       operations: operations, generatorNanosecondsPerOperation: result.generator.cpuNanosecondsPerOperation,
-      threads: threads, p50Nanoseconds: latency.percentile(50), p99Nanoseconds: latency.percentile(99))
+      threads: threads, p10Nanoseconds: latency.percentile(10), p50Nanoseconds: latency.percentile(50),
+      p90Nanoseconds: latency.percentile(90), p99Nanoseconds: latency.percentile(99))
   }
 }
 

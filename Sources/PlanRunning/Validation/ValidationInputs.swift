@@ -6,24 +6,31 @@ import Planning
 
 package struct ValidationInputs: Sendable, Codable {
   package var processors: Int
-  /// By the milliseconds that each flush was made longer.
-  package var disks: [Int: [FlushSeries]] = [:]
-  package var calibration: Calibration?
+  /// By the milliseconds that each flush was made longer: what each round measured.
+  package var disks: [Int: [[FlushSeries]]] = [:]
+  var calibration: Calibration
 
-  package init(processors: Int) { self.processors = processors }
+  package init(processors: Int, isQuick: Bool) {
+    self.processors = processors
+    calibration = Calibration(isQuick: isQuick)
+  }
 
+  /// Other programs make one writer's flushes many times as long (a processor that they hold takes up the disk's answer late):
+  /// of all rounds each kind of flushes counts as it was in the middle one.
   /// - Throws: `PlanError` where the disk was not measured with that delay.
   func disk(delayMilliseconds: Int) throws(PlanError) -> DiskModel {
-    guard let series = disks[delayMilliseconds] else {
+    guard let rounds = disks[delayMilliseconds], let first = rounds.first else {
       throw PlanError("the disk was not measured with \(delayMilliseconds) ms more")
+    }
+    let series = first.indices.compactMap { place in
+      Medians.middle(rounds.compactMap { place < $0.count ? $0[place] : nil }) { Double($0.commit.percentile(50) ?? 0) }
     }
     return try DiskProfiles.model(of: series, named: "the disk with \(delayMilliseconds) ms more")
   }
 
-  /// - Throws: `PlanError` where nothing was calibrated.
+  /// - Throws: `PlanError` where a calibrating load was not run.
   func costs() async throws -> Costs {
-    guard let calibration else { throw PlanError("no processor costs were measured") }
-    return try await calibration.costs(disk: try disk(delayMilliseconds: 0), processors: processors)
+    try await calibration.costs(disk: try disk(delayMilliseconds: 0), processors: processors)
   }
 
   /// Nodes, clients and disk on one machine: one node behind the relay, or several with it between them.

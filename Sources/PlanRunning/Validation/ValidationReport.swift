@@ -3,7 +3,7 @@
 package import Planning
 
 package struct ValidationReport: Sendable, Codable {
-  package static let currentSchema = "portcullis.plan.validation/3"
+  package static let currentSchema = "portcullis.plan.validation/4"
   /// What is aimed at: how far a prediction may be from what is measured.
   package static let p50Tolerance = 0.15
   package static let p99Tolerance = 0.30
@@ -17,9 +17,8 @@ package struct ValidationReport: Sendable, Codable {
     package var measuredP50Nanoseconds: UInt64?
     package var predictedP99Nanoseconds: UInt64?
     package var measuredP99Nanoseconds: UInt64?
-    /// Of each run, in their order.
-    package var measuredP50RunsNanoseconds: [UInt64] = []
-    package var measuredP99RunsNanoseconds: [UInt64] = []
+    /// That counted, in their order.
+    package var runs: [TrialFigures] = []
     /// Why the measurement says nothing; nil where it does.
     package var invalid: String?
     package var shareOfOthers = 0.0
@@ -32,11 +31,19 @@ package struct ValidationReport: Sendable, Codable {
       self.ratePerSecond = ratePerSecond
     }
 
-    /// What a run of the model says of the row's rate. It has as many operations as a measured run has, or more.
-    mutating func predict(by model: WhatIf) {
+    /// The medians of the runs.
+    mutating func measure(_ runs: [TrialFigures]) {
+      self.runs = runs
+      measuredP50Nanoseconds = Medians.median(runs.compactMap(\.p50Nanoseconds))
+      measuredP99Nanoseconds = Medians.median(runs.compactMap(\.p99Nanoseconds))
+    }
+
+    /// What a run of the model says of the row's rate. It has more operations than the measured runs together, for its 99th of a
+    /// hundred is a matter of chance as well.
+    fileprivate mutating func predict(by model: WhatIf) {
       var scenario = model
       scenario.load = .open(process: .poisson, perSecond: [.put: ratePerSecond])
-      scenario.operations = max(5000, min(30_000, Int(3 * ratePerSecond)))
+      scenario.operations = max(20_000, min(40_000, Int(6 * ratePerSecond)))
       let predicted = scenario.predict()
       predictedP50Nanoseconds = predicted.percentile(50)
       predictedP99Nanoseconds = predicted.percentile(99)
@@ -71,16 +78,27 @@ package struct ValidationReport: Sendable, Codable {
   }
 
   /// The same measurements, calibrated and predicted anew by the model as it is now.
-  /// - Throws: `PlanError` where an input of a row is missing.
+  /// - Throws: `PlanError` where an input of a row is missing, `CancellationError` where its task was cancelled.
   package func predictedAgain() async throws -> ValidationReport {
-    let costs = try await inputs.costs()
-    var report = ValidationReport(directory: directory, inputs: inputs, costs: costs)
-    report.rows = try rows.map { row in
+    var report = ValidationReport(directory: directory, inputs: inputs, costs: try await inputs.costs())
+    report.rows = rows.map { row in
       var row = row
-      row.predict(by: try inputs.scenario(of: row.delays, costs: costs))
+      if row.invalid == nil { row.measure(row.runs) }
       return row
     }
+    try await report.predict()
     return report
+  }
+
+  /// Asks the model about every row.
+  mutating func predict() async throws {
+    let measured = rows
+    let models = try measured.map { try inputs.scenario(of: $0.delays, costs: costs) }
+    rows = try await ParallelWork.values(count: measured.count) { place in
+      var row = measured[place]
+      row.predict(by: models[place])
+      return row
+    }
   }
 
   package var isGood: Bool { !rows.isEmpty && rows.allSatisfy(\.isWithin) }

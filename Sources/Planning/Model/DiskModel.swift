@@ -88,24 +88,23 @@ package struct DiskModel: Sendable, Equatable {
       && one.measuredBytes == other.measuredBytes
   }
 
-  /// How much of what a rest costs is due after one of so long. A bit more than half is there at once: whoever hands a flush
-  /// over to a disk that is at it already does not wake it. The rest comes with the time in which the processor and the disk
-  /// fall into deeper sleep.
-  static func shareOfRest(_ nanoseconds: Double) -> Double {
+  /// How much of what a rest costs is due after one of so long. A part is there at once: whoever hands a flush over to a disk that
+  /// is at it already does not wake it. The rest comes with the time in which processor and disk fall into deeper sleep.
+  static func shareOfRest(_ nanoseconds: Double, atOnce: Double) -> Double {
     atOnce * min(1, nanoseconds / 50_000) + (1 - atOnce) * min(1, nanoseconds / 2_000_000)
   }
-  private static let atOnce = 0.55
 
   /// - Parameters:
   ///   - fraction: drawn from 0 to 1.
   ///   - bytes: in this flush.
   ///   - restNanoseconds: since the last flush on this disk ended.
+  ///   - atOnce: the share of what a rest costs that is due however short it was.
   ///   - others: flushes that are under way on this disk.
-  func nanoseconds(at fraction: Double, bytes: Int, restNanoseconds: Double, others: Int) -> Double {
+  func nanoseconds(at fraction: Double, bytes: Int, restNanoseconds: Double, atOnce: Double, others: Int) -> Double {
     let base = tight.value(at: fraction)
     var value = base
     if let paced, others == 0 {
-      value += (paced.value(at: fraction) - base) * Self.shareOfRest(restNanoseconds)
+      value += (paced.value(at: fraction) - base) * Self.shareOfRest(restNanoseconds, atOnce: atOnce)
     }
     if let contended, others > 0 {
       value += (contended.quantiles.value(at: fraction) - base) * Double(others) / Double(max(1, contended.writers - 1))

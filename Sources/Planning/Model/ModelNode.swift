@@ -91,7 +91,7 @@ extension Engine {
     cost = varied(cost, pieces: work.count)
     let effects = nodes[place].raft.step(inputs, clockMilliseconds: queue.nowNanoseconds / 1_000_000)
     for effect in effects { carryOut(effect, at: place) }
-    queue.push(.midTurn(node: place), afterNanoseconds: UInt64(cost + delay))
+    queue.push(.midTurn(node: place), afterNanoseconds: UInt64((cost + delay) * (1 + costs.uncounted)))
     cost += apply(at: place)
     return cost
   }
@@ -280,7 +280,8 @@ extension Engine {
     let ended = scenario.sharesDisk ? nodes.map(\.flushEnded).max() ?? 0 : nodes[place].flushEnded
     return scenario.disk.nanoseconds(
       at: random.unitInterval(), bytes: bytes,
-      restNanoseconds: Double(queue.nowNanoseconds - min(ended, queue.nowNanoseconds)), others: others)
+      restNanoseconds: Double(queue.nowNanoseconds - min(ended, queue.nowNanoseconds)),
+      atOnce: scenario.costs.flushAfterShortRest, others: others)
   }
 
   private mutating func useDisk(of place: Int, nanoseconds: Double) {

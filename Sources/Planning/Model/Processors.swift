@@ -69,8 +69,9 @@ struct Worker {
   var processor = 0
   /// When it last gave its processor back.
   var ranUntil: UInt64 = 0
-  /// Was just woken, which costs so much of what it costs after a long rest; 0 when it was awake.
-  var wakeShare = 0.0
+  /// Was just woken, which costs so much of what it costs after a long rest: the part that is always due, and that which is due
+  /// because it has rested; 0 when it was awake.
+  var wakeShare = (base: 0.0, cold: 0.0)
   /// What going to sleep again will cost, which nobody waits for but who wants the processor.
   var sleepWork = 0.0
   var busyNanoseconds = 0.0
@@ -87,8 +88,6 @@ extension Engine {
   private static let switchNanoseconds: UInt64 = 1500
   /// A thread that ran so recently is not taken over by another processor (the kernel's migration cost).
   private static let hotNanoseconds: UInt64 = 500_000
-  /// The part of the work of waking that comes before what the thread was woken for; the rest is that of going to sleep.
-  private static let workBefore = 0.4
 
   /// A piece of work as it turns out: exponential around its mean, as runs of threads were seen to be, and never more than
   /// eight times that. Of many small ones in one the sum varies less.
@@ -110,18 +109,29 @@ extension Engine {
     guard !workers[thread].isAwake else { return }
     workers[thread].isAwake = true
     let (place, now, costs) = (workers[thread].machine, queue.nowNanoseconds, scenario.costs)
+    let cold = Self.share(of: Double(now - min(workers[thread].ranUntil, now)), half: costs.coldRest)
     guard let free = restingProcessor(of: place, for: thread) else {
-      workers[thread].wakeShare = costs.wakeWorkWithoutRest
+      workers[thread].wakeShare = wakeShare(costs.wakeWorkWithoutRest, cold: cold)
       return machines[place].processors[workers[thread].processor].ready.append(thread)
     }
     let rested = Double(now - min(machines[place].processors[free].restingSince, now))
-    let cold = min(1, rested / max(1, costs.coldRest))
-    workers[thread].wakeShare = costs.wakeWorkAfterShortRest + (1 - costs.wakeWorkAfterShortRest) * cold
-    let depth = min(1, rested / max(1, costs.deepRest))
-    let latency = costs.wakeLatency * (costs.wakeFloor + (1 - costs.wakeFloor) * depth)
+    let depth = Self.share(of: rested, half: costs.deepRest)
+    workers[thread].wakeShare = wakeShare(
+      costs.wakeWorkWithoutRest + (costs.wakeWorkAfterRest - costs.wakeWorkWithoutRest) * depth, cold: cold)
+    let latency = varied(
+      costs.wakeLatency * (costs.wakeFloor + (1 - costs.wakeFloor) * depth)
+        + costs.coldWakeLatency * Self.share(of: rested, half: costs.coldRest))
     machines[place].processors[free].running = thread
     workers[thread].processor = free
     queue.push(.begin(thread: thread), afterNanoseconds: isFresh ? UInt64(latency) : 0)
+  }
+
+  private func wakeShare(_ base: Double, cold: Double) -> (base: Double, cold: Double) { (base, (1 - base) * cold) }
+
+  /// How much of what comes with rest is there after one of so long: next to nothing after a short one, a half after `half`.
+  private static func share(of rest: Double, half: Double) -> Double {
+    let (square, halfSquare) = (rest * rest, max(1, half * half))
+    return square / (square + halfSquare)
   }
 
   /// The one where the thread ran last, or else the one that has rested least.
@@ -160,11 +170,12 @@ extension Engine {
 
   /// The thread has a processor and does the next thing that there is, or sleeps.
   private mutating func proceed(_ thread: Int) {
-    let share = workers[thread].wakeShare
-    let waking = varied(share * wakeWork(of: thread))
-    workers[thread].wakeShare = 0
-    workers[thread].sleepWork += waking * (1 - Self.workBefore)
-    var cost = waking * Self.workBefore
+    let (share, costs) = (workers[thread].wakeShare, scenario.costs)
+    let always = varied(share.base * wakeWork(of: thread))
+    let cold = varied(share.cold * wakeWork(of: thread))
+    workers[thread].wakeShare = (0, 0)
+    workers[thread].sleepWork += always * (1 - costs.wakeWorkBefore) + cold * (1 - costs.coldWorkBefore)
+    var cost = always * costs.wakeWorkBefore + cold * costs.coldWorkBefore
     if let place = node(of: thread), thread == loop(of: place) {
       guard let more = beginTurn(place, after: cost) else { return sleep(thread) }
       cost += more
@@ -176,10 +187,10 @@ extension Engine {
       workers[thread].current = work
       if case .send(let operation) = work { operations[operation].sent = queue.nowNanoseconds }
       cost += varied(self.cost(of: work), pieces: Self.pieces(of: work))
-      if work.isOfClient { cost += varied(share * scenario.costs.requestWake) }
+      if work.isOfClient { cost += varied((share.base + share.cold) * costs.requestWake) }
     }
     count(cost, of: thread)
-    queue.push(.done(thread: thread), afterNanoseconds: UInt64(cost))
+    queue.push(.done(thread: thread), afterNanoseconds: UInt64(cost * (1 + scenario.costs.uncounted)))
   }
 
   mutating func done(_ thread: Int) {
@@ -206,7 +217,7 @@ extension Engine {
     workers[thread].sleepWork = 0
     guard work == 0 else {
       count(work, of: thread)
-      return queue.push(.done(thread: thread), afterNanoseconds: UInt64(work))
+      return queue.push(.done(thread: thread), afterNanoseconds: UInt64(work * (1 + scenario.costs.uncounted)))
     }
     workers[thread].isAwake = false
     freeProcessor(of: thread)

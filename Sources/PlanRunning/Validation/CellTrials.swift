@@ -1,0 +1,121 @@
+// Owns the runs of one cell: its knee, and at each share of it a run of every round.
+
+import Measurement
+import Planning
+import Workloads
+
+struct CellTrials {
+  let delays: InjectedDelays
+  private let options: ValidationOptions
+  /// Of the first round.
+  private var highest = 0.0
+  /// By the shares of the knee.
+  private var trials: [[Trial]]
+  private var complaints: [String?]
+
+  /// Clients of the closed loop whose rate bounds the search for the knee: more would only wait longer.
+  private static let kneeClients = 256
+  /// The knee lies between two rates that are this share of that bound apart.
+  private static let kneeSteps = 4
+  /// A rate that does not hold is tried again: something else may have come over the machine.
+  private static let kneeAttempts = 4
+  /// Of a run: a p99 needs a thousand, and is steady with more.
+  static let fewestOperations = 1500.0
+
+  init(_ delays: InjectedDelays, _ options: ValidationOptions) {
+    (self.delays, self.options) = (delays, options)
+    trials = options.shares.map { _ in [] }
+    complaints = options.shares.map { _ in nil }
+  }
+
+  private var name: String {
+    "\(delays.nodes) × disk \(delays.diskMilliseconds) ms × network \(delays.networkMilliseconds) ms"
+  }
+
+  private func rate(_ place: Int) -> Double { (highest * options.shares[place]).rounded() }
+
+  /// One run of each row that counts; of more, where earlier rounds had none.
+  mutating func measure(round: Int, _ progress: @escaping @Sendable (String) -> Void) async throws {
+    let before = self
+    self = try await TrialCluster.with(delays, in: options.directory) { cluster in
+      var trials = before
+      try await trials.measure(round: round, on: cluster, progress)
+      return trials
+    }
+  }
+
+  private mutating func measure(
+    round: Int, on cluster: TrialCluster, _ progress: @Sendable (String) -> Void
+  ) async throws {
+    if highest == 0 {
+      progress("\(name), the knee")
+      highest = try await knee(cluster)
+      guard highest > 10 else { throw PlanError("\(name): the cluster did next to nothing") }
+    }
+    for place in options.shares.indices {
+      var attempt = 0
+      while trials[place].count < round, attempt < options.attempts {
+        attempt += 1
+        progress("\(name), \(Words.percent(options.shares[place])) of \(Words.count(highest))/s")
+        let trial = try await cluster.run(
+          Self.open(rate(place)), seconds: max(options.seconds, Self.fewestOperations / rate(place)),
+          warmUpSeconds: 0.5, seed: UInt64(trials[place].count + 1))
+        complaints[place] = complaint(of: trial)
+        if complaints[place] == nil { trials[place].append(trial) }
+      }
+    }
+  }
+
+  static func open(_ ratePerSecond: Double) -> LoadShape {
+    .open(process: .poisson, ratePerSecond: ratePerSecond, maxInFlight: 20_000)
+  }
+
+  /// The highest rate of an open load whose run is valid and done in time, and whose p99 is within what the delays alone ask
+  /// for and 20 ms.
+  private func knee(_ cluster: TrialCluster) async throws -> Double {
+    let seconds = min(1, options.seconds)
+    let closed = try await cluster.run(.closed(clients: Self.kneeClients), seconds: seconds, warmUpSeconds: 0.5)
+    var (low, high) = (0.0, closed.result.measured.achievedPerSecond)
+    let bound = UInt64(20 + 4 * delays.diskMilliseconds + 5 * delays.networkMilliseconds) * 1_000_000
+    for _ in 0..<Self.kneeSteps {
+      let rate = (low + high) / 2
+      var holds = false
+      for attempt in 0..<(options.isQuick ? 1 : Self.kneeAttempts) where !holds {
+        let trial = try await cluster.run(
+          Self.open(rate), seconds: seconds, warmUpSeconds: 0.5, seed: UInt64(100 + attempt))
+        let figures = trial.result.measured
+        let isDone = Double(figures.answeredWithin) >= 0.98 * Double(figures.started + figures.skipped) - 20 - rate / 20
+        holds =
+          trial.result.judgement.verdict == .valid && !trial.isGeneratorLate && isDone
+          && (trial.latency.percentile(99) ?? 0) <= bound
+      }
+      if holds { low = rate } else { high = rate }
+    }
+    return low > 0 ? low : high
+  }
+
+  private func complaint(of trial: Trial) -> String? {
+    if trial.result.judgement.verdict != .valid {
+      return trial.result.judgement.reasons.first.map(\.code) ?? "not valid"
+    }
+    if trial.isGeneratorLate { return "generator-late" }
+    if trial.shareOfOthers > options.mostOfOthers { return "others took \(Words.percent(trial.shareOfOthers))" }
+    return trial.latency.percentile(99) == nil ? "too few answers" : nil
+  }
+
+  /// What was measured. A row with runs in half of the rounds or fewer says nothing.
+  var rows: [ValidationReport.Row] {
+    options.shares.indices.map { place in
+      var row = ValidationReport.Row(delays: delays, share: options.shares[place], ratePerSecond: rate(place))
+      let runs = trials[place]
+      row.shareOfOthers = Medians.median(runs.map(\.shareOfOthers)) ?? 0
+      row.measuredProcessorShare = Medians.median(runs.map(\.ownShare)) ?? 0
+      if 2 * runs.count > options.rounds {
+        row.measure(runs.map(\.figures))
+      } else {
+        row.invalid = complaints[place] ?? "too few runs"
+      }
+      return row
+    }
+  }
+}
