@@ -112,7 +112,8 @@ struct WhatIfTests {
   func coldRequests() {
     var idle = scenario(nodes: 1, puts: 50, operations: 4000)
     idle.costs.requestWake = 100_000
-    // A request and its answer, each after a long rest of the thread.
+    // A request and its answer, each after a rest that is long: the 2 ms of a flush are twenty times as much.
+    idle.costs.coldRest = 100_000
     #expect(isNear(idle.predict().use.eventLoops, 200_000, within: 0.05), "\(idle.predict().use)")
     idle.load = .closed(clients: 100)
     #expect(idle.predict().use.eventLoops < 40_000, "\(idle.predict().use)")
