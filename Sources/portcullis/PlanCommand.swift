@@ -80,7 +80,7 @@ struct PlanCommand: AsyncParsableCommand {
 }
 
 struct ValidationFlags: ParsableArguments {
-  @Flag(help: "Measure this machine, predict, run, and print how far the predictions are off. Half an hour.")
+  @Flag(help: "Measure this machine, predict, and print how far the predictions are off. Forty minutes.")
   var validate = false
 
   @Flag(help: "With --validate: two cells at one rate, one run each. About a minute.")

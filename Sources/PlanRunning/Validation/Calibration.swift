@@ -62,8 +62,8 @@ package struct Calibration: Sendable, Codable {
     [0, relayedMilliseconds].map { InjectedDelays(nodes: nodes, networkMilliseconds: $0) }
   }
 
-  /// The slow ones first, on a cluster that has done nothing yet: so are the rows of a cell run. What was driven hard is slower for a
-  /// while after.
+  /// The slow ones first, on a cluster that has done nothing yet: so are the rows of a cell run. What a hard load may leave behind is
+  /// then in neither.
   private static func points(nodes: Int, networkMilliseconds: Int, isQuick: Bool) -> [Point] {
     let isRelayed = networkMilliseconds > 0
     let few = isRelayed ? [2000] : [lowRate, 2400]

@@ -59,7 +59,9 @@ package struct Fitting: Sendable {
       let middle = (low * high).squareRoot()
       let (targets, tried) = (targets, with(middle))
       let offs = try await ParallelWork.values(count: targets.count) { targets[$0].tailOff(with: tried) }
-      if Medians.median(offs.compactMap { $0 }) ?? 0 < 0 { low = middle } else { high = middle }
+      // No load tells of stalls: they stay as they were seen.
+      guard let off = Medians.median(offs.compactMap { $0 }) else { return costs }
+      if off < 0 { low = middle } else { high = middle }
     }
     return with((low * high).squareRoot())
   }

@@ -19,7 +19,7 @@ package struct Costs: Sendable, Equatable, Codable {
   /// What the first of them costs more after a wake-up: the code of gRPC is long, and no longer in the caches.
   package var requestWake = 138_000.0
   /// A thread goes to sleep and is woken: the system calls on both sides, and what was forgotten meanwhile. That much after a
-  /// long rest of the processor, and less after a short one (Processors.swift).
+  /// long rest of the thread, and less after a short one (Processors.swift).
   package var clientWake = 259_000.0
   package var dispatcherWake = 485_000.0
   package var eventLoopWake = 134_000.0
