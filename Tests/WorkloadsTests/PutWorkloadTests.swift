@@ -84,7 +84,10 @@ import Workloads
       let result = try await runLoad(options)
       #expect(result.ending == .completed)
       #expect(result.measured.durationNanoseconds == 120_000_000)
-      #expect(result.measured.answeredWithin > 0)
+      // How many it comes to depends on what else the machine does; each of them is accounted for.
+      let figures = result.measured
+      #expect(figures.succeeded + figures.failed + figures.unanswered == figures.started)
+      #expect(figures.answeredWithin <= figures.succeeded)
       #expect(!result.timeline.isEmpty)
       #expect(result.generator.cpuNanoseconds > 0)
     }
