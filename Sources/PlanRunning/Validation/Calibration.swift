@@ -38,7 +38,8 @@ package struct Calibration: Sendable, Codable {
           p90Nanoseconds: median { $0.p90Nanoseconds.map { Double($0) } },
           p99Nanoseconds: median { $0.p99Nanoseconds.map { Double($0) } },
           use: Prediction.Use(
-            clients: use(\.clients), loop: use(\.loop), writer: use(\.writer), eventLoops: use(\.eventLoops))))
+            clients: use(\.clients), loop: use(\.loop), writer: use(\.writer), eventLoops: use(\.eventLoops))),
+        operationsOfRun: (median(\.seconds) ?? 0) * (ratePerSecond ?? 0))
     }
   }
 

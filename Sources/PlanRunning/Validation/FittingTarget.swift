@@ -26,9 +26,14 @@ package struct FittingTarget: Sendable {
 
   private let scenario: WhatIf
   private let measured: Figures
+  private let operationsOfRun: Double
 
-  /// - Parameter scenario: its costs do not matter.
-  package init(scenario: WhatIf, measured: Figures) { (self.scenario, self.measured) = (scenario, measured) }
+  /// - Parameters:
+  ///   - scenario: its costs do not matter, and its number of operations is that of a run of the search.
+  ///   - operationsOfRun: that the figures are of.
+  package init(scenario: WhatIf, measured: Figures, operationsOfRun: Double) {
+    (self.scenario, self.measured, self.operationsOfRun) = (scenario, measured, operationsOfRun)
+  }
 
   /// How well each is to be met, as a logarithm: medians well; the 90th of a hundred, and the processor time of each kind of thread,
   /// less so. The 99th is not among them, for in a short run of the model it moves by chance.
@@ -51,19 +56,17 @@ package struct FittingTarget: Sendable {
     ] + Self.uses.map { Self.off(said.use[keyPath: $0], measured.use[keyPath: $0]) / Self.precision.use }
   }
 
-  /// The logarithm of the 99th that the model says over that which was measured, of more operations than it takes for a median. Nil
-  /// where one is not known, and where the tail is that of a queue: of closed loops, and where the processors are nearly used up.
+  /// The logarithm of the 99th that the model says over that which was measured. Nil where one is not known, and where the tail is
+  /// that of a queue: of closed loops, and where the processors are nearly used up.
   func tailOff(with costs: Costs) -> Double? {
     guard case .open = scenario.load, let measured = measured.p99Nanoseconds else { return nil }
     var scenario = scenario
     scenario.costs = costs
-    scenario.operations = Self.operationsOfTail
-    let prediction = scenario.predict()
-    guard prediction.processorShare < Self.busyShare, let said = prediction.percentile(99) else { return nil }
+    let runs = ModelRuns(scenario, operations: operationsOfRun)
+    guard runs.processorShare < Self.busyShare, let said = runs.p99Nanoseconds else { return nil }
     return log(Double(said) / measured)
   }
   private static let busyShare = 0.75
-  private static let operationsOfTail = 8000
 
   private static func off(_ one: Double?, _ other: Double?) -> Double {
     guard let one, let other, one > 0, other > 0 else { return 0 }

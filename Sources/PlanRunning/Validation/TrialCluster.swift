@@ -24,6 +24,8 @@ package struct InjectedDelays: Sendable, Hashable, Codable {
 package struct TrialFigures: Sendable, Codable {
   /// Of the whole run, that of the warm-up too.
   var operations: Double
+  /// Of the measured part.
+  var seconds: Double
   var generatorNanosecondsPerOperation: Double
   var threads: ThreadTimes
   /// From the call to the answer; nil where there were too few.
@@ -64,7 +66,8 @@ struct Trial: Sendable {
 
   var figures: TrialFigures {
     TrialFigures(
-      operations: operations, generatorNanosecondsPerOperation: result.generator.cpuNanosecondsPerOperation,
+      operations: operations, seconds: Double(result.measured.durationNanoseconds) / 1e9,
+      generatorNanosecondsPerOperation: result.generator.cpuNanosecondsPerOperation,
       threads: threads, p10Nanoseconds: latency.percentile(10), p50Nanoseconds: latency.percentile(50),
       p90Nanoseconds: latency.percentile(90), p99Nanoseconds: latency.percentile(99))
   }

@@ -3,7 +3,7 @@
 package import Planning
 
 package struct ValidationReport: Sendable, Codable {
-  package static let currentSchema = "portcullis.plan.validation/4"
+  package static let currentSchema = "portcullis.plan.validation/5"
   /// What is aimed at: how far a prediction may be from what is measured.
   package static let p50Tolerance = 0.15
   package static let p99Tolerance = 0.30
@@ -38,16 +38,15 @@ package struct ValidationReport: Sendable, Codable {
       measuredP99Nanoseconds = Medians.median(runs.compactMap(\.p99Nanoseconds))
     }
 
-    /// What a run of the model says of the row's rate. It has more operations than the measured runs together, for its 99th of a
-    /// hundred is a matter of chance as well.
+    /// What the model says of runs at the row's rate that are as long as the measured ones.
     fileprivate mutating func predict(by model: WhatIf) {
       var scenario = model
       scenario.load = .open(process: .poisson, perSecond: [.put: ratePerSecond])
-      scenario.operations = max(20_000, min(40_000, Int(6 * ratePerSecond)))
-      let predicted = scenario.predict()
-      predictedP50Nanoseconds = predicted.percentile(50)
-      predictedP99Nanoseconds = predicted.percentile(99)
-      predictedProcessorShare = predicted.processorShare
+      guard let seconds = Medians.median(runs.map(\.seconds)) else { return }
+      let said = ModelRuns(scenario, operations: ratePerSecond * seconds)
+      predictedP50Nanoseconds = said.p50Nanoseconds
+      predictedP99Nanoseconds = said.p99Nanoseconds
+      predictedProcessorShare = said.processorShare
     }
 
     package var p50Error: Double? { Self.error(predictedP50Nanoseconds, measuredP50Nanoseconds) }
