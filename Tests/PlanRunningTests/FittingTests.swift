@@ -19,7 +19,9 @@ struct FittingTests {
       scenario.sharesMachine = true
       scenario.operations = 250
       scenario.costs = costs
-      return FittingTarget(scenario: scenario, measured: FittingTarget.Figures(scenario.predict()))
+      return FittingTarget(
+        scenario: scenario, measured: FittingTarget.Figures(scenario.predict()),
+        operationsOfRun: 250)
     }
   }
 
@@ -40,6 +42,29 @@ struct FittingTests {
     // In units of 5 %.
     #expect(before > 4 && after < 2, "\(before), then \(after)")
     #expect(fitted.complaint == nil)
+  }
+
+  @Test("stalls are found by the tails, however often and long they were seen", .timeLimit(.minutes(3)))
+  func stalls() async throws {
+    var truth = Costs()
+    (truth.stallsPerSecond, truth.stallNanoseconds) = (20, 6_000_000)
+    let targets = [(1, 400.0), (1, 1500), (1, 3000), (3, 300)].map { nodes, rate in
+      var scenario = WhatIf(
+        nodes: nodes, disk: DiskModel(tight: Quantiles(constantNanoseconds: 200_000)),
+        load: .open(process: .poisson, perSecond: [.put: rate]))
+      (scenario.sharesMachine, scenario.costs) = (true, truth)
+      (scenario.seed, scenario.operations) = (99, 10_000)
+      return FittingTarget(
+        scenario: scenario, measured: FittingTarget.Figures(scenario.predict()), operationsOfRun: 1000)
+    }
+    var seen = truth
+    (seen.stallsPerSecond, seen.stallNanoseconds) = (5, 1_500_000)
+    let found = try await Fitting(targets: targets, rounds: 1, stallRates: [1, 4]).fitStalls(seen)
+    let share = found.stallsPerSecond * found.stallNanoseconds / (truth.stallsPerSecond * truth.stallNanoseconds)
+    #expect(found.stallsPerSecond == 20 && (0.6...1.6).contains(share), "\(share) of the time that they take")
+    seen.stallsPerSecond = 0
+    let none = try await Fitting(targets: [], rounds: 1).fitStalls(seen)
+    #expect(none == seen, "no load tells of any")
   }
 
   @Test("a search that is cancelled ends at once")

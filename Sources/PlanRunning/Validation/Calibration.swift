@@ -100,16 +100,20 @@ package struct Calibration: Sendable, Codable {
   func costs(disk: DiskModel, processors: Int) async throws -> Costs {
     var costs = try firstGuess()
     let stalls = Stalls.mean(stalls)
-    // Some come even where none was seen in a few seconds; how long they are is found below.
+    // Some come even where none was seen in a few seconds; how often and how long is found below.
     costs.stallsPerSecond = max(1, stalls.perSecond)
     costs.stallNanoseconds = max(Double(Stalls.shortestNanoseconds), stalls.meanNanoseconds)
     let targets = points.map { $0.target(disk: disk, processors: processors) }
-    let fitting = Fitting(targets: targets, rounds: fittingRounds)
+    let fitting =
+      isWhole
+      ? Fitting(targets: targets, rounds: 8) : Fitting(targets: targets, rounds: 3, stallRates: [Self.usualStalls])
     return try await fitting.fitStalls(try await fitting.fit(costs))
   }
 
-  /// Few loads tell of fewer costs, and those that they tell of are found sooner.
-  private var fittingRounds: Int { points.contains { $0.clients == Self.fewClients } ? 8 : 3 }
+  /// The few loads of a quick one tell of fewer costs, which are found sooner, and not how often the machine stalls.
+  private var isWhole: Bool { points.contains { $0.clients == Self.fewClients } }
+  /// So much more often than a thread sees that looks at the clock, where nothing tells it better.
+  private static let usualStalls = 4.0
 
   /// By what threads used in two loads: of many clients, and at a low rate.
   private func firstGuess() throws(PlanError) -> Costs {

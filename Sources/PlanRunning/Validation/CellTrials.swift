@@ -13,10 +13,11 @@ struct CellTrials {
   private var trials: [[Trial]]
   private var complaints: [String?]
 
-  /// Clients of the closed loop whose rate bounds the search for the knee: more would only wait longer.
-  private static let kneeClients = 256
-  /// The knee lies between two rates that are this share of that bound apart.
-  private static let kneeSteps = 4
+  /// Where the search for the knee begins, and by what factor it goes on. It rises, for what a rate that is too high has left undone
+  /// would be in the next run's way.
+  private static let kneeStart = 400.0
+  private static let kneeStep = 1.5
+  private static let kneeBounds = 10.0...1e6
   /// A rate that does not hold is tried again: something else may have come over the machine.
   private static let kneeAttempts = 4
   /// Of a run: a p99 needs a thousand, and is steady with more.
@@ -50,7 +51,6 @@ struct CellTrials {
     if highest == 0 {
       progress("\(name), the knee")
       highest = try await knee(cluster)
-      guard highest > 10 else { throw PlanError("\(name): the cluster did next to nothing") }
     }
     for place in options.shares.indices {
       var attempt = 0
@@ -73,25 +73,30 @@ struct CellTrials {
   /// The highest rate of an open load whose run is valid and done in time, and whose p99 is within what the delays alone ask
   /// for and 20 ms.
   private func knee(_ cluster: TrialCluster) async throws -> Double {
-    let seconds = min(1, options.seconds)
-    let closed = try await cluster.run(.closed(clients: Self.kneeClients), seconds: seconds, warmUpSeconds: 0.5)
-    var (low, high) = (0.0, closed.result.measured.achievedPerSecond)
-    let bound = UInt64(20 + 4 * delays.diskMilliseconds + 5 * delays.networkMilliseconds) * 1_000_000
-    for _ in 0..<Self.kneeSteps {
-      let rate = (low + high) / 2
-      var holds = false
-      for attempt in 0..<(options.isQuick ? 1 : Self.kneeAttempts) where !holds {
-        let trial = try await cluster.run(
-          Self.open(rate), seconds: seconds, warmUpSeconds: 0.5, seed: UInt64(100 + attempt))
-        let figures = trial.result.measured
-        let isDone = Double(figures.answeredWithin) >= 0.98 * Double(figures.started + figures.skipped) - 20 - rate / 20
-        holds =
-          trial.result.judgement.verdict == .valid && !trial.isGeneratorLate && isDone
-          && (trial.latency.percentile(99) ?? 0) <= bound
-      }
-      if holds { low = rate } else { high = rate }
+    var low = Self.kneeStart
+    while try await !holds(low, on: cluster) {
+      low /= Self.kneeStep
+      guard Self.kneeBounds.contains(low) else { throw PlanError("\(name): the cluster did next to nothing") }
     }
-    return low > 0 ? low : high
+    var high = low * Self.kneeStep
+    while Self.kneeBounds.contains(high), try await holds(high, on: cluster) {
+      (low, high) = (high, high * Self.kneeStep)
+    }
+    let middle = (low + high) / 2
+    return try await holds(middle, on: cluster) ? middle : low
+  }
+
+  private func holds(_ rate: Double, on cluster: TrialCluster) async throws -> Bool {
+    let bound = UInt64(20 + 4 * delays.diskMilliseconds + 5 * delays.networkMilliseconds) * 1_000_000
+    for attempt in 0..<(options.isQuick ? 1 : Self.kneeAttempts) {
+      let trial = try await cluster.run(
+        Self.open(rate), seconds: min(1, options.seconds), warmUpSeconds: 0.5, seed: UInt64(100 + attempt))
+      let figures = trial.result.measured
+      let isDone = Double(figures.answeredWithin) >= 0.98 * Double(figures.started + figures.skipped) - 20 - rate / 20
+      let isValid = trial.result.judgement.verdict == .valid && !trial.isGeneratorLate
+      if isValid, isDone, trial.latency.percentile(99) ?? 0 <= bound { return true }
+    }
+    return false
   }
 
   private func complaint(of trial: Trial) -> String? {

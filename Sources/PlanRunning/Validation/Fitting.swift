@@ -10,6 +10,7 @@ package import Planning
 package struct Fitting: Sendable {
   private let targets: [FittingTarget]
   private let rounds: Int
+  private let stallRates: [Double]
 
   /// A cost is made so much larger to see what moves.
   private static let probe = 1.25
@@ -17,8 +18,12 @@ package struct Fitting: Sendable {
   private static let longestStep = log(2.0)
   private static let stepsOfRound = 4
 
-  /// - Parameter rounds: each runs the model once for every target and unknown, some seconds in all.
-  package init(targets: [FittingTarget], rounds: Int) { (self.targets, self.rounds) = (targets, rounds) }
+  /// - Parameters:
+  ///   - rounds: each runs the model once for every target and unknown, some seconds in all.
+  ///   - stallRates: how much more often the machine may stall than was seen, for `fitStalls`.
+  package init(targets: [FittingTarget], rounds: Int, stallRates: [Double] = [1, 2, 4, 8]) {
+    (self.targets, self.rounds, self.stallRates) = (targets, rounds, stallRates)
+  }
 
   /// - Throws: `CancellationError` where its task was cancelled.
   package func fit(_ start: Costs) async throws -> Costs {
@@ -44,26 +49,41 @@ package struct Fitting: Sendable {
     return best
   }
 
-  /// How long the machine stalls, such that the model says as many 99ths too high as too low. A thread that looks at the clock sees
-  /// how often it does, but shares its processor with what stalls it, which others find taken. The 99th of one run is
-  /// largely luck, and that of all together is not.
+  /// How often and how long the machine stalls: for each of some rates the length with which the model says as many 99ths too high
+  /// as too low, and of these the pair that is least off. A thread that looks at the clock sees some of them, but shares its
+  /// processor with what stalls it, which others find taken. The 99th of one load is largely luck, and that of all together is not.
+  /// - Parameter costs: with the stalls that were seen.
   /// - Throws: `CancellationError` where its task was cancelled.
   package func fitStalls(_ costs: Costs) async throws -> Costs {
-    var (low, high) = Self.stallFactors
-    func with(_ factor: Double) -> Costs {
+    var best: (costs: Costs, off: Double)?
+    for factor in stallRates {
       var tried = costs
-      tried.stallNanoseconds *= factor
-      return tried
+      tried.stallsPerSecond *= factor
+      // No load tells of stalls: they stay as they were seen.
+      guard let length = try await stallLength(with: tried) else { return costs }
+      tried.stallNanoseconds = length
+      let off = try await tailOffs(tried).reduce(0) { $0 + abs($1) }
+      if off < best?.off ?? .infinity { best = (tried, off) }
     }
+    return best?.costs ?? costs
+  }
+
+  /// Nil where no load tells of stalls.
+  private func stallLength(with costs: Costs) async throws -> Double? {
+    var (low, high) = Self.stallFactors
     for _ in 0..<Self.stallSteps {
       let middle = (low * high).squareRoot()
-      let (targets, tried) = (targets, with(middle))
-      let offs = try await ParallelWork.values(count: targets.count) { targets[$0].tailOff(with: tried) }
-      // No load tells of stalls: they stay as they were seen.
-      guard let off = Medians.median(offs.compactMap { $0 }) else { return costs }
+      var tried = costs
+      tried.stallNanoseconds *= middle
+      guard let off = Medians.median(try await tailOffs(tried)) else { return nil }
       if off < 0 { low = middle } else { high = middle }
     }
-    return with((low * high).squareRoot())
+    return costs.stallNanoseconds * (low * high).squareRoot()
+  }
+
+  private func tailOffs(_ costs: Costs) async throws -> [Double] {
+    let targets = targets
+    return try await ParallelWork.values(count: targets.count) { targets[$0].tailOff(with: costs) }.compactMap { $0 }
   }
 
   private static let stallFactors = (0.25, 16.0)
