@@ -83,7 +83,7 @@ struct ValidationFlags: ParsableArguments {
   @Flag(help: "Measure this machine, predict, and print how far the predictions are off. Forty minutes.")
   var validate = false
 
-  @Flag(help: "With --validate: two cells at one rate, one run each. About a minute.")
+  @Flag(help: "With --validate: two cells at one rate, one run each. About two minutes.")
   var quick = false
 
   @Option(

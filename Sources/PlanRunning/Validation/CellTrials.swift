@@ -90,11 +90,12 @@ struct CellTrials {
     let bound = UInt64(20 + 4 * delays.diskMilliseconds + 5 * delays.networkMilliseconds) * 1_000_000
     for attempt in 0..<(options.isQuick ? 1 : Self.kneeAttempts) {
       let trial = try await cluster.run(
-        Self.open(rate), seconds: min(1, options.seconds), warmUpSeconds: 0.5, seed: UInt64(100 + attempt))
+        Self.open(rate), seconds: max(min(1, options.seconds), Self.fewestOperations / rate), warmUpSeconds: 0.5,
+        seed: UInt64(100 + attempt))
       let figures = trial.result.measured
       let isDone = Double(figures.answeredWithin) >= 0.98 * Double(figures.started + figures.skipped) - 20 - rate / 20
       let isValid = trial.result.judgement.verdict == .valid && !trial.isGeneratorLate
-      if isValid, isDone, trial.latency.percentile(99) ?? 0 <= bound { return true }
+      if isValid, isDone, let p99 = trial.latency.percentile(99), p99 <= bound { return true }
     }
     return false
   }

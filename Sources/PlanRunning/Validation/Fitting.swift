@@ -62,7 +62,9 @@ package struct Fitting: Sendable {
       // No load tells of stalls: they stay as they were seen.
       guard let length = try await stallLength(with: tried) else { return costs }
       tried.stallNanoseconds = length
-      let off = try await tailOffs(tried).reduce(0) { $0 + abs($1) }
+      let offs = try await tailOffs(tried)
+      // The mean: a rate that leaves fewer loads to go by is no better for it.
+      let off = offs.reduce(0) { $0 + abs($1) } / Double(max(1, offs.count))
       if off < best?.off ?? .infinity { best = (tried, off) }
     }
     return best?.costs ?? costs

@@ -28,7 +28,7 @@ package struct ValidationOptions: Sendable {
   /// So many runs of a row are made in one round until one counts, and for rounds in which none did.
   package var attempts = 3
 
-  /// - Parameter isQuick: two cells at one rate, about a minute.
+  /// - Parameter isQuick: two cells at one rate, about two minutes.
   package init(directory: String, isQuick: Bool) {
     self.directory = directory
     self.isQuick = isQuick
