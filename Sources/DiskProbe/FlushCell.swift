@@ -104,6 +104,9 @@ extension FlushCell {
 package enum FlushMatrix {
   /// About what etcd writes for a small put, and what its hardware guide measures disks with.
   package static let usualBytes = 2300
+  /// Between commits of a log: from those of a busy cluster to those of one with little to do. A disk that rests longer answers later;
+  /// after 5 ms those that were seen to do so are as late as they get.
+  package static let logIntervalsMicroseconds = [600, 2000, 5000]
 
   /// The dimensions that are of most use, one at a time, around one file that is written in a tight loop.
   package static func standard(intervalMicroseconds: Int = 2000) -> [FlushCell] {
@@ -118,9 +121,8 @@ package enum FlushMatrix {
       .file(bytes: bytes, layout: .reserved),
       .file(bytes: bytes, layout: .growing),
       .log(records: 1),
-      .log(records: 1, intervalMicroseconds: intervalMicroseconds),
       .log(records: 64),
-    ]
+    ] + logIntervalsMicroseconds.map { .log(records: 1, intervalMicroseconds: $0) }
   }
 
   /// Everything: three sizes, three layouts, two calls, three loads, idle and busy; the controls; and the log.

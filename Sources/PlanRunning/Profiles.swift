@@ -5,11 +5,6 @@ import FoundationEssentials
 package import Planning
 
 package enum DiskProfiles {
-  /// What is measured for a plan: the log itself at rest and kept busy, with a large group, and by three at once.
-  package static let cells: [FlushCell] = [
-    .log(records: 1), .log(records: 1, intervalMicroseconds: 2000), .log(records: 64), .log(records: 1, writers: 3),
-  ]
-
   /// Where nothing is measured or given: a local disk with flash, as etcd's guide takes for granted.
   package static let assumed = PlannedDisk(
     model: DiskModel(
@@ -58,7 +53,9 @@ package enum DiskProfiles {
     }
     var model = DiskModel(tight: quantiles)
     model.measuredBytes = least
-    model.paced = small.first { $0.cell.writers == 1 && $0.cell.intervalMicroseconds > 0 }?.quantiles
+    for paced in small where paced.cell.writers == 1 && paced.cell.intervalMicroseconds > 0 {
+      if let quantiles = paced.quantiles { model.add(quantiles, afterRestOf: paced.restNanoseconds) }
+    }
     // Several writers are measured on files when not on the log; what they add is much the same.
     let several =
       small.first { $0.cell.writers > 1 && $0.cell.intervalMicroseconds == 0 }
@@ -77,5 +74,11 @@ package enum DiskProfiles {
 extension FlushSeries {
   fileprivate var quantiles: Quantiles? {
     Quantiles(cells: commit.cells.map { ($0.microseconds, $0.count) })
+  }
+
+  /// From one commit to the next: a commit that is longer than the interval is followed by half of it.
+  fileprivate var restNanoseconds: Double {
+    let interval = Double(cell.intervalMicroseconds) * 1000
+    return max(interval / 2, interval - Double(commit.percentile(50) ?? 0))
   }
 }

@@ -77,10 +77,13 @@ struct PlanJSONTests {
     let disk = try DiskProfiles.model(
       of: [
         series(.file(bytes: 2300), 9000), series(.log(records: 1), 100),
-        series(.log(records: 1, intervalMicroseconds: 2000), 160), series(.log(records: 64), 226),
-        series(.log(records: 1, writers: 3), 300),
+        series(.log(records: 1, intervalMicroseconds: 2000), 160),
+        series(.log(records: 1, intervalMicroseconds: 600), 400),
+        series(.log(records: 64), 226), series(.log(records: 1, writers: 3), 300),
       ], named: "it")
-    #expect(disk.tight.value(at: 0.5) == 100_000 && disk.paced?.value(at: 0.5) == 160_000)
+    #expect(disk.tight.value(at: 0.5) == 100_000 && disk.atRest.value(at: 0.5) == 160_000)
+    // A commit that takes most of its interval is followed by half of it.
+    #expect(disk.rested.map(\.restNanoseconds) == [300_000, 1_840_000])
     #expect(disk.contended?.writers == 3 && disk.contended?.quantiles.value(at: 0.5) == 300_000)
     #expect(abs(disk.nanosecondsPerByte - 126_000 / (63 * 256)) < 1e-9 && disk.measuredBytes == 256)
   }

@@ -46,6 +46,19 @@ struct WhatIfTests {
     #expect(isNear(Double(slow) / Double(histogram.count), 0.104, within: 0.25), "\(slow) of \(histogram.count)")
   }
 
+  @Test("a flush takes as long as the disk has rested, and no longer than after the longest rest that was measured")
+  func restingDisk() throws {
+    func p50(everyMilliseconds gap: Double) throws -> Double {
+      var scenario = scenario(nodes: 1, flush: 1e6)
+      scenario.disk.add(Quantiles(constantNanoseconds: 3e6), afterRestOf: 8e6)
+      scenario.load = .open(process: .constant, perSecond: [.put: 1000 / gap])
+      return Double(try #require(scenario.predict().percentile(50)))
+    }
+    // With 10 ms from put to put, a flush of f ms follows a rest of 10 - f, so f = 1 + 2 · (10 - f) / 8.
+    #expect(isNear(try p50(everyMilliseconds: 10), 2.8e6, within: 0.01))
+    #expect(isNear(try p50(everyMilliseconds: 50), 3e6, within: 0.01))
+  }
+
   @Test("what comes to a follower takes one round trip more than what comes to the leader")
   func follower() throws {
     var spread = scenario(nodes: 3, flush: 1e6, oneWay: 5_000_000, puts: 20)

@@ -106,8 +106,12 @@ package struct Calibration: Sendable, Codable {
     let targets = points.map { $0.target(disk: disk, processors: processors) }
     let fitting =
       isWhole
-      ? Fitting(targets: targets, rounds: 8) : Fitting(targets: targets, rounds: 3, stallRates: [Self.usualStalls])
-    return try await fitting.fitStalls(try await fitting.fit(costs))
+      ? Fitting(targets: targets, rounds: 6) : Fitting(targets: targets, rounds: 3, stallRates: [Self.usualStalls])
+    let found = try await fitting.fitStalls(try await fitting.fit(costs))
+    // Stalls make medians longer as well, so that costs are others beside those that were found than beside those that were seen;
+    // and what the new costs leave of the tails is the stalls' again.
+    let beside = Fitting(targets: targets, rounds: isWhole ? 4 : 1, stallRates: [1])
+    return try await beside.fitStalls(try await beside.fit(found))
   }
 
   /// The few loads of a quick one tell of fewer costs, which are found sooner, and not how often the machine stalls.

@@ -154,6 +154,5 @@ private struct Unknown: Sendable {
     Unknown(fields: [\.relayWake]), Unknown(fields: [\.uncounted], most: 1),
     Unknown(fields: [\.wakeWorkBefore], most: 1), Unknown(fields: [\.coldWorkBefore], most: 1),
     Unknown(fields: [\.coldWakeLatency]),
-    Unknown(fields: [\.flushAfterShortRest], most: 1),
   ]
 }

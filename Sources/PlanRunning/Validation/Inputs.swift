@@ -20,7 +20,11 @@ enum Inputs {
       ]
     }
     var series: [FlushSeries] = []
-    for choice in [["--records", "1,64", "--interval", "0,2ms"], ["--records", "1", "--writers", "3"]] {
+    let intervals = FlushMatrix.logIntervalsMicroseconds.map { ",\($0)us" }.joined()
+    let choices = [
+      ["--records", "1", "--interval", "0" + intervals], ["--records", "64"], ["--records", "1", "--writers", "3"],
+    ]
+    for choice in choices {
       let probe = try RunningProgram(
         ["fsync", directory, "--seconds", "\(seconds)", "--output", "json"] + choice, executable: executable,
         environment: environment, isOutOfReach: true)

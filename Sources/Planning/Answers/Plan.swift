@@ -65,7 +65,7 @@ package struct PlannedDisk: Sendable {
     self.source = source
   }
 
-  var flushP99: Double { (model.paced ?? model.tight).value(at: 0.99) }
+  var flushP99: Double { model.atRest.value(at: 0.99) }
 }
 
 extension Plan {

@@ -69,8 +69,6 @@ package struct Costs: Sendable, Equatable, Codable {
   /// A share: by how much a piece of work takes longer than its thread is charged for. Interrupts, and what the kernel does for the
   /// network in the thread's stead.
   package var uncounted = 0.26
-  /// A share from 0 to 1: of what a flush costs more after a long rest of the disk, that which is due after a short one.
-  package var flushAfterShortRest = 0.18
   /// How often a second something that is no part of the cluster takes one of a machine's processors, and for how long at the
   /// mean: the kernel's own threads, and what lies below a virtual machine.
   package var stallsPerSecond = 0.0
@@ -113,7 +111,6 @@ package struct Costs: Sendable, Equatable, Codable {
       ("wake_work_without_rest", wakeWorkWithoutRest), ("wake_work_before", wakeWorkBefore),
       ("cold_work_before", coldWorkBefore),
       ("uncounted", uncounted),
-      ("flush_after_short_rest", flushAfterShortRest),
     ]
     for (name, share) in shares where !(share >= 0 && share <= 1) {
       return "\(name) is a share from 0 to 1, not \(share)"

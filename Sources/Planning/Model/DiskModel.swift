@@ -1,8 +1,8 @@
 // Owns what a flush takes in the model: drawn from distributions that were measured, never from a formula.
 //
-// A disk that is asked after a rest answers later than one that is kept busy, and one that several write to answers later
-// still. So there are up to three distributions, and a flush lies between them at one and the same quantile: by how long
-// the disk rested, and by how many flushes are under way.
+// A disk that is asked after a rest answers later than one that is kept busy, the later the longer it rested, and one that
+// several write to answers later still. So there are some distributions, and a flush lies between two of them at one and the
+// same quantile: by how long the disk rested, or by how many flushes are under way.
 
 import Measurement
 
@@ -71,8 +71,9 @@ package struct Quantiles: Sendable, Equatable {
 package struct DiskModel: Sendable, Equatable {
   /// One writer that never rests.
   package var tight: Quantiles
-  /// One writer that rests a while before each flush. Nil: resting makes no difference.
-  package var paced: Quantiles?
+  /// One writer that rests so long before each flush, by rising rests. Empty: resting makes no difference. A rest that is longer than
+  /// the longest counts as that.
+  package private(set) var rested: [Rested] = []
   /// Several writers on one disk, and how many. Nil: they do not get into one another's way.
   package var contended: (quantiles: Quantiles, writers: Int)?
   /// What each byte of a flush beyond the first few hundred adds.
@@ -83,31 +84,49 @@ package struct DiskModel: Sendable, Equatable {
   package init(tight: Quantiles) { self.tight = tight }
 
   package static func == (one: DiskModel, other: DiskModel) -> Bool {
-    one.tight == other.tight && one.paced == other.paced && one.contended?.quantiles == other.contended?.quantiles
+    one.tight == other.tight && one.rested == other.rested && one.contended?.quantiles == other.contended?.quantiles
       && one.contended?.writers == other.contended?.writers && one.nanosecondsPerByte == other.nanosecondsPerByte
       && one.measuredBytes == other.measuredBytes
   }
 
-  /// How much of what a rest costs is due after one of so long. A part is there at once: whoever hands a flush over to a disk that
-  /// is at it already does not wake it. The rest comes with the time in which processor and disk fall into deeper sleep.
-  static func shareOfRest(_ nanoseconds: Double, atOnce: Double) -> Double {
-    atOnce * min(1, nanoseconds / 50_000) + (1 - atOnce) * min(1, nanoseconds / 2_000_000)
+  /// Flushes that each follow a rest.
+  package struct Rested: Sendable, Equatable {
+    package var restNanoseconds: Double
+    package var quantiles: Quantiles
+  }
+
+  /// Adds what was measured after rests of that length.
+  package mutating func add(_ quantiles: Quantiles, afterRestOf nanoseconds: Double) {
+    rested.append(Rested(restNanoseconds: nanoseconds, quantiles: quantiles))
+    rested.sort { $0.restNanoseconds < $1.restNanoseconds }
+  }
+
+  /// Of one that follows the longest rest, which is how most flushes are of a cluster with little to do.
+  package var atRest: Quantiles { rested.last?.quantiles ?? tight }
+
+  /// Between the two measured rests that this one lies between, of which the shorter may be none.
+  private func value(at fraction: Double, afterRestOf nanoseconds: Double) -> Double {
+    var (shorter, below) = (0.0, tight.value(at: fraction))
+    for longer in rested {
+      let above = longer.quantiles.value(at: fraction)
+      if nanoseconds < longer.restNanoseconds {
+        return below + (above - below) * (nanoseconds - shorter) / (longer.restNanoseconds - shorter)
+      }
+      (shorter, below) = (longer.restNanoseconds, above)
+    }
+    return below
   }
 
   /// - Parameters:
   ///   - fraction: drawn from 0 to 1.
   ///   - bytes: in this flush.
   ///   - restNanoseconds: since the last flush on this disk ended.
-  ///   - atOnce: the share of what a rest costs that is due however short it was.
   ///   - others: flushes that are under way on this disk.
-  func nanoseconds(at fraction: Double, bytes: Int, restNanoseconds: Double, atOnce: Double, others: Int) -> Double {
-    let base = tight.value(at: fraction)
-    var value = base
-    if let paced, others == 0 {
-      value += (paced.value(at: fraction) - base) * Self.shareOfRest(restNanoseconds, atOnce: atOnce)
-    }
+  func nanoseconds(at fraction: Double, bytes: Int, restNanoseconds: Double, others: Int) -> Double {
+    var value = others == 0 ? self.value(at: fraction, afterRestOf: restNanoseconds) : tight.value(at: fraction)
     if let contended, others > 0 {
-      value += (contended.quantiles.value(at: fraction) - base) * Double(others) / Double(max(1, contended.writers - 1))
+      value +=
+        (contended.quantiles.value(at: fraction) - value) * Double(others) / Double(max(1, contended.writers - 1))
     }
     return max(0, value) + nanosecondsPerByte * Double(max(0, bytes - measuredBytes))
   }
@@ -116,7 +135,9 @@ package struct DiskModel: Sendable, Equatable {
   package func adding(nanoseconds: Double) -> DiskModel {
     var disk = self
     disk.tight = tight.adding(nanoseconds: nanoseconds)
-    disk.paced = paced?.adding(nanoseconds: nanoseconds)
+    for place in rested.indices {
+      disk.rested[place].quantiles = rested[place].quantiles.adding(nanoseconds: nanoseconds)
+    }
     if let contended { disk.contended = (contended.quantiles.adding(nanoseconds: nanoseconds), contended.writers) }
     return disk
   }
@@ -125,7 +146,7 @@ package struct DiskModel: Sendable, Equatable {
   package func scaled(by factor: Double) -> DiskModel {
     var disk = self
     disk.tight = tight.scaled(by: factor)
-    disk.paced = paced?.scaled(by: factor)
+    for place in rested.indices { disk.rested[place].quantiles = rested[place].quantiles.scaled(by: factor) }
     if let contended { disk.contended = (contended.quantiles.scaled(by: factor), contended.writers) }
     disk.nanosecondsPerByte *= factor
     return disk

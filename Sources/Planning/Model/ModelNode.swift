@@ -281,7 +281,7 @@ extension Engine {
     return scenario.disk.nanoseconds(
       at: random.unitInterval(), bytes: bytes,
       restNanoseconds: Double(queue.nowNanoseconds - min(ended, queue.nowNanoseconds)),
-      atOnce: scenario.costs.flushAfterShortRest, others: others)
+      others: others)
   }
 
   private mutating func useDisk(of place: Int, nanoseconds: Double) {
