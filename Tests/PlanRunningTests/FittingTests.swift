@@ -17,11 +17,11 @@ struct FittingTests {
       var scenario = WhatIf(
         nodes: nodes, disk: DiskModel(tight: Quantiles(constantNanoseconds: 200_000)), load: load)
       scenario.sharesMachine = true
-      scenario.operations = 250
+      scenario.operations = 500
       scenario.costs = costs
       return FittingTarget(
         scenario: scenario, measured: FittingTarget.Figures(scenario.predict()),
-        operationsOfRun: 250)
+        operationsOfRun: 500)
     }
   }
 
@@ -37,7 +37,7 @@ struct FittingTests {
     #expect(Self.worst(targets, truth) == 0)
     var start = truth.scaled(by: 0.5)
     start.wakeLatency *= 2
-    let fitted = try await Fitting(targets: targets, rounds: 5).fit(start)
+    let fitted = try await Fitting(targets: targets, rounds: 8).fit(start)
     let (before, after) = (Self.worst(targets, start), Self.worst(targets, fitted))
     // In units of 5 %.
     #expect(before > 4 && after < 2, "\(before), then \(after)")

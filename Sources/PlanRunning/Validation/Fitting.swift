@@ -12,8 +12,9 @@ package struct Fitting: Sendable {
   private let rounds: Int
   private let stallRates: [Double]
 
-  /// A cost is made so much larger to see what moves.
+  /// A cost is made so much larger, or smaller, to see what moves.
   private static let probe = 1.25
+  private static let firstDamping = 0.03
   /// And changes by no more than this factor in one round.
   private static let longestStep = log(2.0)
   private static let stepsOfRound = 4
@@ -28,25 +29,42 @@ package struct Fitting: Sendable {
   /// - Throws: `CancellationError` where its task was cancelled.
   package func fit(_ start: Costs) async throws -> Costs {
     let unknowns = Unknown.all
-    var (best, damping) = (start, 0.03)
+    var (best, damping) = (start, Self.firstDamping)
     var offs = try await all([best])[0]
-    for _ in 0..<rounds {
-      let tried = try await all(unknowns.map { $0.scale(best, by: Self.probe) })
-      let slopes = tried.map { zip($0, offs).map { ($0 - $1) / log(Self.probe) } }
-      for _ in 0..<Self.stepsOfRound {
-        let step = Self.step(offs, slopes, damping: damping)
-        let next = zip(unknowns, step).reduce(best) { costs, part in
-          part.0.scale(costs, by: exp(max(-Self.longestStep, min(Self.longestStep, part.1))))
-        }
-        let nextOffs = try await all([next])[0]
-        if Self.cost(nextOffs) < Self.cost(offs) {
-          (best, offs, damping) = (next, nextOffs, damping / 3)
-          break
-        }
-        damping *= 4
+    for round in 0..<rounds {
+      let probe = round.isMultiple(of: 2) ? Self.probe : 1 / Self.probe
+      let probes = unknowns.map { $0.scale(best, by: probe) }
+      let tried = try await all(probes)
+      let slopes = tried.map { zip($0, offs).map { ($0 - $1) / log(probe) } }
+      if let step = try await self.step(from: best, offs, slopes, damping: &damping) {
+        (best, offs) = step
+      } else if let place = tried.indices.min(by: { Self.cost(tried[$0]) < Self.cost(tried[$1]) }),
+        Self.cost(tried[place]) < Self.cost(offs)
+      {
+        // Where luck bends the slopes so much that no step is better, what was tried out may be.
+        (best, offs, damping) = (probes[place], tried[place], Self.firstDamping)
       }
     }
     return best
+  }
+
+  /// A step that brings all figures nearer, shorter and shorter ones being tried; nil where none does.
+  private func step(
+    from costs: Costs, _ offs: [Double], _ slopes: [[Double]], damping: inout Double
+  ) async throws -> (Costs, [Double])? {
+    for _ in 0..<Self.stepsOfRound {
+      let step = Self.step(offs, slopes, damping: damping)
+      let next = zip(Unknown.all, step).reduce(costs) { costs, part in
+        part.0.scale(costs, by: exp(max(-Self.longestStep, min(Self.longestStep, part.1))))
+      }
+      let nextOffs = try await all([next])[0]
+      if Self.cost(nextOffs) < Self.cost(offs) {
+        damping /= 3
+        return (next, nextOffs)
+      }
+      damping *= 4
+    }
+    return nil
   }
 
   /// How often and how long the machine stalls: for each of some rates the length with which the model says as many 99ths too high
