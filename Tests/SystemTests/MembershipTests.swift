@@ -60,7 +60,7 @@ struct MembershipTests {
       load.stop()
       try await group.waitForAll()
     }
-    #expect(try await nodes.members().map(\.name).sorted() == ["a", "b", "d"])
+    try await nodes.waitForMembers("a", "b", "d")
     try await expectEverything(load, on: ["a", "b", "d"], nodes)
     try nodes.restart("c")
     let gone = try nodes.program("c")

@@ -120,6 +120,18 @@ extension Nodes {
     return try JSONDecoder().decode([Listed].self, from: Data(outcome.output.utf8))
   }
 
+  /// Waits until the members have these names: a node that was added tells its own a moment after it is ready, and again where another
+  /// change is under way just then.
+  func waitForMembers(_ names: String..., within patience: Duration = .seconds(30)) async throws {
+    let end = ContinuousClock.now + patience
+    var seen: [String] = []
+    repeat {
+      seen = try await members().map(\.name).sorted()
+      if seen == names { return }
+    } while ContinuousClock.now < end
+    Issue.record("the members are \(seen), not \(names)")
+  }
+
   /// One gauge of a node's metrics, or nil when the node does not answer.
   func gauge(_ name: String, of node: String) async throws -> Double? {
     try await Self.gauge(name, at: client(node))

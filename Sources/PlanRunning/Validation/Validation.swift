@@ -84,9 +84,8 @@ package enum Validation {
       progress("calibrating loads on \(cluster.nodes) × network \(cluster.networkMilliseconds) ms")
       try await TrialCluster.with(cluster, in: options.directory) { running in
         try await inputs.calibration.measure(on: cluster, round: round) { shape, rate, seed in
-          try await running.run(
-            shape, seconds: max(options.calibrationSeconds, CellTrials.fewestOperations / rate), warmUpSeconds: 0.5,
-            seed: seed
+          try await running.calmest(
+            shape, seconds: max(options.calibrationSeconds, CellTrials.fewestOperations / rate), seed: seed, options
           ).figures
         }
       }
