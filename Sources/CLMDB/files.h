@@ -12,6 +12,11 @@ static inline int portcullis_reserve_blocks(int descriptor, int64_t offset, int6
   return fallocate(descriptor, keep_size, (off_t)offset, (off_t)count);
 }
 
+// The same, and makes the file longer where the stretch ends beyond it. It never makes it shorter.
+static inline int portcullis_lengthen(int descriptor, int64_t offset, int64_t count) {
+  return fallocate(descriptor, 0, (off_t)offset, (off_t)count);
+}
+
 // Has a stretch of a file written out, and waits for it. It is no flush: the device may still hold it in its cache.
 static inline int portcullis_write_out(int descriptor, int64_t offset, int64_t count) {
   const unsigned int wait_before = 1, write = 2, wait_after = 4;

@@ -1,12 +1,13 @@
-// Owns the part of the data file that LMDB has not come to yet: its blocks are taken, and its nearer part is written
-// with zeros, ahead of time.
+// Owns the part of the data file that LMDB has not come to yet: its blocks are taken ahead of time, and the file is made
+// longer over the nearer of them.
 //
 // A commit that makes a file longer has the file system record the new length and the new blocks as well, and waits for
-// that. Over blocks that are written already it does not. Measured on ext4 with 64 records of 256 bytes a commit, that
-// is about a third of the commit's median.
+// that. The blocks are not written with zeros, which would save the commit a little more: half a megabyte that is
+// settled takes 2.6 ms instead of 1.9 over zeros (ext4, a virtual disk), but 4 MiB of zeros held the log up for 13 ms
+// at once, on all nodes of a cluster in the same moment.
 //
-// The blocks behind the zeros are the reserve for a full disk: what must be written to stay a well-behaved node, a vote
-// or a cut, finds room there when nobody else finds any.
+// The blocks beyond the file's end are the reserve for a full disk: what must be written to stay a well-behaved node, a
+// vote or a cut, finds room there when nobody else finds any.
 //
 // It must never write where LMDB has a page. It is called on the writer's thread with no write transaction open, and
 // writes only behind the last page that the newest commit knows, where neither LMDB nor any reader looks.
@@ -23,8 +24,8 @@ final class PreparedFile: Sendable {
   private let extent: Mutex<Extent>
 
   private struct Extent {
-    /// Up to here the file is written.
-    var writtenEnd: Int
+    /// The length of the file.
+    var fileEnd: Int
     /// Up to here it has blocks.
     var reservedEnd: Int
     /// Some file systems take no blocks ahead. There is no reserve then.
@@ -52,7 +53,7 @@ final class PreparedFile: Sendable {
     self.descriptor = descriptor
     self.stepBytes = stepBytes
     self.reserveBytes = reserveBytes
-    extent = Mutex(Extent(writtenEnd: Int(end), reservedEnd: Int(end)))
+    extent = Mutex(Extent(fileEnd: Int(end), reservedEnd: Int(end)))
   }
 
   deinit {
@@ -73,17 +74,17 @@ final class PreparedFile: Sendable {
       if extent.canReserve, need + reserveBytes > extent.reservedEnd {
         isShort = try !reserve(&extent, from: max(usedBytes, extent.reservedEnd), to: need + reserveBytes, limitBytes)
       }
-      if stepBytes > 0, need > extent.writtenEnd {
-        let start = max(extent.writtenEnd, usedBytes)
+      if stepBytes > 0, need > extent.fileEnd {
+        let start = max(extent.fileEnd, usedBytes)
         if extent.canReserve {
-          try writeZeros(&extent, from: start, to: min(start + stepBytes, extent.reservedEnd))
+          try lengthen(&extent, from: start, to: min(start + stepBytes, extent.reservedEnd))
         } else if limitBytes() >= stepBytes {
           try writeZeros(&extent, from: start, to: start + stepBytes)
         } else {
           isShort = true
         }
       }
-      return Prepared(endBytes: max(extent.reservedEnd, extent.writtenEnd), isShort: isShort)
+      return Prepared(endBytes: max(extent.reservedEnd, extent.fileEnd), isShort: isShort)
     }
   }
 
@@ -106,6 +107,20 @@ final class PreparedFile: Sendable {
     return true
   }
 
+  /// Over blocks that were taken, so that this asks the disk for none. Where it cannot be, each commit does it itself.
+  private func lengthen(_ extent: inout Extent, from start: Int, to end: Int) throws(StorageError) {
+    guard end > start else { return }
+    while portcullis_lengthen(descriptor, Int64(start), Int64(end - start)) != 0 {
+      switch errno {
+      case EINTR: continue
+      case ENOSPC, EDQUOT: return
+      case let code: throw .fromSystem(code, operation: "lengthening", path: path)
+      }
+    }
+    extent.fileEnd = end
+  }
+
+  /// Where blocks cannot be taken without being written.
   private func writeZeros(_ extent: inout Extent, from start: Int, to end: Int) throws(StorageError) {
     guard end > start else { return }
     let zeros = [UInt8](repeating: 0, count: min(end - start, 1 << 20))
@@ -119,14 +134,14 @@ final class PreparedFile: Sendable {
           throw .fromSystem(code, operation: "preparing", path: path)
         }
         // What was taken is given back, since a full disk needs it more.
-        guard extent.canReserve || ftruncate(descriptor, off_t(start)) == 0 else {
+        guard ftruncate(descriptor, off_t(start)) == 0 else {
           throw .fromSystem(errno, operation: "shortening", path: path)
         }
         return
       }
       offset += written
     }
-    extent.writtenEnd = end
+    extent.fileEnd = end
     guard fdatasync(descriptor) == 0 else { throw .fromSystem(errno, operation: "preparing", path: path) }
   }
 }
