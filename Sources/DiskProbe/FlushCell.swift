@@ -107,6 +107,9 @@ package enum FlushMatrix {
   /// Between commits of a log: from those of a busy cluster to those of one with little to do. A disk that rests longer answers later;
   /// after 5 ms those that were seen to do so are as late as they get.
   package static let logIntervalsMicroseconds = [600, 2000, 5000]
+  /// In one commit of a log, to see what bytes cost: with half as many as a node moves into its tree at once, luck in two medians hardly
+  /// counts.
+  package static let manyRecords = 1024
 
   /// The dimensions that are of most use, one at a time, around one file that is written in a tight loop.
   package static func standard(intervalMicroseconds: Int = 2000) -> [FlushCell] {
@@ -122,6 +125,7 @@ package enum FlushMatrix {
       .file(bytes: bytes, layout: .growing),
       .log(records: 1),
       .log(records: 64),
+      .log(records: manyRecords),
     ] + logIntervalsMicroseconds.map { .log(records: 1, intervalMicroseconds: $0) }
   }
 
@@ -133,7 +137,7 @@ package enum FlushMatrix {
     choice.methods = [.fdatasync, .dsync]
     choice.loads = [(1, 0), (1, intervalMicroseconds), (3, 0)]
     choice.processors = FlushCell.Processors.allCases
-    choice.logRecords = [1, 64]
+    choice.logRecords = [1, 64, manyRecords]
     return choice.cells
   }
 }

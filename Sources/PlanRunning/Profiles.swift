@@ -39,7 +39,8 @@ package enum DiskProfiles {
 
   /// The log's own cells where they were measured, files of 2300 bytes otherwise.
   package static func model(of series: [FlushSeries], named name: String) throws(PlanError) -> DiskModel {
-    let usable = series.filter { $0.cell.method == .fdatasync && $0.cell.processors == .idle && $0.commit.count >= 100 }
+    let flushed = series.filter { $0.cell.method == .fdatasync && $0.cell.processors == .idle }
+    let usable = flushed.filter { $0.commit.count >= 100 }
     let logs = usable.filter { $0.cell.subject == .log }
     let own = logs.isEmpty ? usable.filter { $0.cell.layout == .prepared } : logs
     let least = own.map { $0.cell.bytes * $0.cell.records }.min() ?? 0
@@ -61,8 +62,12 @@ package enum DiskProfiles {
       small.first { $0.cell.writers > 1 && $0.cell.intervalMicroseconds == 0 }
       ?? usable.first { $0.cell.writers > 1 && $0.cell.layout == .prepared && $0.cell.intervalMicroseconds == 0 }
     if let several, let quantiles = several.quantiles { model.contended = (quantiles, several.cell.writers) }
-    let large = own.filter { $0.cell.writers == 1 && $0.cell.intervalMicroseconds == 0 }
-      .max { $0.cell.bytes * $0.cell.records < $1.cell.bytes * $1.cell.records }
+    // Of this one only the median counts, for which fewer are enough.
+    let large = flushed.filter {
+      $0.commit.count >= 30 && $0.cell.subject == tight.cell.subject && $0.cell.layout == tight.cell.layout
+    }
+    .filter { $0.cell.writers == 1 && $0.cell.intervalMicroseconds == 0 }
+    .max { $0.cell.bytes * $0.cell.records < $1.cell.bytes * $1.cell.records }
     if let large, let more = large.quantiles, large.cell.bytes * large.cell.records > least {
       let bytes = Double(large.cell.bytes * large.cell.records - least)
       model.nanosecondsPerByte = max(0, (more.value(at: 0.5) - quantiles.value(at: 0.5)) / bytes)

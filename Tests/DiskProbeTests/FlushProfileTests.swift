@@ -213,7 +213,7 @@ struct FlushProfileFormTests {
     let cells = choice.cells
     #expect(Set(cells).count == cells.count)
     #expect(cells.count == 2 + 2 * 3 + 2, "controls; fdatasync alone and by three, and three without; the log")
-    #expect(FlushMatrix.full().count == 9 + 3 * 3 * 2 * 3 * 2 + 2 * 3 * 2)
-    #expect(FlushMatrix.standard().count == 13 && FlushMatrix.standard()[0].method == .none)
+    #expect(FlushMatrix.full().count == 9 + 3 * 3 * 2 * 3 * 2 + 3 * 3 * 2)
+    #expect(FlushMatrix.standard().count == 14 && FlushMatrix.standard()[0].method == .none)
   }
 }

@@ -22,7 +22,8 @@ enum Inputs {
     var series: [FlushSeries] = []
     let intervals = FlushMatrix.logIntervalsMicroseconds.map { ",\($0)us" }.joined()
     let choices = [
-      ["--records", "1", "--interval", "0" + intervals], ["--records", "64"], ["--records", "1", "--writers", "3"],
+      ["--records", "1", "--interval", "0" + intervals], ["--records", "\(FlushMatrix.manyRecords)"],
+      ["--records", "1", "--writers", "3"],
     ]
     for choice in choices {
       let probe = try RunningProgram(
