@@ -4,7 +4,7 @@
 // A commit that makes a file longer has the file system record the new length and the new blocks as well, and waits for
 // that. The blocks are not written with zeros, which would save the commit a little more: half a megabyte that is
 // settled takes 2.6 ms instead of 1.9 over zeros (ext4, a virtual disk), but 4 MiB of zeros held the log up for 13 ms
-// at once, on all nodes of a cluster in the same moment.
+// at once, and nodes with the same log come to it at the same time.
 //
 // The blocks beyond the file's end are the reserve for a full disk: what must be written to stay a well-behaved node, a
 // vote or a cut, finds room there when nobody else finds any.
@@ -24,7 +24,7 @@ final class PreparedFile: Sendable {
   private let extent: Mutex<Extent>
 
   private struct Extent {
-    /// The length of the file.
+    /// The length that the file had or was given; LMDB may have made it longer.
     var fileEnd: Int
     /// Up to here it has blocks.
     var reservedEnd: Int
@@ -113,7 +113,7 @@ final class PreparedFile: Sendable {
     while portcullis_lengthen(descriptor, Int64(start), Int64(end - start)) != 0 {
       switch errno {
       case EINTR: continue
-      case ENOSPC, EDQUOT: return
+      case ENOSPC, EDQUOT, EFBIG, EOPNOTSUPP: return
       case let code: throw .fromSystem(code, operation: "lengthening", path: path)
       }
     }

@@ -62,17 +62,24 @@ package enum DiskProfiles {
       small.first { $0.cell.writers > 1 && $0.cell.intervalMicroseconds == 0 }
       ?? usable.first { $0.cell.writers > 1 && $0.cell.layout == .prepared && $0.cell.intervalMicroseconds == 0 }
     if let several, let quantiles = several.quantiles { model.contended = (quantiles, several.cell.writers) }
-    // Of this one only the median counts, for which fewer are enough.
-    let large = flushed.filter {
-      $0.commit.count >= 30 && $0.cell.subject == tight.cell.subject && $0.cell.layout == tight.cell.layout
-    }
-    .filter { $0.cell.writers == 1 && $0.cell.intervalMicroseconds == 0 }
-    .max { $0.cell.bytes * $0.cell.records < $1.cell.bytes * $1.cell.records }
-    if let large, let more = large.quantiles, large.cell.bytes * large.cell.records > least {
-      let bytes = Double(large.cell.bytes * large.cell.records - least)
-      model.nanosecondsPerByte = max(0, (more.value(at: 0.5) - quantiles.value(at: 0.5)) / bytes)
-    }
+    model.nanosecondsPerByte = nanosecondsPerByte(of: flushed, beyond: tight.cell, quantiles)
     return model
+  }
+
+  /// From the largest flush that differs in nothing else. Only its median counts, for which fewer are enough.
+  private static func nanosecondsPerByte(
+    of series: [FlushSeries], beyond small: FlushCell, _ quantiles: Quantiles
+  ) -> Double {
+    func bytes(_ cell: FlushCell) -> Int { cell.bytes * cell.records }
+    let larger = series.filter { one in
+      var cell = one.cell
+      (cell.bytes, cell.records) = (small.bytes, small.records)
+      return cell == small && one.commit.count >= 30 && bytes(one.cell) > bytes(small)
+    }
+    guard let largest = larger.max(by: { bytes($0.cell) < bytes($1.cell) }), let more = largest.quantiles else {
+      return 0
+    }
+    return max(0, (more.value(at: 0.5) - quantiles.value(at: 0.5)) / Double(bytes(largest.cell) - bytes(small)))
   }
 }
 

@@ -66,10 +66,10 @@ struct PlanJSONTests {
     #expect(throws: PlanError.self) { try PlanJSON.costs(at: path) }
   }
 
-  private func series(_ cell: FlushCell, _ microseconds: UInt64) -> FlushSeries {
+  private func series(_ cell: FlushCell, _ microseconds: UInt64, count: Int = 200) -> FlushSeries {
     FlushSeries(
-      cell: cell, commit: FlushDistribution(nanoseconds: Array(repeating: microseconds * 1000, count: 200)), flush: nil,
-      elapsedNanoseconds: 1_000_000_000)
+      cell: cell, commit: FlushDistribution(nanoseconds: Array(repeating: microseconds * 1000, count: count)),
+      flush: nil, elapsedNanoseconds: 1_000_000_000)
   }
 
   @Test("a profile's cells of the log are taken before those of files, each for what it is about")
@@ -86,6 +86,22 @@ struct PlanJSONTests {
     #expect(disk.rested.map(\.restNanoseconds) == [300_000, 1_840_000])
     #expect(disk.contended?.writers == 3 && disk.contended?.quantiles.value(at: 0.5) == 300_000)
     #expect(abs(disk.nanosecondsPerByte - 126_000 / (63 * 256)) < 1e-9 && disk.measuredBytes == 256)
+  }
+
+  @Test("what bytes cost is of the largest flush that has enough for a median, and differs in nothing else")
+  func bytesCost() throws {
+    func cost(_ further: FlushSeries...) throws -> Double {
+      try DiskProfiles.model(
+        of: [series(.log(records: 1), 100), series(.log(records: 64), 226)] + further, named: "it"
+      )
+      .nanosecondsPerByte
+    }
+    let byLargest = try cost(series(.log(records: 1024), 939, count: 40))
+    #expect(abs(byLargest - 839_000 / (1023 * 256)) < 1e-9)
+    let byOther = 126_000.0 / (63 * 256)
+    #expect(abs(try cost(series(.log(records: 1024), 939, count: 20)) - byOther) < 1e-9)
+    #expect(abs(try cost(series(.log(records: 1024, writers: 3), 939)) - byOther) < 1e-9)
+    #expect(abs(try cost(series(.file(bytes: 1 << 20), 939)) - byOther) < 1e-9)
   }
 
   @Test("a profile with nothing to draw from is refused")
