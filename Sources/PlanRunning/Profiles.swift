@@ -37,49 +37,72 @@ package enum DiskProfiles {
     )
   }
 
-  /// The log's own cells where they were measured, files of 2300 bytes otherwise.
   package static func model(of series: [FlushSeries], named name: String) throws(PlanError) -> DiskModel {
-    let flushed = series.filter { $0.cell.method == .fdatasync && $0.cell.processors == .idle }
-    let usable = flushed.filter { $0.commit.count >= 100 }
+    try model(ofRounds: [series], named: name)
+  }
+
+  /// The log's own cells where they were measured, files of 2300 bytes otherwise.
+  /// - Parameter rounds: each with the same cells in the same order.
+  package static func model(ofRounds rounds: [[FlushSeries]], named name: String) throws(PlanError) -> DiskModel {
+    let usable = flushes(in: rounds, ofCommits: 100)
     let logs = usable.filter { $0.cell.subject == .log }
     let own = logs.isEmpty ? usable.filter { $0.cell.layout == .prepared } : logs
-    let least = own.map { $0.cell.bytes * $0.cell.records }.min() ?? 0
-    let small = own.filter { $0.cell.bytes * $0.cell.records == least }
-    guard let tight = small.first(where: { $0.cell.writers == 1 && $0.cell.intervalMicroseconds == 0 }) ?? small.first,
-      let quantiles = tight.quantiles
+    let least = own.map(\.bytes).min() ?? 0
+    let small = own.filter { $0.bytes == least }
+    guard let tight = small.first(where: { $0.cell.writers == 1 && $0.cell.intervalMicroseconds == 0 }) ?? small.first
     else {
       throw PlanError(
         "\(name) has no series with a hundred flushes or more; measure without choices: `portcullis fsync DIR --output json`"
       )
     }
-    var model = DiskModel(tight: quantiles)
+    var model = DiskModel(tight: tight.quantiles)
     model.measuredBytes = least
     for paced in small where paced.cell.writers == 1 && paced.cell.intervalMicroseconds > 0 {
-      if let quantiles = paced.quantiles { model.add(quantiles, afterRestOf: paced.restNanoseconds) }
+      model.add(paced.quantiles, afterRestOf: paced.restNanoseconds)
     }
     // Several writers are measured on files when not on the log; what they add is much the same.
     let several =
       small.first { $0.cell.writers > 1 && $0.cell.intervalMicroseconds == 0 }
       ?? usable.first { $0.cell.writers > 1 && $0.cell.layout == .prepared && $0.cell.intervalMicroseconds == 0 }
-    if let several, let quantiles = several.quantiles { model.contended = (quantiles, several.cell.writers) }
-    model.nanosecondsPerByte = nanosecondsPerByte(of: flushed, beyond: tight.cell, quantiles)
+    if let several { model.contended = (several.quantiles, several.cell.writers) }
+    // Only a median counts here, for which fewer are enough.
+    model.nanosecondsPerByte = nanosecondsPerByte(of: flushes(in: rounds, ofCommits: 30), beyond: tight)
     return model
   }
 
-  /// From the largest flush that differs in nothing else. Only its median counts, for which fewer are enough.
-  private static func nanosecondsPerByte(
-    of series: [FlushSeries], beyond small: FlushCell, _ quantiles: Quantiles
-  ) -> Double {
-    func bytes(_ cell: FlushCell) -> Int { cell.bytes * cell.records }
-    let larger = series.filter { one in
+  /// A kind of flushes, and what all rounds say of it.
+  private struct Flushes {
+    var cell: FlushCell
+    var quantiles: Quantiles
+    /// From one flush to the next.
+    var restNanoseconds: Double
+
+    var bytes: Int { cell.bytes * cell.records }
+  }
+
+  /// - Parameter fewest: without as many commits a round says nothing of the cell.
+  private static func flushes(in rounds: [[FlushSeries]], ofCommits fewest: UInt64) -> [Flushes] {
+    (rounds.first ?? []).indices.compactMap { place in
+      let all = rounds.compactMap { place < $0.count ? $0[place] : nil }.filter {
+        $0.cell.method == .fdatasync && $0.cell.processors == .idle && $0.commit.count >= fewest
+      }
+      guard let cell = all.first?.cell, let quantiles = Quantiles.median(of: all.compactMap(\.quantiles)),
+        let rest = Medians.median(all.map(\.restNanoseconds))
+      else { return nil }
+      return Flushes(cell: cell, quantiles: quantiles, restNanoseconds: rest)
+    }
+  }
+
+  /// From the largest flush that differs in nothing else.
+  private static func nanosecondsPerByte(of all: [Flushes], beyond small: Flushes) -> Double {
+    let larger = all.filter { one in
       var cell = one.cell
-      (cell.bytes, cell.records) = (small.bytes, small.records)
-      return cell == small && one.commit.count >= 30 && bytes(one.cell) > bytes(small)
+      (cell.bytes, cell.records) = (small.cell.bytes, small.cell.records)
+      return cell == small.cell && one.bytes > small.bytes
     }
-    guard let largest = larger.max(by: { bytes($0.cell) < bytes($1.cell) }), let more = largest.quantiles else {
-      return 0
-    }
-    return max(0, (more.value(at: 0.5) - quantiles.value(at: 0.5)) / Double(bytes(largest.cell) - bytes(small)))
+    guard let largest = larger.max(by: { $0.bytes < $1.bytes }) else { return 0 }
+    let more = largest.quantiles.value(at: 0.5) - small.quantiles.value(at: 0.5)
+    return max(0, more / Double(largest.bytes - small.bytes))
   }
 }
 

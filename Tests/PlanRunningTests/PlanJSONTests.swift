@@ -104,6 +104,26 @@ struct PlanJSONTests {
     #expect(abs(try cost(series(.file(bytes: 1 << 20), 939)) - byOther) < 1e-9)
   }
 
+  @Test("of several rounds the middle counts at each quantile, and a round with too few flushes not at all")
+  func rounds() throws {
+    func round(_ microseconds: UInt64, tail: UInt64, longest: UInt64, of count: Int = 200) -> [FlushSeries] {
+      let all = Array(repeating: microseconds, count: count / 2) + Array(repeating: tail, count: count / 2)
+      var series = series(.log(records: 1), microseconds, count: count)
+      series.commit = FlushDistribution(nanoseconds: all.map { $0 * 1000 })
+      return [series, self.series(.log(records: 1, intervalMicroseconds: 2000), longest)]
+    }
+    let disk = try DiskProfiles.model(
+      ofRounds: [
+        round(100, tail: 900, longest: 400), round(110, tail: 500, longest: 300),
+        round(5000, tail: 5000, longest: 5000),
+        round(90, tail: 400, longest: 350), round(120, tail: 600, longest: 300),
+        round(9, tail: 9, longest: 350, of: 20),
+        round(9, tail: 9, longest: 350, of: 20),
+      ], named: "it")
+    #expect(disk.tight.value(at: 0.25) == 110_000 && disk.tight.value(at: 0.75) == 600_000)
+    #expect(disk.atRest.value(at: 0.5) == 350_000 && disk.rested.map(\.restNanoseconds) == [1_650_000])
+  }
+
   @Test("a profile with nothing to draw from is refused")
   func emptyProfile() {
     #expect(throws: PlanError.self) {

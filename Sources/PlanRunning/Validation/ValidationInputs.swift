@@ -16,16 +16,12 @@ package struct ValidationInputs: Sendable, Codable {
   }
 
   /// Other programs make one writer's flushes many times as long (a processor that they hold takes up the disk's answer late):
-  /// of all rounds each kind of flushes counts as it was in the middle one.
+  /// what counts of each kind of flushes is the middle of all rounds.
   /// - Throws: `PlanError` where the disk was not measured with that delay.
   func disk(delayMilliseconds: Int) throws(PlanError) -> DiskModel {
-    guard let rounds = disks[delayMilliseconds], let first = rounds.first else {
-      throw PlanError("the disk was not measured with \(delayMilliseconds) ms more")
-    }
-    let series = first.indices.compactMap { place in
-      Medians.middle(rounds.compactMap { place < $0.count ? $0[place] : nil }) { Double($0.commit.percentile(50) ?? 0) }
-    }
-    return try DiskProfiles.model(of: series, named: "the disk with \(delayMilliseconds) ms more")
+    let name = "the disk with \(delayMilliseconds) ms more"
+    guard let rounds = disks[delayMilliseconds] else { throw PlanError("\(name) was not measured") }
+    return try DiskProfiles.model(ofRounds: rounds, named: name)
   }
 
   /// - Throws: `PlanError` where a calibrating load was not run.

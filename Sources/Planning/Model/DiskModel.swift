@@ -64,6 +64,17 @@ package struct Quantiles: Sendable, Equatable {
     return values[below] + (position - Double(below)) * (values[above] - values[below])
   }
 
+  /// Of the same flushes, measured several times: at each fraction what is in the middle there. The tail of one short measurement is
+  /// largely luck, and that of the one whose median is in the middle no less.
+  /// - Returns: nil of none.
+  package static func median(of all: [Quantiles]) -> Quantiles? {
+    guard !all.isEmpty else { return nil }
+    return Quantiles(
+      values: (0..<steps).map { step in
+        all.map { $0.value(at: Double(step) / Double(steps - 1)) }.sorted()[all.count / 2]
+      })
+  }
+
   package func adding(nanoseconds: Double) -> Quantiles { Quantiles(values: values.map { max(0, $0 + nanoseconds) }) }
   package func scaled(by factor: Double) -> Quantiles { Quantiles(values: values.map { $0 * factor }) }
 }
