@@ -80,7 +80,7 @@ struct PlanCommand: AsyncParsableCommand {
 }
 
 struct ValidationFlags: ParsableArguments {
-  @Flag(help: "Measure this machine, predict, and print how far the predictions are off. Forty minutes.")
+  @Flag(help: "Measure this machine, predict, and print how far the predictions are off. An hour.")
   var validate = false
 
   @Flag(help: "With --validate: two cells at one rate, one run each. About two minutes.")
@@ -97,7 +97,7 @@ struct ValidationFlags: ParsableArguments {
     help: "With --validate: percent of the processors that other programs may use before a run counts as disturbed.")
   var others = 10.0
 
-  @Option(help: "With --validate: how often each load is run, of which medians are taken. Default: 5.")
+  @Option(help: "With --validate: how often each load is run, of which the middle counts. Default: 7.")
   var rounds: Int?
 
   @Option(help: "With --validate: only these cells, as nodes/disk/network with delays in ms: 1/0/0,3/5/10.")

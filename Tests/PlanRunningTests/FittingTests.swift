@@ -44,6 +44,15 @@ struct FittingTests {
     #expect(fitted.complaint == nil)
   }
 
+  @Test("what stands for several runs is the mean without the outermost quarters")
+  func middles() {
+    #expect(Medians.middleMean([]) == nil)
+    #expect(Medians.middleMean([4.0]) == 4 && Medians.middleMean([4.0, 6]) == 5)
+    #expect(Medians.middleMean([900.0, 4, 1]) == 4)
+    #expect(Medians.middleMean([4.0, 0, 7, 900, 5, 6, 8]) == 6)
+    #expect(Medians.middleMean([900.0, 4, 5, 0, 1, 800, 6, 7]) == 5.5)
+  }
+
   @Test("stalls are found by the tails, however often and long they were seen", .timeLimit(.minutes(3)))
   func stalls() async throws {
     var truth = Costs()

@@ -19,7 +19,7 @@ package struct Calibration: Sendable, Codable {
     var runs: [TrialFigures] = []
 
     /// Of the runs that have the figure.
-    func median(_ figure: (TrialFigures) -> Double?) -> Double? { Medians.median(runs.compactMap(figure)) }
+    func middle(_ figure: (TrialFigures) -> Double?) -> Double? { Medians.middleMean(runs.compactMap(figure)) }
 
     func target(disk: DiskModel, processors: Int) -> FittingTarget {
       var scenario = ValidationInputs.scenario(
@@ -30,16 +30,16 @@ package struct Calibration: Sendable, Codable {
         scenario.load = .open(process: .poisson, perSecond: [.put: ratePerSecond ?? 1])
       }
       scenario.operations = 2000
-      let use = { (field: KeyPath<Prediction.Use, Double>) in median { $0.use[keyPath: field] } ?? 0 }
+      let use = { (field: KeyPath<Prediction.Use, Double>) in middle { $0.use[keyPath: field] } ?? 0 }
       return FittingTarget(
         scenario: scenario,
         measured: FittingTarget.Figures(
-          p50Nanoseconds: median { $0.p50Nanoseconds.map { Double($0) } },
-          p90Nanoseconds: median { $0.p90Nanoseconds.map { Double($0) } },
-          p99Nanoseconds: median { $0.p99Nanoseconds.map { Double($0) } },
+          p50Nanoseconds: middle { $0.p50Nanoseconds.map { Double($0) } },
+          p90Nanoseconds: middle { $0.p90Nanoseconds.map { Double($0) } },
+          p99Nanoseconds: middle { $0.p99Nanoseconds.map { Double($0) } },
           use: Prediction.Use(
             clients: use(\.clients), loop: use(\.loop), writer: use(\.writer), eventLoops: use(\.eventLoops))),
-        operationsOfRun: (median(\.seconds) ?? 0) * (ratePerSecond ?? 0))
+        operationsOfRun: (middle(\.seconds) ?? 0) * (ratePerSecond ?? 0))
     }
   }
 
@@ -138,7 +138,7 @@ package struct Calibration: Sendable, Codable {
     // Writing into the journal is an encoding, a checksum and a copy; in the tree, entries go to its end, one after the other.
     (costs.groupEntry, costs.settleEntry) = (writer.operation * 0.7, writer.operation * 0.3)
     costs.event = costs.answerOut / 3
-    let client = { (point: Point) in point.median(\.generatorNanosecondsPerOperation) ?? 0 }
+    let client = { (point: Point) in point.middle(\.generatorNanosecondsPerOperation) ?? 0 }
     (costs.clientSend, costs.clientReceive) = (client(many) / 2, client(many) / 2)
     // One sleep for each operation of the closed loop; two of the open one, and one of its dispatcher.
     costs.clientWake = max(1000, client(one) - client(many))
@@ -154,8 +154,8 @@ package struct Calibration: Sendable, Codable {
   private static func split(
     _ part: ThreadTimes.Part, _ few: Point, _ many: Point
   ) -> (sleep: Double, operation: Double) {
-    let each = { (point: Point) in point.median { $0.threads[part].nanoseconds / max(1, $0.operations) } ?? 0 }
-    let sleeps = { (point: Point) in point.median { $0.threads[part].sleeps / max(1, $0.operations) } ?? 0 }
+    let each = { (point: Point) in point.middle { $0.threads[part].nanoseconds / max(1, $0.operations) } ?? 0 }
+    let sleeps = { (point: Point) in point.middle { $0.threads[part].sleeps / max(1, $0.operations) } ?? 0 }
     let (often, seldom) = (sleeps(few) * shares.few, sleeps(many) * shares.many)
     guard often - seldom > 0.01 else { return (1000, each(many)) }
     // An operation costs something, however the noise of two runs falls.

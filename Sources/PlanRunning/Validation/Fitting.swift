@@ -169,7 +169,7 @@ private struct Unknown: Sendable {
     Unknown(fields: [\.clientSend, \.clientReceive]), Unknown(fields: [\.requestIn, \.answerOut]),
     Unknown(fields: [\.proposal, \.apply, \.read]), Unknown(fields: [\.groupEntry, \.settleEntry]),
     Unknown(fields: [\.messageOut, \.messageIn]), Unknown(fields: [\.entryOnWire]), Unknown(fields: [\.relay]),
-    Unknown(fields: [\.relayWake]), Unknown(fields: [\.uncounted], most: 1),
+    Unknown(fields: [\.relayWake]), Unknown(fields: [\.uncounted], most: 1), Unknown(fields: [\.leftInLine], most: 1),
     Unknown(fields: [\.wakeWorkBefore], most: 1), Unknown(fields: [\.coldWorkBefore], most: 1),
     Unknown(fields: [\.coldWakeLatency]),
   ]

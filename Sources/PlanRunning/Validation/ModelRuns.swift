@@ -1,7 +1,7 @@
 // Owns what the model says of runs that are as long as the measured ones.
 //
 // It must never say of one long run what is measured on several short ones: a stall that comes every other second is in the 99th
-// of a hundred of the long run, but not in that of most short ones, and it is their median that is measured.
+// of a hundred of the long run, but not in that of most short ones, and it is their middle that is measured.
 
 import Planning
 
@@ -13,7 +13,7 @@ struct ModelRuns {
   private(set) var p99Nanoseconds: UInt64?
   private(set) var processorShare: Double
 
-  /// The medians of runs that differ in nothing but what they draw.
+  /// The middle of runs that differ in nothing but what they draw.
   /// - Parameters:
   ///   - scenario: its seed and number of operations do not matter.
   ///   - operations: of each run.
@@ -24,8 +24,8 @@ struct ModelRuns {
       run.operations = max(1, Int(operations))
       return run.predict()
     }
-    p50Nanoseconds = Medians.median(runs.compactMap { $0.percentile(50) })
-    p99Nanoseconds = Medians.median(runs.compactMap { $0.percentile(99) })
+    p50Nanoseconds = Medians.middleMean(runs.compactMap { $0.percentile(50) })
+    p99Nanoseconds = Medians.middleMean(runs.compactMap { $0.percentile(99) })
     processorShare = Medians.median(runs.map(\.processorShare)) ?? 0
   }
 }

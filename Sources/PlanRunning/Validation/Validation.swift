@@ -23,8 +23,8 @@ package struct ValidationOptions: Sendable {
   package var shares = [0.2, 0.5, 0.7]
   /// More than this of the machine used by other programs, and a run says nothing.
   package var mostOfOthers = 0.10
-  /// A row has the medians of as many runs: the p99 of one run of some seconds is half luck.
-  package var rounds = 5
+  /// A row has the middle of as many runs: the p99 of one run of some seconds is half luck.
+  package var rounds = 7
   /// So many runs of a row are made in one round until one counts, and for rounds in which none did.
   package var attempts = 3
 

@@ -3,7 +3,7 @@
 package import Planning
 
 package struct ValidationReport: Sendable, Codable {
-  package static let currentSchema = "portcullis.plan.validation/5"
+  package static let currentSchema = "portcullis.plan.validation/6"
   /// What is aimed at: how far a prediction may be from what is measured.
   package static let p50Tolerance = 0.15
   package static let p99Tolerance = 0.30
@@ -31,11 +31,11 @@ package struct ValidationReport: Sendable, Codable {
       self.ratePerSecond = ratePerSecond
     }
 
-    /// The medians of the runs.
+    /// The means of the middle runs.
     mutating func measure(_ runs: [TrialFigures]) {
       self.runs = runs
-      measuredP50Nanoseconds = Medians.median(runs.compactMap(\.p50Nanoseconds))
-      measuredP99Nanoseconds = Medians.median(runs.compactMap(\.p99Nanoseconds))
+      measuredP50Nanoseconds = Medians.middleMean(runs.compactMap(\.p50Nanoseconds))
+      measuredP99Nanoseconds = Medians.middleMean(runs.compactMap(\.p99Nanoseconds))
     }
 
     /// What the model says of runs at the row's rate that are as long as the measured ones.

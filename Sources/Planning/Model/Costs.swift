@@ -69,6 +69,8 @@ package struct Costs: Sendable, Equatable, Codable {
   /// A share: by how much a piece of work takes longer than its thread is charged for. Interrupts, and what the kernel does for the
   /// network in the thread's stead.
   package var uncounted = 0.259
+  /// A share: how often a processor that has nothing left to do leaves alone what waits for another one.
+  package var leftInLine = 0.5
   /// How often a second something that is no part of the cluster takes one of a machine's processors, and for how long at the
   /// mean: the kernel's own threads, and what lies below a virtual machine.
   package var stallsPerSecond = 0.0
@@ -99,6 +101,7 @@ package struct Costs: Sendable, Equatable, Codable {
     costs.wakeLatency = 0
     costs.coldWakeLatency = 0
     costs.uncounted = 0
+    costs.leftInLine = 0
     costs.stallsPerSecond = 0
     return costs
   }()
@@ -110,7 +113,7 @@ package struct Costs: Sendable, Equatable, Codable {
       ("wake_floor", wakeFloor), ("wake_work_after_rest", wakeWorkAfterRest),
       ("wake_work_without_rest", wakeWorkWithoutRest), ("wake_work_before", wakeWorkBefore),
       ("cold_work_before", coldWorkBefore),
-      ("uncounted", uncounted),
+      ("uncounted", uncounted), ("left_in_line", leftInLine),
     ]
     for (name, share) in shares where !(share >= 0 && share <= 1) {
       return "\(name) is a share from 0 to 1, not \(share)"
