@@ -89,6 +89,26 @@ struct FittingTests {
     #expect(none == seen, "no load tells of any")
   }
 
+  @Test("what a host works for a flush is found by the tails of busy loads", .timeLimit(.minutes(3)))
+  func host() async throws {
+    var truth = Costs()
+    truth.flushOfHost = 60_000
+    let targets = [3000.0, 4500, 6000].map { rate in
+      var scenario = WhatIf(
+        nodes: 1, disk: DiskModel(tight: Quantiles(constantNanoseconds: 200_000)),
+        load: .open(process: .poisson, perSecond: [.put: rate]))
+      (scenario.sharesMachine, scenario.costs, scenario.seed, scenario.operations) = (true, truth, 200, 30_000)
+      return FittingTarget(
+        scenario: scenario, measured: FittingTarget.Figures(scenario.predict()), operationsOfRun: rate)
+    }
+    var start = truth
+    start.flushOfHost = 30_000
+    let found = try await Fitting(targets: targets, rounds: 1).fitHost(start)
+    #expect((42_000...84_000).contains(found.flushOfHost), "\(found.flushOfHost)")
+    let none = try await Fitting(targets: [], rounds: 1).fitHost(start)
+    #expect(none == start, "no load tells of any")
+  }
+
   @Test("a search that is cancelled ends at once")
   func cancelled() async {
     let search = Task { try await Fitting(targets: Self.targets(of: Costs()), rounds: 1000).fit(Costs().scaled(by: 2)) }

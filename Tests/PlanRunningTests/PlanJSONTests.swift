@@ -42,7 +42,8 @@ struct PlanJSONTests {
     "machine.memory_gigabytes", "machine.network_megabits_per_second", "machine.processors", "nodes",
     "objective.latency_nanoseconds", "objective.percentile", "offered_per_second", "operating_per_second",
     "processor_share", "schema", "sensitivities[].change", "sensitivities[].highest_per_second",
-    "sensitivities[].p50_nanoseconds", "sensitivities[].p99_nanoseconds", "timers.election_milliseconds",
+    "sensitivities[].p50_nanoseconds", "sensitivities[].p99_nanoseconds", "stopped_share",
+    "timers.election_milliseconds",
     "timers.heartbeat_milliseconds", "timers.is_planned_enough", "timers.margin", "timers.reason", "verdict",
   ]
 

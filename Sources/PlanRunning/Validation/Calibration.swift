@@ -68,7 +68,7 @@ package struct Calibration: Sendable, Codable {
   private static func points(nodes: Int, networkMilliseconds: Int, isQuick: Bool) -> [Point] {
     let isRelayed = networkMilliseconds > 0
     let few = isRelayed ? [2000] : [lowRate, 2400]
-    let more = isRelayed ? [400.0, 4000] : [1200] + (nodes == 1 ? [4800, 9600] : [])
+    let more = isRelayed ? [400.0, 4000] : [1200] + (nodes == 1 ? [3600, 4800, 9600] : [])
     let rates = (few + (isQuick ? [] : more)).sorted()
     let clients = isRelayed ? [] : isQuick ? [1, manyClients] : [1, fewClients, manyClients]
     return rates.map { Point(nodes: nodes, networkMilliseconds: networkMilliseconds, ratePerSecond: $0) }
@@ -107,11 +107,11 @@ package struct Calibration: Sendable, Codable {
     let fitting =
       isWhole
       ? Fitting(targets: targets, rounds: 6) : Fitting(targets: targets, rounds: 3, stallRates: [Self.usualStalls])
-    let found = try await fitting.fitStalls(try await fitting.fit(costs))
-    // Stalls make medians longer as well, so that costs are others beside those that were found than beside those that were seen;
-    // and what the new costs leave of the tails is the stalls' again.
+    let found = try await fitting.fitTails(try await fitting.fit(costs))
+    // Stalls and stops make medians longer as well, so that costs are others beside those that were found than beside those that were
+    // seen; and what the new costs leave of the tails is theirs again.
     let beside = Fitting(targets: targets, rounds: isWhole ? 4 : 1, stallRates: [1])
-    return try await beside.fitStalls(try await beside.fit(found))
+    return try await beside.fitTails(try await beside.fit(found))
   }
 
   /// The few loads of a quick one tell of fewer costs, which are found sooner, and not how often the machine stalls.

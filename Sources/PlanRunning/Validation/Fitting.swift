@@ -67,6 +67,10 @@ package struct Fitting: Sendable {
     return nil
   }
 
+  /// What the tails tell of: the quota of the processors, and then, by the loads that it does not stop, how the machine stalls.
+  /// - Throws: `CancellationError` where its task was cancelled.
+  package func fitTails(_ costs: Costs) async throws -> Costs { try await fitStalls(try await fitHost(costs)) }
+
   /// How often and how long the machine stalls: for each of some rates the length with which the model says as many 99ths too high
   /// as too low, and of these the pair that is least off. A thread that looks at the clock sees some of them, but shares its
   /// processor with what stalls it, which others find taken. The 99th of one load is largely luck, and that of all together is not.
@@ -102,8 +106,29 @@ package struct Fitting: Sendable {
   }
 
   private func tailOffs(_ costs: Costs) async throws -> [Double] {
+    try await allTails(costs).filter { !$0.isStopped }.map(\.p99)
+  }
+
+  /// How much a host works for a flush: of some multiples that with which the tails are least off, where it is the quota of the
+  /// processors that makes them (Planning/Model/ProcessorQuota.swift). None is among them, for a machine without a quota.
+  /// - Throws: `CancellationError` where its task was cancelled.
+  package func fitHost(_ costs: Costs) async throws -> Costs {
+    var best: (costs: Costs, off: Double)?
+    for factor in Self.hostFactors {
+      var tried = costs
+      tried.flushOfHost *= factor
+      let tails = try await allTails(tried)
+      guard !tails.isEmpty else { return costs }
+      let off = tails.reduce(0) { $0 + abs($1.p90) + abs($1.p99) }
+      if off < best?.off ?? .infinity { best = (tried, off) }
+    }
+    return best?.costs ?? costs
+  }
+  private static let hostFactors = [0, 0.35, 0.5, 0.7, 0.85, 1, 1.2, 1.4, 2, 2.8]
+
+  private func allTails(_ costs: Costs) async throws -> [FittingTarget.TailOffs] {
     let targets = targets
-    return try await ParallelWork.values(count: targets.count) { targets[$0].tailOff(with: costs) }.compactMap { $0 }
+    return try await ParallelWork.values(count: targets.count) { targets[$0].tailOffs(with: costs) }.compactMap { $0 }
   }
 
   private static let stallFactors = (0.25, 16.0)
@@ -171,6 +196,6 @@ private struct Unknown: Sendable {
     Unknown(fields: [\.messageOut, \.messageIn]), Unknown(fields: [\.entryOnWire]), Unknown(fields: [\.relay]),
     Unknown(fields: [\.relayWake]), Unknown(fields: [\.uncounted], most: 1), Unknown(fields: [\.leftInLine], most: 1),
     Unknown(fields: [\.wakeWorkBefore], most: 1), Unknown(fields: [\.coldWorkBefore], most: 1),
-    Unknown(fields: [\.coldWakeLatency]),
+    Unknown(fields: [\.coldWakeLatency]), Unknown(fields: [\.flushOfHost], most: 200_000),
   ]
 }

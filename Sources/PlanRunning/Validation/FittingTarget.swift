@@ -58,16 +58,27 @@ package struct FittingTarget: Sendable {
     ] + Self.uses.map { Self.off(said.use[keyPath: $0], measured.use[keyPath: $0]) / Self.precision.use }
   }
 
-  /// The logarithm of the 99th that the model says over that which was measured. Nil where one is not known, and where the tail is
-  /// that of a queue: of closed loops, and where the processors are nearly used up.
-  func tailOff(with costs: Costs) -> Double? {
-    guard isOpen, let measured = measured.p99Nanoseconds else { return nil }
+  /// The logarithms of the 90th and of the 99th of a hundred that the model says over those that were measured.
+  struct TailOffs: Sendable {
+    var p90: Double
+    var p99: Double
+    /// The quota of the processors is used up now and then.
+    var isStopped: Bool
+  }
+
+  /// Nil where the 99th is not known, and where the tail is that of a queue: of closed loops, and where the processors are nearly
+  /// used up.
+  func tailOffs(with costs: Costs) -> TailOffs? {
+    guard isOpen, let measured99 = measured.p99Nanoseconds else { return nil }
     var scenario = scenario
     scenario.costs = costs
     let runs = ModelRuns(scenario, operations: operationsOfRun)
-    guard runs.processorShare < Self.busyShare, let said = runs.p99Nanoseconds else { return nil }
-    return log(Double(said) / measured)
+    guard runs.processorShare < Self.busyShare, let said99 = runs.p99Nanoseconds else { return nil }
+    return TailOffs(
+      p90: Self.off(runs.p90Nanoseconds.map { Double($0) }, measured.p90Nanoseconds),
+      p99: log(Double(said99) / measured99), isStopped: runs.stoppedShare > Self.hardlyStopped)
   }
+  private static let hardlyStopped = 0.001
   private static let busyShare = 0.75
 
   private var isOpen: Bool {

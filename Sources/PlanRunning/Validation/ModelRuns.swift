@@ -10,8 +10,10 @@ struct ModelRuns {
   static let number = 15
 
   private(set) var p50Nanoseconds: UInt64?
+  private(set) var p90Nanoseconds: UInt64?
   private(set) var p99Nanoseconds: UInt64?
   private(set) var processorShare: Double
+  private(set) var stoppedShare: Double
 
   /// The middle of runs that differ in nothing but what they draw.
   /// - Parameters:
@@ -25,7 +27,9 @@ struct ModelRuns {
       return run.predict()
     }
     p50Nanoseconds = Medians.middleMean(runs.compactMap { $0.percentile(50) })
+    p90Nanoseconds = Medians.middleMean(runs.compactMap { $0.percentile(90) })
     p99Nanoseconds = Medians.middleMean(runs.compactMap { $0.percentile(99) })
+    stoppedShare = Medians.middleMean(runs.map(\.stoppedShare)) ?? 0
     processorShare = Medians.median(runs.map(\.processorShare)) ?? 0
   }
 }

@@ -58,8 +58,16 @@ package enum Validation {
     var cells = options.cells.map { CellTrials($0, options) }
     for round in 1...options.rounds {
       let tell: @Sendable (String) -> Void = { progress("round \(round) of \(options.rounds): \($0)") }
-      try await measure(&inputs, round: round, options, tell)
-      for place in cells.indices { try await cells[place].measure(round: round, tell) }
+      try await measure(&inputs, options, tell)
+      // What the cells of some nodes are predicted from is measured shortly before them.
+      for nodes in Set(Calibration.clusters.map(\.nodes) + options.cells.map(\.nodes)).sorted() {
+        for cluster in Calibration.clusters where cluster.nodes == nodes {
+          try await calibrate(&inputs.calibration, on: cluster, round: round, options, tell)
+        }
+        for place in cells.indices where cells[place].delays.nodes == nodes {
+          try await cells[place].measure(round: round, tell)
+        }
+      }
     }
     progress("which costs explain the calibrating loads")
     var report = ValidationReport(directory: options.directory, inputs: inputs, costs: try await inputs.costs())
@@ -68,9 +76,9 @@ package enum Validation {
     return report
   }
 
-  /// What the model is told, as it is in this round.
+  /// The disk, and what takes processors away, as both are in this round.
   private static func measure(
-    _ inputs: inout ValidationInputs, round: Int, _ options: ValidationOptions, _ progress: @Sendable (String) -> Void
+    _ inputs: inout ValidationInputs, _ options: ValidationOptions, _ progress: @Sendable (String) -> Void
   ) async throws {
     for delay in Set(options.cells.map(\.diskMilliseconds) + [0]).sorted() {
       progress("the disk with \(delay) ms more")
@@ -80,14 +88,18 @@ package enum Validation {
     progress("what takes processors away")
     inputs.calibration.stalls.append(
       await Stalls.measure(processors: inputs.processors, seconds: options.calibrationSeconds))
-    for cluster in Calibration.clusters {
-      progress("calibrating loads on \(cluster.nodes) × network \(cluster.networkMilliseconds) ms")
-      try await TrialCluster.with(cluster, in: options.directory) { running in
-        try await inputs.calibration.measure(on: cluster, round: round) { shape, rate, seed in
-          try await running.calmest(
-            shape, seconds: max(options.calibrationSeconds, CellTrials.fewestOperations / rate), seed: seed, options
-          ).figures
-        }
+  }
+
+  private static func calibrate(
+    _ calibration: inout Calibration, on cluster: InjectedDelays, round: Int, _ options: ValidationOptions,
+    _ progress: @Sendable (String) -> Void
+  ) async throws {
+    progress("calibrating loads on \(cluster.nodes) × network \(cluster.networkMilliseconds) ms")
+    try await TrialCluster.with(cluster, in: options.directory) { running in
+      try await calibration.measure(on: cluster, round: round) { shape, rate, seed in
+        try await running.calmest(
+          shape, seconds: max(options.calibrationSeconds, CellTrials.fewestOperations / rate), seed: seed, options
+        ).figures
       }
     }
   }

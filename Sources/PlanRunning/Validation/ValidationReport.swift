@@ -3,7 +3,7 @@
 package import Planning
 
 package struct ValidationReport: Sendable, Codable {
-  package static let currentSchema = "portcullis.plan.validation/6"
+  package static let currentSchema = "portcullis.plan.validation/7"
   /// What is aimed at: how far a prediction may be from what is measured.
   package static let p50Tolerance = 0.15
   package static let p99Tolerance = 0.30

@@ -53,6 +53,15 @@ extension Plan {
       doubts.append(
         "the leader's processors are \(Words.percent(processorShare)) busy: a snapshot or a lost node is felt")
     }
+    if stoppedShare > Self.hardlyStopped {
+      doubts.append(
+        "the leader stands still for \(Words.percent(stoppedShare)) of the time, as a virtual machine does whose "
+          + "host counts its own work for it against the machine's quota (flush_of_host of the costs): more processors end that"
+      )
+    }
     return doubts
   }
+
+  /// Less is no more than chance: a stop or two in the whole run.
+  private static let hardlyStopped = 0.005
 }

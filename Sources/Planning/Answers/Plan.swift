@@ -34,6 +34,8 @@ package struct Plan: Sendable, Equatable, Codable {
   package var operatingPerSecond: Double?
   package var commandsPerFlush: Double
   package var processorShare: Double
+  /// Of the time in which the leader's processors stand still, for the quota of their machine is used up.
+  package var stoppedShare: Double
   package var diskShare: Double
   package var timers: TimerAdvice
   package var sensitivities: [Sensitivity]
@@ -95,6 +97,7 @@ extension Plan {
     operatingPerSecond = highest.map { $0.perSecond * Self.operatingShare }
     commandsPerFlush = prediction.commandsPerFlush
     processorShare = prediction.processorShare
+    stoppedShare = prediction.stoppedShare
     diskShare = prediction.diskShare
     timers = TimerAdvice(of: need, prediction: prediction, flushP99: disk.flushP99)
     sensitivities = Self.sensitivities(of: scenario, need, near: highest?.perSecond)

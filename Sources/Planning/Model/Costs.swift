@@ -49,6 +49,9 @@ package struct Costs: Sendable, Equatable, Codable {
   package var settleEntry = 1050.0
   /// What the kernel does when a flush ends, on a thread of its own.
   package var flushEnd = 775.0
+  /// What the host of a virtual machine works for a flush, on the quota of the machine's processors (ProcessorQuota.swift); 0 where
+  /// there is no quota.
+  package var flushOfHost = 60_000.0
   /// An event to one watcher.
   package var event = 6350.0
   /// Not processor time: from waking a thread to its first instruction, on a processor that was at rest for a while.
@@ -94,7 +97,7 @@ package struct Costs: Sendable, Equatable, Codable {
       \.clientSend, \.clientDispatch, \.clientReceive, \.requestIn, \.answerOut, \.requestWake, \.clientWake,
       \.dispatcherWake, \.eventLoopWake, \.loopWake, \.writerWake, \.messageOut, \.messageIn,
       \.entryOnWire, \.relay, \.relayWake, \.turn, \.applyTurn, \.proposal, \.apply, \.read, \.group, \.groupEntry,
-      \.settleEntry, \.event, \.flushEnd,
+      \.settleEntry, \.event, \.flushEnd, \.flushOfHost,
     ]
   }
 

@@ -210,7 +210,9 @@ struct Engine {
 
   /// Shares are of the measured time alone.
   private mutating func forgetUse() {
-    for machine in machines.indices { machines[machine].busyNanoseconds = 0 }
+    for machine in machines.indices {
+      (machines[machine].busyNanoseconds, machines[machine].stoppedNanoseconds) = (0, 0)
+    }
     for worker in workers.indices { workers[worker].busyNanoseconds = 0 }
     for node in nodes.indices { nodes[node].forgetUse() }
     (sentMessages, sentEntries) = (0, 0)

@@ -293,6 +293,7 @@ extension Engine {
     nodes[place].flushEnded = queue.nowNanoseconds
     nodes[place].writing = nodes[place].writing == .settlingFlush ? .settled : .reporting
     wake(writer(of: place), isFresh: false)
+    countFlush(at: workers[writer(of: place)].machine)
     if scenario.costs.flushEnd > 0 { add(.endFlush, to: kernel(of: place)) }
   }
 }

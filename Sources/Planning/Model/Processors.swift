@@ -3,7 +3,7 @@
 // A picture of the kernel's scheduler, of which only that is kept which decides latency: each processor has a queue of its own;
 // a thread that is woken goes to a processor that rests, best to the one where it ran last, and otherwise stands in line there; a
 // processor with an empty line takes over the first of another's, or not. How long a piece of work takes varies, and now and then
-// something else holds a processor up.
+// something else holds a processor up (Holds.swift).
 //
 // The kernel leaves alone what has just run (for half a millisecond), and does not look where it expects to rest for less than looking
 // costs; but it also chooses among busy processors when it wakes a thread. With the first as a rule of time and without the last,
@@ -19,17 +19,28 @@ struct Processor {
   var ready = Deque<Int>()
   /// Since when it has had nothing to do.
   var restingSince: UInt64 = 0
-  /// Something else has it, from when and until when; the past where nothing has.
-  var held: (from: UInt64, until: UInt64) = (0, 0)
+  /// Until when it stands still, or something else has it; the past where neither is so.
+  var heldUntil: UInt64 = 0
+  /// By how much longer the work that it was at takes, for it was held meanwhile.
+  var owed: UInt64 = 0
+  /// Until when what it used is counted against the machine's quota.
+  var countedUntil: UInt64 = 0
+  var polling = HaltPolling()
 
-  func isHeld(at now: UInt64) -> Bool { held.until > now }
+  func isHeld(at now: UInt64) -> Bool { heldUntil > now }
 }
 
 struct Machine {
   var processors: [Processor]
   var busyNanoseconds = 0.0
+  var quota: ProcessorQuota
+  /// In which processors stood still for want of it.
+  var stoppedNanoseconds = 0.0
 
-  init(processors: Int) { self.processors = Array(repeating: Processor(), count: processors) }
+  init(processors: Int) {
+    self.processors = Array(repeating: Processor(), count: processors)
+    quota = ProcessorQuota(processors: processors)
+  }
 }
 
 /// What a thread of an event loop or of the clients has to do.
@@ -124,8 +135,7 @@ extension Engine {
     let latency = varied(
       costs.wakeLatency * (costs.wakeFloor + (1 - costs.wakeFloor) * depth)
         + costs.coldWakeLatency * Self.share(of: rested, half: costs.coldRest))
-    machines[place].processors[free].running = thread
-    workers[thread].processor = free
+    run(thread, on: free, of: place)
     queue.push(.begin(thread: thread), afterNanoseconds: isFresh ? UInt64(latency) : 0)
   }
 
@@ -198,6 +208,7 @@ extension Engine {
 
   mutating func done(_ thread: Int) {
     if let delay = delayByHold(of: thread) { return queue.push(.done(thread: thread), afterNanoseconds: delay) }
+    countUse(of: workers[thread].processor, at: workers[thread].machine)
     if let place = node(of: thread), thread == loop(of: place) {
       endTurn(place)
     } else if let place = node(of: thread), thread == writer(of: place) {
@@ -241,46 +252,21 @@ extension Engine {
     guard
       let next = machines[machine].processors[processor].ready.popFirst() ?? takeOver(of: machine)
     else { return }
-    machines[machine].processors[processor].running = next
-    workers[next].processor = processor
+    run(next, on: processor, of: machine)
     queue.push(.begin(thread: next), afterNanoseconds: Self.switchNanoseconds)
+  }
+
+  private mutating func run(_ thread: Int, on processor: Int, of machine: Int) {
+    workers[thread].processor = processor
+    machines[machine].processors[processor].running = thread
+    machines[machine].processors[processor].owed = 0
+    countRest(of: processor, at: machine)
   }
 
   private mutating func takeOver(of machine: Int) -> Int? {
     let waiting = machines[machine].processors.indices.first { !machines[machine].processors[$0].ready.isEmpty }
     guard let waiting, random.unitInterval() >= scenario.costs.leftInLine else { return nil }
     return machines[machine].processors[waiting].ready.popFirst()
-  }
-
-  // MARK: What else takes processors
-
-  /// Something that is no part of the cluster takes a processor of a machine for a while.
-  mutating func hold(machine: Int) {
-    let now = queue.nowNanoseconds
-    scheduleHold(of: machine)
-    let processor = Int(random.unitInterval() * Double(machines[machine].processors.count))
-    guard !machines[machine].processors[processor].isHeld(at: now) else { return }
-    let length = UInt64(varied(scenario.costs.stallNanoseconds))
-    machines[machine].processors[processor].held = (now, now + length)
-    queue.push(.released(machine: machine, processor: processor), afterNanoseconds: length)
-  }
-
-  mutating func scheduleHold(of machine: Int) {
-    guard scenario.costs.stallsPerSecond > 0 else { return }
-    let gap = random.exponential(mean: 1e9 / scenario.costs.stallsPerSecond)
-    queue.push(.hold(machine: machine), afterNanoseconds: UInt64(gap))
-  }
-
-  mutating func released(_ processor: Int, of machine: Int) {
-    guard machines[machine].processors[processor].running == nil else { return }
-    giveOut(processor, of: machine)
-  }
-
-  /// What a thread is at ends later by as long as its processor was held meanwhile; nil where it was not.
-  private mutating func delayByHold(of thread: Int) -> UInt64? {
-    let held = machines[workers[thread].machine].processors[workers[thread].processor].held
-    guard held.until > queue.nowNanoseconds else { return nil }
-    return held.until - held.from
   }
 
   // MARK: Event loops and clients

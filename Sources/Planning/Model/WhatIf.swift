@@ -74,6 +74,8 @@ package struct Prediction: Sendable, Equatable {
   package var isOverloaded = false
   /// Share of the processors that was used: of the leader's machine, and of its log writer's time.
   package var processorShare = 0.0
+  /// Share of the time in which these processors stood still, for their machine's quota was used up.
+  package var stoppedShare = 0.0
   package var use = Use()
   package var diskShare = 0.0
   package var commandsPerFlush = 0.0
