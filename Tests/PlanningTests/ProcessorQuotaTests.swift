@@ -30,7 +30,8 @@ struct ProcessorQuotaTests {
 
   @Test("processors that work all the time are within it, and the host's work stops them for as long as it takes")
   func stops() {
-    #expect(stops(hostNanoseconds: 0, periods: 5).allSatisfy { $0 == 0 })
+    // But at the end of the first, where one has a slice begun that the other lacks; and it is counted piece by piece.
+    #expect(stops(hostNanoseconds: 0, periods: 9).dropFirst().allSatisfy { $0 <= Self.piece })
     let stopped = stops(hostNanoseconds: 2500, periods: 20)
     // A twentieth of what the processors use: of each 100 ms of both of them, 1/21 is the host's.
     let share = Double(stopped.reduce(0, +)) / Double(20 * 2 * Self.period)

@@ -4,79 +4,76 @@
 //
 //   portcullis plan --validate --directory DIR --output json      (its field `costs`)
 //
-// but for `settleEntry`, which was timed by itself on the writer's thread: 1.45 ms for the 1400 entries of a move, at 2400 to 4800
-// puts a second. What the writer uses in all tells too little of it.
-//
 // They are costs of that machine. Another one has others, and `--costs FILE` takes what its own calibration found.
 
 /// Processor time in nanoseconds, unless a field says otherwise.
 package struct Costs: Sendable, Equatable, Codable {
   /// At the client, for each operation. Counts only where the clients share the nodes' machine.
-  package var clientSend = 17_000.0
+  package var clientSend = 18_600.0
   /// And for its start at the intended time, where the load is open.
   package var clientDispatch = 2000.0
-  package var clientReceive = 17_000.0
+  package var clientReceive = 18_600.0
   /// A request read and decoded on an event loop; its answer encoded and written.
-  package var requestIn = 24_300.0
-  package var answerOut = 24_300.0
+  package var requestIn = 22_400.0
+  package var answerOut = 22_400.0
   /// What the first of them costs more after a wake-up: the code of gRPC is long, and no longer in the caches.
-  package var requestWake = 89_300.0
+  package var requestWake = 80_300.0
   /// A thread goes to sleep and is woken: the system calls on both sides, and what was forgotten meanwhile. That much after a
   /// long rest of the thread, and less after a short one (Processors.swift).
-  package var clientWake = 272_000.0
-  package var dispatcherWake = 219_000.0
-  package var eventLoopWake = 132_000.0
-  package var loopWake = 70_400.0
-  package var writerWake = 83_100.0
+  package var clientWake = 336_000.0
+  package var dispatcherWake = 61_500.0
+  package var eventLoopWake = 167_000.0
+  package var loopWake = 60_200.0
+  package var writerWake = 91_500.0
   /// A message to a peer encoded and written, or read and decoded; and each entry in it.
-  package var messageOut = 13_300.0
-  package var messageIn = 13_300.0
-  package var entryOnWire = 1070.0
+  package var messageOut = 4950.0
+  package var messageIn = 4950.0
+  package var entryOnWire = 337.0
   /// Something between the nodes that holds messages back takes one up, or passes it on, and how much its thread's waking is.
-  package var relay = 374.0
-  package var relayWake = 244_000.0
+  package var relay = 139.0
+  package var relayWake = 274_000.0
   /// A turn of the loop, whatever it has to do.
-  package var turn = 16_800.0
+  package var turn = 12_100.0
   /// And more where anything is applied: it is published, and timers and metrics are looked at.
-  package var applyTurn = 17_000.0
+  package var applyTurn = 30_400.0
   /// A command that is proposed, one that is applied, and a linearizable read, on the loop.
-  package var proposal = 9030.0
-  package var apply = 21_100.0
-  package var read = 9030.0
+  package var proposal = 9350.0
+  package var apply = 21_800.0
+  package var read = 9350.0
   /// A group of the log writer beside its flush; each entry in it; each entry that is moved into the tree later.
-  package var group = 59_200.0
-  package var groupEntry = 1190.0
-  package var settleEntry = 1050.0
+  package var group = 52_100.0
+  package var groupEntry = 1380.0
+  package var settleEntry = 590.0
   /// What the kernel does when a flush ends, on a thread of its own.
-  package var flushEnd = 775.0
+  package var flushEnd = 481.0
   /// What the host of a virtual machine works for a flush, on the quota of the machine's processors (ProcessorQuota.swift); 0 where
   /// there is no quota.
-  package var flushOfHost = 60_000.0
+  package var flushOfHost = 69_200.0
   /// An event to one watcher.
-  package var event = 6350.0
+  package var event = 6720.0
   /// Not processor time: from waking a thread to its first instruction, on a processor that was at rest for a while.
-  package var wakeLatency = 13_700.0
+  package var wakeLatency = 6440.0
   /// And that much more after a rest by which the caches are cold as well.
-  package var coldWakeLatency = 30_400.0
+  package var coldWakeLatency = 42_600.0
   /// No time but a share, from 0 to 1: what remains of the latency of waking where the processor has hardly rested.
-  package var wakeFloor = 0.0138
+  package var wakeFloor = 0.0113
   /// After so long a rest of the processor waking it takes half of that latency: what lies below a virtual machine keeps it
   /// ready for a while.
   package var deepRest = 180_000.0
   /// After so long a rest of the thread half of what it needs is no longer in the caches.
   package var coldRest = 2_000_000.0
   /// Shares from 0 to 1 of the work of waking that are due where nothing is cold: where a processor rests, and where none does.
-  package var wakeWorkAfterRest = 0.0214
-  package var wakeWorkWithoutRest = 0.218
+  package var wakeWorkAfterRest = 0.0208
+  package var wakeWorkWithoutRest = 0.216
   /// The share of the work of waking that comes before what the thread was woken for; what remains is that of going to sleep.
-  package var wakeWorkBefore = 0.129
+  package var wakeWorkBefore = 0.14
   /// The same share of that part which is due to rest: what is fetched into the caches anew is mostly fetched before.
-  package var coldWorkBefore = 0.914
+  package var coldWorkBefore = 0.586
   /// A share: by how much a piece of work takes longer than its thread is charged for. Interrupts, and what the kernel does for the
   /// network in the thread's stead.
-  package var uncounted = 0.241
+  package var uncounted = 0.24
   /// A share: how often a processor that has nothing left to do leaves alone what waits for another one.
-  package var leftInLine = 0.312
+  package var leftInLine = 0.363
   /// How often a second something that is no part of the cluster takes one of a machine's processors, and for how long at the
   /// mean: the kernel's own threads, and what lies below a virtual machine.
   package var stallsPerSecond = 0.0
