@@ -1,10 +1,10 @@
-// How often all processors stand still, which only what lies below the machine can do: a thread on each of the first two
-// processors, above all others, that wants to wake every millisecond.
+// How often both of the first two processors stand still, which only what lies below the machine can do: a thread on each of them,
+// above all others, that wants to wake every millisecond.
 //
 //   stops SECONDS
 //
 // Prints the stops a second, their median and greatest length, what share of the time they are, and how many of them end at the
-// same place of a period of 100 ms: all do where a quota is used up, a few in a hundred where it is chance.
+// same place of a period of 100 ms: nearly all do where a quota is used up, and one or a few where it is chance.
 
 #define _GNU_SOURCE
 #include <pthread.h>

@@ -29,6 +29,11 @@ package enum PlanJSON {
     return Data(text.utf8)
   }
 
+  /// As it is in the file: a decoder names a key that it has converted.
+  private static func snakeCase(_ name: String) -> String {
+    String(name.flatMap { $0.isUppercase ? ["_", Character($0.lowercased())] : [$0] })
+  }
+
   private struct Holder: Decodable {
     var costs: Costs
   }
@@ -36,13 +41,17 @@ package enum PlanJSON {
   /// Costs as a calibration wrote them: by themselves, or as the field `costs` of a plan or a validation.
   package static func costs(at path: String) throws(PlanError) -> Costs {
     let data = try data(at: path)
-    guard
-      let costs = (try? decoder.decode(Holder.self, from: data).costs) ?? (try? decoder.decode(Costs.self, from: data))
-    else {
+    if let costs = try? decoder.decode(Costs.self, from: data) { return costs }
+    do {
+      return try decoder.decode(Holder.self, from: data).costs
+    } catch DecodingError.keyNotFound(let key, let place) where !place.codingPath.isEmpty {
+      throw PlanError(
+        "\(path) has costs without `\(snakeCase(key.stringValue))`: another version of this program wrote them; "
+          + "`portcullis plan --validate --directory DIR --output json` finds all of them")
+    } catch {
       throw PlanError(
         "\(path) has no costs: it needs the field `costs` that `portcullis plan --validate --output json` writes")
     }
-    return costs
   }
 
   /// A report that `plan --validate --output json` wrote.

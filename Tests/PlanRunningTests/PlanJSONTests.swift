@@ -65,6 +65,10 @@ struct PlanJSONTests {
     #expect(try PlanJSON.costs(at: path) == costs)
     try "{}".write(toFile: path, atomically: true, encoding: .utf8)
     #expect(throws: PlanError.self) { try PlanJSON.costs(at: path) }
+    let older = try PlanJSON.text(["costs": costs]).replacing(#/"flush_of_host" : [0-9.]+,/#, with: "")
+    try older.write(toFile: path, atomically: true, encoding: .utf8)
+    let complaint = #expect(throws: PlanError.self) { try PlanJSON.costs(at: path) }
+    #expect(complaint.map { "\($0)" }?.contains("`flush_of_host`") == true, "\(String(describing: complaint))")
   }
 
   private func series(_ cell: FlushCell, _ microseconds: UInt64, count: Int = 200) -> FlushSeries {

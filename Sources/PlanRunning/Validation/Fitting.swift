@@ -110,21 +110,24 @@ package struct Fitting: Sendable {
   }
 
   /// How much a host works for a flush: of some multiples that with which the tails are least off, where it is the quota of the
-  /// processors that makes them (Planning/Model/ProcessorQuota.swift). None is among them, for a machine without a quota.
+  /// processors that makes them (Planning/Model/ProcessorQuota.swift). None is among them, for a machine without a quota; where no load
+  /// tells one from another, it stays as it is.
   /// - Throws: `CancellationError` where its task was cancelled.
   package func fitHost(_ costs: Costs) async throws -> Costs {
+    guard costs.flushOfHost > 0 else { return costs }
     var best: (costs: Costs, off: Double)?
     for factor in Self.hostFactors {
       var tried = costs
-      tried.flushOfHost *= factor
+      tried.flushOfHost = min(Unknown.mostOfHost, tried.flushOfHost * factor)
       let tails = try await allTails(tried)
       guard !tails.isEmpty else { return costs }
-      let off = tails.reduce(0) { $0 + abs($1.p90) + abs($1.p99) }
+      // The mean: that a load is used up, and left out, is no merit.
+      let off = tails.reduce(0) { $0 + abs($1.p90) + abs($1.p99) } / Double(tails.count)
       if off < best?.off ?? .infinity { best = (tried, off) }
     }
     return best?.costs ?? costs
   }
-  private static let hostFactors = [0, 0.35, 0.5, 0.7, 0.85, 1, 1.2, 1.4, 2, 2.8]
+  private static let hostFactors = [1, 0, 0.35, 0.5, 0.7, 0.85, 1.2, 1.4, 2, 2.8]
 
   private func allTails(_ costs: Costs) async throws -> [FittingTarget.TailOffs] {
     let targets = targets
@@ -184,6 +187,8 @@ private struct Unknown: Sendable {
     return scaled
   }
 
+  static let mostOfHost = 200_000.0
+
   static let all: [Unknown] = [
     Unknown(fields: [\.wakeLatency]),
     Unknown(fields: [\.wakeFloor], most: 1), Unknown(fields: [\.wakeWorkAfterRest], most: 1),
@@ -196,6 +201,6 @@ private struct Unknown: Sendable {
     Unknown(fields: [\.messageOut, \.messageIn]), Unknown(fields: [\.entryOnWire]), Unknown(fields: [\.relay]),
     Unknown(fields: [\.relayWake]), Unknown(fields: [\.uncounted], most: 1), Unknown(fields: [\.leftInLine], most: 1),
     Unknown(fields: [\.wakeWorkBefore], most: 1), Unknown(fields: [\.coldWorkBefore], most: 1),
-    Unknown(fields: [\.coldWakeLatency]), Unknown(fields: [\.flushOfHost], most: 200_000),
+    Unknown(fields: [\.coldWakeLatency]), Unknown(fields: [\.flushOfHost], most: mostOfHost),
   ]
 }

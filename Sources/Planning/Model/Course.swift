@@ -66,7 +66,7 @@ extension Engine {
     prediction.isOverloaded = inFlight > Self.mostInFlight || (isOpen && isBehind) || unanswered > 0
     let machine = machines[workers[loop(of: scenario.leader)].machine]
     prediction.processorShare = min(1, machine.busyNanoseconds / length / Double(machine.processors.count))
-    prediction.stoppedShare = machine.stoppedNanoseconds / length / Double(machine.processors.count)
+    prediction.stoppedShare = min(1, machine.stoppedNanoseconds / length / Double(machine.processors.count))
     prediction.use = use()
     let leader = nodes[scenario.leader]
     prediction.diskShare = min(1, leader.diskBusyNanoseconds / length)

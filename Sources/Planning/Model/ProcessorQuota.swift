@@ -5,9 +5,9 @@
 // periods' worth, which its own work can never exceed; but the host's work for it is paid from the same quota: what serves
 // its disk, and the waiting of a processor with nothing to do, which for a while is done by looking again and again
 // (KVM's halt polling). So a machine that is used to seven tenths and writes to its disk thousands of times a second is stopped for
-// some milliseconds, up to ten times a second, and one that is used to nine tenths and writes less often is not.
+// some milliseconds, up to ten times a second, and one that is used to nine tenths and writes less often hardly is.
 //
-// It must never stop a machine whose host does nothing for it: a cost of 0 for its flushes is a machine without quota.
+// It must never stop a machine whose host does nothing for it: a cost of 0 for its flushes is a machine without quota (Holds.swift).
 
 package struct ProcessorQuota {
   package static let periodNanoseconds: UInt64 = 100_000_000
